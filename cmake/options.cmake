@@ -1,0 +1,31 @@
+# Compile options that every target of the project shares, and the packages they come from.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
+pkg_check_modules(INIH REQUIRED IMPORTED_TARGET inih)
+pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
+pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
+pkg_check_modules(JEMALLOC REQUIRED IMPORTED_TARGET jemalloc)
+
+# libev ships no pkg-config file in Debian.
+find_path(EV_INCLUDE_DIR ev.h REQUIRED)
+find_library(EV_LIBRARY ev REQUIRED)
+add_library(ev INTERFACE)
+target_include_directories(ev SYSTEM INTERFACE ${EV_INCLUDE_DIR})
+target_link_libraries(ev INTERFACE ${EV_LIBRARY} m)
+
+add_library(weft_options INTERFACE)
+target_compile_definitions(weft_options INTERFACE _GNU_SOURCE WEFT_VERSION="${PROJECT_VERSION}")
+target_compile_options(weft_options INTERFACE
+  $<$<COMPILE_LANGUAGE:C>:-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
+  -Wno-missing-field-initializers -fno-omit-frame-pointer>)
+if(WEFT_SANITIZE)
+  target_compile_options(weft_options INTERFACE -fsanitize=${WEFT_SANITIZE} -fno-sanitize-recover=all
+    $<$<COMPILE_LANGUAGE:C>:-O1>)
+  target_link_options(weft_options INTERFACE -fsanitize=${WEFT_SANITIZE})
+endif()
+if(WEFT_COVERAGE)
+  target_compile_options(weft_options INTERFACE --coverage)
+  target_link_options(weft_options INTERFACE --coverage)
+endif()

@@ -1,0 +1,6 @@
+#pragma once
+#ifdef WEFT_TEST_MINI
+#include "support/mini_criterion.h"
+#else
+#include <criterion/criterion.h>
+#endif
