@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/* A runtime: N workers, each an OS thread with its own libev loop and ready queues.
+ * Defaults of weft/weft.h apply. */
+#ifndef WEFT_RUNTIME_H
+#define WEFT_RUNTIME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct weft_runtime;
+
+struct weft_options {
+    unsigned workers;         /* 0: one per CPU of the affinity mask */
+    size_t stack_size;        /* bytes: 64 KiB, 256 KiB (0: default) or 1 MiB; rounded up to one */
+    size_t max_fibers;        /* stacks in all, 0: as many as the address range holds */
+    unsigned offload_threads; /* most threads of the offload pool; 0: 64 */
+    uint64_t grace_ns;        /* how long a stop waits before it breaks shields; 0: 10 s */
+    bool handle_signals;      /* SIGINT and SIGTERM stop the runtime (weft_run's default: true) */
+};
+
+/** Fill `options` with the defaults.  Context: any thread. */
+void weft_options_init(struct weft_options *options);
+
+/**
+ * Run fn(arg) as the main fiber of a new runtime, stop the runtime when it returns, and close it.
+ * With `handle_signals`, SIGINT or SIGTERM cancels the main fiber and all others (a second signal
+ * breaks shields at once) and both are blocked in the calling thread for the call.
+ * Context: a plain thread, not a fiber; blocks it.  `options` may be NULL.
+ * Returns: fn's result.
+ * Errors:  -EINVAL on a fiber or bad options, -ENOMEM, -EAGAIN (no thread), -ENOTSUP where the
+ *          kernel enforces shadow stacks, -ETIMEDOUT when fibers did not end within twice the
+ *          grace after the stop began: their threads still run, and the process should exit.
+ */
+int weft_run(const struct weft_options *options, int (*fn)(void *), void *arg);
+
+/**
+ * Start a runtime: its workers wait for fibers.  `options` may be NULL.
+ * Context: any thread.  Ownership: the caller's, until weft_runtime_free.
+ * Errors: as weft_run.
+ */
+int weft_runtime_new(const struct weft_options *options, struct weft_runtime **ret_runtime);
+
+/**
+ * Start fn(arg) on a new fiber that the runtime itself owns: nobody joins it, and a negative
+ * result is dropped.  `name` is borrowed until the fiber ends.
+ * Context: any thread; suspends only when called on a fiber.
+ * Errors:  -ENOMEM no stack, -EAGAIN at the fiber limit, -ESHUTDOWN the runtime is stopping.
+ */
+int weft_runtime_spawn(struct weft_runtime *runtime, const char *name, int (*fn)(void *),
+                       void *arg);
+
+/**
+ * Begin an orderly stop: refuse new fibers, cancel all, and after `grace_ns` break shields.
+ * Returns at once; calling it again shortens the grace to nothing.  Context: any thread.
+ */
+void weft_runtime_stop(struct weft_runtime *runtime);
+
+/**
+ * Stop (if not stopped yet), wait until every fiber has ended, end the workers, free everything.
+ * Context: a plain thread, not a fiber of this runtime; blocks it.  NULL does nothing.
+ * Errors:  -ETIMEDOUT as weft_run; the runtime is then leaked on purpose.
+ */
+int weft_runtime_free(struct weft_runtime *runtime);
+
+/** The runtime of the calling fiber, or NULL on a plain thread.  Context: any thread. */
+struct weft_runtime *weft_runtime_self(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

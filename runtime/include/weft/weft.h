@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Weft: fibers on every core.  This header includes the whole of the core library.
+ *
+ * Unless a function says otherwise:
+ *  - pointers are non-NULL and borrowed for the length of the call;
+ *  - it may be called only from a fiber, it may suspend the fiber, and the fiber may resume on
+ *    another thread: hold no pthread mutex and keep no address of a thread-local across it;
+ *  - it returns 0 or more on success and -errno on failure, and leaves `ret_` parameters
+ *    untouched on failure.  errno itself is never set, and is the fiber's own across suspensions;
+ *  - a suspending call made inside a cancelled scope returns -ECANCELED, or -ETIMEDOUT where a
+ *    deadline expired, until the scope is left, and leaves what it was to deliver in place;
+ *  - time is monotonic, in nanoseconds (weft_now_ns), and deadlines are points on that clock.
+ */
+#ifndef WEFT_WEFT_H
+#define WEFT_WEFT_H
+
+#include "weft/channel.h"
+#include "weft/cond.h"
+#include "weft/descriptor.h"
+#include "weft/event.h"
+#include "weft/fiber.h"
+#include "weft/group.h"
+#include "weft/listener.h"
+#include "weft/mutex.h"
+#include "weft/offload.h"
+#include "weft/process.h"
+#include "weft/runtime.h"
+#include "weft/scope.h"
+#include "weft/semaphore.h"
+#include "weft/signal.h"
+#include "weft/stats.h"
+#include "weft/stream.h"
+#include "weft/time.h"
+
+#endif
