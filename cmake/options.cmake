@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Compile options that every target of the project shares, and the packages they come from.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
@@ -24,6 +25,9 @@ if(WEFT_SANITIZE)
   target_compile_options(weft_options INTERFACE -fsanitize=${WEFT_SANITIZE} -fno-sanitize-recover=all
     $<$<COMPILE_LANGUAGE:C>:-O1>)
   target_link_options(weft_options INTERFACE -fsanitize=${WEFT_SANITIZE})
+endif()
+if(WEFT_FUZZ)
+  target_compile_options(weft_options INTERFACE $<$<COMPILE_LANGUAGE:C>:-fsanitize=fuzzer-no-link>)
 endif()
 if(WEFT_COVERAGE)
   target_compile_options(weft_options INTERFACE --coverage)
