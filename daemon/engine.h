@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine: all jobs, and what happens to them.
+ *
+ * Live jobs are in memory (a table by id that can be walked newest first, a heap per queue, a heap
+ * by due time).  An ended job stays in memory until its end is committed and its waiters were
+ * told, then among the last daemon.recent ended ones, and after that only in the store: memory is
+ * bounded by live jobs, not by history.
+ *
+ * I1  Acknowledged means committed: submit and cancel return 0 only after the store's commit.
+ * I2  What a client has been shown is in the store (job.h, I2): an end becomes visible, and wakes
+ *     waiters, after its commit.  The queue slot is given back before it, so commits do not
+ *     throttle dispatch.
+ * I3  started(attempt) is committed before a native handler runs and before a program with
+ *     on_crash=fail; for other programs it is pushed and not awaited.
+ * I4  The engine's lock (one fiber mutex) is never held over a store wait, a spawn, a run, or any
+ *     call out.  A job that awaits a commit is marked `committing` instead.
+ * I5  A run is a fiber of the engine's group and returns 0 always: a failed job is not a failed
+ *     fiber, and must not cancel its siblings.
+ * I6  After a store failure nothing is dispatched, moved or acknowledged any more.
+ * I7  For one job, store ops are pushed in the order of its moves (the push happens under the
+ *     lock, the wait outside).
+ *
+ * Defaults for this header: called from a fiber, may suspend, may resume on another thread.
+ * `error` is filled on failure.  A job of another user is -ENOENT (no_such_job) unless the peer is
+ * admin.  Returned records are one-block copies, free with job_record_free().
+ * Errors everywhere: -ESHUTDOWN (shutting_down) draining, -EIO (store_failed) with the store's
+ * sentence, -ENOMEM, and -ECANCELED / -ETIMEDOUT of the caller's scope.  A caller that is cancelled
+ * while its commit is under way waits for the commit all the same (shielded): the op is its own.
+ */
+#pragma once
+
+#include "daemon/job.h"
+#include "daemon/output.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct config;
+struct engine;
+struct problem;
+struct runner;
+struct store;
+
+/* Everything is borrowed and outlives the engine. */
+struct engine_parts {
+    const struct config *config;
+    struct store *store;
+    struct runner *runner;
+    struct output_store *outputs;
+};
+
+/* ---- life: in this order ----------------------------------------------------------------------
+ */
+
+int engine_new(const struct engine_parts *parts, struct engine **ret_engine);
+
+/* Take over one job from the store: the `row` callback of store_recover(), arg is the engine; the
+ * record is copied.  Context: main, before engine_recover().  Errors: -ENOMEM, -EBADMSG. */
+int engine_adopt(void *engine, const struct job_record *record);
+
+/* store_life.next_id: no id below it is given.  Before engine_recover(). */
+void engine_set_next_id(struct engine *engine, uint64_t next_id);
+
+struct engine_recovery {
+    size_t queued, delayed; /* taken over as they were */
+    size_t requeued;        /* were running, will run again */
+    size_t failed, dead;    /* were running: on_crash=fail, crash_limit */
+    size_t killed;          /* left-over processes */
+};
+
+/**
+ * Take the jobs that engine_adopt() was given into the heaps, kill left-over processes, decide on
+ * jobs that were running (a crash: crashes+1, then on_crash and crash_limit) and commit that.
+ * After store_start().
+ * Context: main fiber; nothing else uses the engine yet.
+ * Errors:  the store's, with problem.
+ */
+int engine_recover(struct engine *engine, struct problem *problem,
+                   struct engine_recovery *ret_recovery);
+
+/**
+ * Dispatch until engine_stop() is through: opens the group, starts runs as slots get free, moves
+ * delayed jobs when due (sleeps exactly until the next one: no periodic wake-up).
+ * Context: a fiber of its own, for the daemon's whole life.  Returns 0 after an orderly stop, -EIO
+ * after a store failure (runs were stopped, nothing was moved: recovery will see a crash).
+ */
+int engine_run(struct engine *engine);
+
+/* Phase 1: refuse submits, start nothing more.  Running jobs go on; cancel, get, list, wait and
+ * logs still work.  Never suspends long; twice is fine. */
+void engine_drain(struct engine *engine);
+
+/* Phase 2: wait for running jobs until drain_deadline_ns (0: do not wait), then stop the rest: each
+ * goes back to queued, attempt given back, committed.  Returns 0 when nothing runs any more.
+ * Implies engine_drain().  Waiters of unfinished jobs get -ESHUTDOWN. */
+int engine_stop(struct engine *engine, uint64_t drain_deadline_ns);
+
+/* A second signal: no more waiting, no more grace.  Any fiber, during engine_stop(). */
+void engine_hurry(struct engine *engine);
+
+void engine_free(struct engine *engine); /* after engine_run() returned; NULL is fine */
+
+/* Take over queues, limits and retry settings.  All or nothing: -ENOMEM leaves the old ones. */
+int engine_apply_config(struct engine *engine, const struct config *config);
+
+/* Set once the store failed: main watches it and ends with status 1.  Any thread. */
+bool engine_has_failed(struct engine *engine, struct problem *problem);
+
+/* ---- what clients ask --------------------------------------------------------------------------
+ */
+
+/**
+ * Accept a job.  Takes over spec on success and on failure alike.
+ * Errors: -EINVAL (no_such_queue, with the nearest), -EAGAIN (busy) over daemon.max_jobs, -ENOSPC.
+ */
+int engine_submit(struct engine *engine, const struct peer *peer, struct job_spec *spec,
+                  uint64_t *ret_id, struct rpc_error *error);
+
+/* One of many: in: spec (taken over; NULL: error was filled by the caller already and stays).
+ * out: id, or 0 with error filled. */
+struct engine_item {
+    struct job_spec *spec;
+    uint64_t id;
+    struct rpc_error *error; /* the caller's, one each */
+};
+
+/**
+ * Accept many in one store op: all good ones are committed together, ids ascend in order.
+ * atomic: if any is bad none is accepted (-EINVAL; the others' errors are left RPC_OK).
+ * Returns 0 if the commit stands, even if some items were refused.
+ */
+int engine_submit_many(struct engine *engine, const struct peer *peer, struct engine_item *items,
+                       size_t count, bool atomic, struct rpc_error *error);
+
+int engine_get(struct engine *engine, const struct peer *peer, uint64_t id,
+               struct job_record **ret_record, struct rpc_error *error);
+
+struct engine_filter {
+    uint32_t states;   /* bit 1u << state; 0: all */
+    const char *queue; /* NULL: all; an unknown one is no_such_queue */
+    uint64_t before;   /* ids below this; 0: from the newest */
+    size_t limit;      /* 1 … ENGINE_LIST_MAX */
+};
+#define ENGINE_LIST_MAX 1000
+
+struct engine_page {
+    struct job_record **records; /* newest first; malloc'ed, with engine_page_destroy() */
+    size_t count;
+    uint64_t next; /* `before` of the next page, 0: this was the last */
+};
+void engine_page_destroy(struct engine_page *page);
+
+/* Live jobs from memory, ended ones from the store.  Memory is read first and the store second,
+ * and where both have an id the store wins: so a job that ends meanwhile shows once, not never. */
+int engine_list(struct engine *engine, const struct peer *peer, const struct engine_filter *filter,
+                struct engine_page *ret_page, struct rpc_error *error);
+
+/* Wait until every one of ids has ended.  Records in the order of ids (duplicates are fine), as a
+ * page with next = 0.  An unknown id fails at once.  deadline_ns is monotonic, WEFT_NO_DEADLINE for
+ * none.  Errors: -ETIMEDOUT (timeout). */
+int engine_wait(struct engine *engine, const struct peer *peer, const uint64_t *ids, size_t count,
+                uint64_t deadline_ns, struct engine_page *ret_page, struct rpc_error *error);
+
+/* Cancel each and wait until each has ended: of a running one, until its tree is gone.  results[i]
+ * gets the state in which it ended: JOB_CANCELLED, or another end if that came first; JOB_NONE with
+ * errors[i] filled if there is no such job.  Returns 0 even then. */
+int engine_cancel(struct engine *engine, const struct peer *peer, const uint64_t *ids, size_t count,
+                  enum job_state *results, struct rpc_error *errors);
+
+/* A piece of the last attempt's output.  *ret_eof: no more will come (the job has ended and the
+ * chunk reaches the end of the file). */
+int engine_logs(struct engine *engine, const struct peer *peer, uint64_t id,
+                enum output_stream stream, uint64_t offset, size_t limit,
+                struct output_chunk *ret_chunk, bool *ret_eof, struct rpc_error *error);
+
+struct engine_stats {
+    uint64_t live[JOB_STATE_COUNT];  /* jobs in memory that have not ended, by state */
+    uint64_t ended[JOB_STATE_COUNT]; /* ends reached since this start, by state */
+    uint64_t submitted, started, retried, interrupted; /* since this start */
+    uint64_t recent;                                   /* ended jobs kept in memory */
+};
+void engine_stats(struct engine *engine, struct engine_stats *ret_stats);

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * job: what a job is.  Three structs, one per question:
+ *   job_spec    what the client asked for, parsed; lives from the request to its text form, and
+ *               again for the length of one run.
+ *   job_record  what the store keeps and what clients are shown; plain data, one heap block.
+ *   job         a job in the engine's memory: its record and its place among the others.
+ * And the state machine: one table of edges, and job_move(), the only writer of a state.
+ *
+ * I1  Only job_move() assigns record.state; a move that is no edge is refused (and asserts in
+ *     debug builds).
+ * I2  A state that a client was shown is in the store: a move to an end, and the moves back from
+ *     running, are made only after the commit that records them.
+ * I3  attempt only grows, with one exception: an orderly stop gives the number back, after every
+ *     process of that attempt is gone.
+ * Does no I/O, takes no lock, never suspends: pure functions on the caller's data.
+ */
+#pragma once
+
+#include "protocol/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct config;      /* config.h */
+struct queue;       /* queue.h */
+struct job_run;     /* engine.c: the run under way */
+struct job_waiters; /* engine.c: who waits for the end */
+
+/* ---- who asks ------------------------------------------------------------------------------ */
+
+/* The other end of a connection, from SO_PEERCRED at accept; fixed for the connection's life. */
+struct peer {
+    uid_t uid;
+    gid_t gid;
+    pid_t pid;
+    bool admin; /* root, weftd's own user, or a member of access.admin_group: sees every job */
+};
+
+/* ---- states -------------------------------------------------------------------------------- */
+
+/* The numbers are on disk: never renumber, only append. */
+enum job_state {
+    JOB_NONE = 0,      /* not accepted yet; source of the submit edges, never stored */
+    JOB_WAITING = 1,   /* for its dependencies (reserved: no edge leads here yet) */
+    JOB_DELAYED = 2,   /* until record.due_at: the client's delay, or a retry's backoff */
+    JOB_QUEUED = 3,    /* in its queue's heap */
+    JOB_RUNNING = 4,   /* a fiber of the engine holds it */
+    JOB_SUCCEEDED = 5, /* end: exit status 0, or the handler returned a result */
+    JOB_FAILED = 6,    /* end: failed with no retries asked for, or crashed with on_crash=fail */
+    JOB_CANCELLED = 7, /* end: by a client */
+    JOB_TIMED_OUT = 8, /* end: ran longer than its timeout, no retries asked for */
+    JOB_DEAD = 9,      /* end: retries were asked for and are spent, or crash_limit reached */
+    JOB_STATE_COUNT
+};
+
+/* Why a job moves.  An edge is (from, to, cause). */
+enum job_cause {
+    JOB_BY_SUBMIT,    /* none -> queued | delayed */
+    JOB_BY_DUE,       /* delayed -> queued */
+    JOB_BY_DISPATCH,  /* queued -> running */
+    JOB_BY_SUCCESS,   /* running -> succeeded */
+    JOB_BY_FAILURE,   /* running -> failed | delayed (retry) | dead (retries spent) */
+    JOB_BY_TIMEOUT,   /* running -> timed_out | delayed (retry) | dead (retries spent) */
+    JOB_BY_CANCEL,    /* queued | delayed | running -> cancelled */
+    JOB_BY_INTERRUPT, /* running -> queued: orderly stop, attempt given back */
+    JOB_BY_CRASH,     /* at recovery: running -> queued | failed (on_crash) | dead (crash_limit) */
+    JOB_CAUSE_COUNT
+};
+
+struct job_edge {
+    enum job_state from;
+    enum job_state to;
+    enum job_cause cause;
+};
+
+/* Every allowed move and no other (job.c).  The diagram in the docs is generated from it. */
+extern const struct job_edge job_edges[];
+extern const size_t job_edge_count;
+
+/* How often each edge was taken in this process (index as in job_edges).  Atomic, relaxed; a test
+ * fails on an edge that no test took. */
+uint64_t job_edge_taken(size_t edge);
+
+/* The wire's names: "queued", "timed_out", …  Static; NULL for a number that is no state. */
+const char *job_state_name(enum job_state state);
+const char *job_cause_name(enum job_cause cause);
+
+/* Errors: -EINVAL no such state (JOB_NONE is none for a client). */
+int job_state_from_name(const char *name, enum job_state *ret_state);
+
+/* True for succeeded, failed, cancelled, timed_out and dead: nothing leaves these. */
+bool job_state_is_end(enum job_state state);
+
+/* ---- what the client asked ------------------------------------------------------------------ */
+
+enum job_on_crash { JOB_CRASH_REQUEUE = 0, JOB_CRASH_FAIL = 1 };
+
+#define JOB_NAME_MAX     255
+#define JOB_TAGS_MAX     32
+#define JOB_RETRIES_MAX  1000
+#define JOB_PRIORITY_MAX 1000000 /* and -JOB_PRIORITY_MAX; higher runs first */
+
+/* Owned by whoever called job_spec_from_…; immutable afterwards.  Exactly one of argv and call. */
+struct job_spec {
+    char **argv;       /* NULL-terminated, at least one, argv[0] not empty; NULL for a call */
+    char *call;        /* handler's name; NULL for a program */
+    json_t *args;      /* object, for a call; an empty object if none was given */
+    char **env;        /* "NAME=value", NULL-terminated, over the allow-list; NULL: none */
+    char *cwd;         /* absolute; NULL: exec.cwd of the configuration */
+    char *stdin_data;  /* what the program reads; NULL: /dev/null */
+    size_t stdin_size; /* may hold NUL bytes */
+    char *queue; /* never NULL: "default" if none was named; existence is the engine's check */
+    char *name;  /* the client's label, or NULL */
+    char **tags; /* NULL-terminated, or NULL */
+    int32_t priority;
+    uint32_t retries;           /* further attempts after the first failure */
+    uint64_t delay_ns;          /* before the first attempt may start */
+    uint64_t timeout_ns;        /* of one attempt; 0: the queue's, or none */
+    enum job_on_crash on_crash; /* default requeue */
+};
+
+/**
+ * Check and parse the params of job.submit.  Everything that is wrong without looking at the
+ * engine is found here, with params_check() of protocol/params.h and a table: unknown or misspelt
+ * member (the nearest one is named), wrong type, both or neither of argv and call, empty argv, NUL
+ * inside a string, relative cwd, bad env name, duration, priority or retries out of range, handler
+ * that is not in native_find(). A member of the wire that is not built yet (after, key, durable:
+ * false) is refused, by name. Context:   any thread. Ownership: the caller frees *ret_spec with
+ * job_spec_free(); params is borrowed. Errors:    -EINVAL, -ENOMEM, with *error (invalid_params,
+ * no_such_handler, not_supported).
+ */
+int job_spec_from_json(const json_t *params, struct job_spec **ret_spec, struct rpc_error *error);
+
+/* The stored form: compact JSON with the wire's member names, defaults left out, durations as
+ * text.  job_spec_from_text() of it gives an equal spec.  The caller frees *ret_text. */
+int job_spec_to_text(const struct job_spec *spec, char **ret_text);
+int job_spec_from_text(const char *text, struct job_spec **ret_spec, struct rpc_error *error);
+
+void job_spec_free(struct job_spec *spec); /* NULL is fine */
+
+/* ---- what is kept and shown ------------------------------------------------------------------ */
+
+#define JOB_NO_EXIT (-1) /* record.exit_code and .term_signal while there is none */
+
+/* One heap block: the strings lie behind the struct, free with job_record_free().  In struct job
+ * the strings are separate heap strings instead, owned by the job.  Wall times are nanoseconds
+ * since 1970, 0: has not happened. */
+struct job_record {
+    uint64_t id; /* 1 and up, below 2^53, never given twice */
+    uid_t uid;   /* the submitter */
+    gid_t gid;
+    enum job_state state;
+    uint32_t attempt;    /* number of the current or last attempt, 0 before the first: the
+                          * fencing token, exported as WEFT_ATTEMPT */
+    uint32_t failures;   /* attempts that failed or timed out; counts against retries */
+    uint32_t crashes;    /* attempts during which weftd died; counts against crash_limit */
+    int32_t exit_code;   /* of the last program attempt, or JOB_NO_EXIT */
+    int32_t term_signal; /* that killed it, or JOB_NO_EXIT */
+    int32_t priority;    /* copied from the spec, for dispatch without parsing */
+    int64_t submitted_at;
+    int64_t due_at;      /* delayed: not before this */
+    int64_t started_at;  /* of the last attempt */
+    int64_t finished_at; /* of the end */
+    const char *queue;   /* in struct job: borrowed from the queue, which is never freed */
+    const char *spec;    /* job_spec_to_text() */
+    const char *result;  /* JSON text of a call's result, or NULL */
+    const char *error;   /* why the last attempt did not succeed, one sentence, or NULL */
+};
+
+/* A copy in one block.  Errors: -ENOMEM. */
+int job_record_copy(const struct job_record *record, struct job_record **ret_copy);
+void job_record_free(struct job_record *record); /* NULL is fine */
+
+/* The job object of the wire (job.get, job.list, job.wait): id name queue state attempt
+ * submitted_at started_at finished_at (seconds, as a number) exit_code signal result error, and of
+ * the spec argv or call and args, cwd, tags, priority, retries, timeout.  env and stdin are not
+ * shown.  Members without a value are left out.  The caller owns the reference. */
+int job_record_to_json(const struct job_record *record, json_t **ret_json);
+
+/* ---- a job in memory ------------------------------------------------------------------------- */
+
+/* Every field is guarded by the engine's lock, except where said.  Sizes matter: a million queued
+ * jobs must stay under 500 bytes each, spec text included. */
+struct job {
+    struct job_record record;    /* strings owned by the job; spec is freed at the end */
+    struct queue *queue;         /* never NULL; queues outlive jobs */
+    struct job_run *run;         /* only while running: its scope, and why it is being stopped */
+    struct job_waiters *waiters; /* NULL while nobody waits */
+    struct job *recent_next;     /* in the engine's list of recently ended jobs */
+    int64_t rank;                /* place in the queue's heap, see queue_rank(); lower runs first */
+    uint32_t heap_index;         /* in its queue's heap or in the delayed heap (never in both);
+                                  * JOB_NOT_IN_HEAP otherwise */
+    bool committing;             /* a commit that will move this job is under way: cancel and
+                                  * dispatch leave it alone, and look again afterwards */
+};
+
+#define JOB_NOT_IN_HEAP UINT32_MAX
+
+/**
+ * Move a job along an edge: sets state, started_at/finished_at/attempt/failures/crashes as the
+ * cause demands, and counts the edge.  `now` is the wall clock.  Takes the job out of no heap and
+ * wakes nobody: that is the engine's.
+ * Context: under the engine's lock (or before the engine knows the job).
+ * Errors:  -EPROTO no such edge; the job is unchanged.
+ */
+int job_move(struct job *job, enum job_state to, enum job_cause cause, int64_t now);
+
+/* The same on a bare record: what the store will be told, before the move itself is made. */
+int job_record_move(struct job_record *record, enum job_state to, enum job_cause cause,
+                    int64_t now);
+
+/* Wait before the next attempt: base * 2^(failures-1), at most cap, times a random factor in
+ * [0.5, 1.5) made from `random` (any 64 bits), so that a burst of failures spreads. */
+uint64_t job_backoff_ns(uint32_t failures, uint64_t base_ns, uint64_t cap_ns, uint64_t random);
+
+/* Wall clock, nanoseconds since 1970: what records and the wire carry.  Waits never use it. */
+int64_t job_wall_now(void);

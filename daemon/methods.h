@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * methods: the command table.  One row per method of the wire; the rows say what the parameters
+ * are, so checking, the error texts, hello's list and the protocol page come from one place.
+ *
+ * A handler runs on its own fiber, gets checked params, and either sets a result or fills error:
+ *   returns 0       -> *ret_result is the reply's result (reference handed over, never NULL)
+ *   returns -errno  -> request->error is the reply; if its code is still RPC_OK the errno is
+ *                      translated by the one table in methods.c
+ * job.submit's own row has no param table: job_spec_from_json() checks everything.
+ */
+#pragma once
+
+#include "daemon/job.h"
+#include "protocol/error.h"
+#include "protocol/params.h"
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct config;
+struct problem;
+struct engine;
+struct runner;
+struct server;
+struct store;
+struct weft_runtime;
+
+/* What the handlers may use.  Filled by main, borrowed by all, outlives server and sessions. */
+struct daemon_context {
+    struct weft_runtime *runtime;
+    struct engine *engine;
+    struct store *store;
+    struct runner *runner;
+    struct server *server; /* set after server_new() */
+    uint64_t started_ns;   /* monotonic */
+    const char *version;
+
+    /* daemon.reload and SIGHUP: load, diff, apply; serialised inside.  Fiber, suspends.
+     * *ret_report: {"changed": n, "restart": ["daemon.socket", …]}, a new reference.
+     * Errors: -EINVAL the file is bad (text in problem), nothing changed. */
+    int (*reload)(struct daemon_context *context, struct problem *problem, json_t **ret_report);
+    void *main; /* main.c's own */
+};
+
+struct request {
+    struct daemon_context *context;
+    const struct peer *peer;
+    const json_t *params; /* checked object; NULL if none were given */
+    struct rpc_error error;
+};
+
+struct method {
+    const char *name;                /* "job.get" */
+    const struct param_spec *params; /* NULL with params_count 0: takes none */
+    size_t params_count;
+    int (*handle)(struct request *request, json_t **ret_result);
+    bool checks_itself; /* params go to the handler unchecked (job.submit) */
+};
+
+/* hello ping job.submit job.submit_many job.get job.list job.wait job.cancel job.logs daemon.stats
+ * daemon.reload.  Sorted by name. */
+extern const struct method methods[];
+extern const size_t methods_count;
+
+/* Check and run one request: what session.c calls.  Never NULL-result on 0.
+ * Errors: -errno with request->error complete (method_not_found names the nearest). */
+int methods_call(struct request *request, const char *name, json_t **ret_result);

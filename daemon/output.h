@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * output: what programs wrote, in files.
+ *
+ * STATE/output/<id / 1000>/<id>.<attempt>.out and .err, one file per stream and attempt, created
+ * at the first byte (a silent program leaves no file).  Written by the run of that attempt only;
+ * read by anybody at any time, by offset.
+ *
+ * I1  A file never exceeds the cap: what comes behind it is read from the pipe and dropped, so
+ *     the program never blocks on us, and `truncated` is set.
+ * I2  Trouble with the file (ENOSPC, EIO) never disturbs the program: the rest is dropped and
+ *     the error is reported by output_close().
+ * I3  Not fsynced: output survives a killed weftd, and may miss its tail after a power cut.
+ *
+ * All calls: from a fiber, may suspend; file I/O goes through weft_offload.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum output_stream { OUTPUT_STDOUT, OUTPUT_STDERR, OUTPUT_STREAM_COUNT };
+
+struct output_store; /* the folder */
+struct output;       /* one stream of one attempt, being written */
+
+/* Errors: -EACCES, -EROFS, …: the folder cannot be made or written.  state_dir is copied. */
+int output_store_new(const char *state_dir, struct output_store **ret_store);
+void output_store_free(struct output_store *store);
+
+/* Start a stream; files of the same attempt from an interrupted run are replaced. */
+int output_open(struct output_store *store, uint64_t id, uint32_t attempt,
+                enum output_stream stream, uint64_t cap, struct output **ret_output);
+
+/* Append; never fails for the file's sake (I1, I2).  Errors: none but scope's are swallowed: runs
+ * shielded. */
+void output_write(struct output *output, const void *data, size_t size);
+
+struct output_summary {
+    uint64_t written; /* bytes in the file */
+    uint64_t dropped; /* bytes over the cap or after an error */
+    int err;          /* I2: first -errno, or 0 */
+};
+
+void output_close(struct output *output, struct output_summary *ret_summary);
+
+/* One piece of a stream. */
+struct output_chunk {
+    char *data; /* malloc'ed, the caller's; NULL if size is 0 */
+    size_t size;
+    uint64_t next; /* offset to ask for next */
+    bool at_end;   /* nothing behind it now; it is eof only if the attempt is over too */
+};
+
+/* Read up to limit bytes from offset.  No file is an empty stream.  An offset behind the end gives
+ * size 0 with next = offset.  Errors: the file's. */
+int output_read(struct output_store *store, uint64_t id, uint32_t attempt,
+                enum output_stream stream, uint64_t offset, size_t limit,
+                struct output_chunk *ret_chunk);
+
+/* Drop the files of all attempts up to `attempt` (retention, later).  No file is fine. */
+int output_remove(struct output_store *store, uint64_t id, uint32_t attempt);

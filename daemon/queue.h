@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * queue: in which order queued jobs start, and when delayed ones come due.
+ *
+ * A 4-ary heap of job pointers (the job knows its index, so removal is O(log n)), the queues by
+ * name, and the fair choice of the next job over all queues.
+ *
+ * I1  A job is in its queue's heap exactly while queued, in the delayed heap exactly while delayed.
+ * I2  queue.running counts the runs that hold one of its slots; slots are taken by
+ *     queue_set_take_next() and given back by queue_release(), nowhere else.
+ * I3  A queue is never freed before the set: jobs borrow its address and its name.
+ * Everything is guarded by the engine's lock; never suspends, never logs.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct config;
+struct config_queue;
+struct job;
+
+/* By what a heap is ordered. */
+enum job_heap_order {
+    JOB_HEAP_BY_RANK, /* job.rank, then id */
+    JOB_HEAP_BY_DUE,  /* record.due_at, then id */
+};
+
+struct job_heap {
+    struct job **jobs;
+    size_t count;
+    size_t capacity;
+    enum job_heap_order order;
+};
+
+void job_heap_init(struct job_heap *heap, enum job_heap_order order);
+void job_heap_destroy(struct job_heap *heap); /* the jobs are not its own */
+
+/* Make room for `more` further jobs, so that the pushes that follow cannot fail (reserve before
+ * the commit, push after it).  Errors: -ENOMEM. */
+int job_heap_reserve(struct job_heap *heap, size_t more);
+void job_heap_push(struct job_heap *heap, struct job *job); /* room was reserved */
+struct job *job_heap_peek(const struct job_heap *heap);     /* first, or NULL */
+struct job *job_heap_pop(struct job_heap *heap);            /* first, or NULL */
+void job_heap_remove(struct job_heap *heap, struct job *job);
+
+struct queue {
+    struct queue *next; /* in the set, in order of configuration */
+    char *name;
+    struct job_heap ready; /* the queued jobs */
+    uint32_t concurrency;  /* most runs at once; 0 pauses the queue */
+    uint32_t running;      /* I2 */
+    uint64_t timeout_ns;   /* for jobs that name none; 0: none */
+    uint64_t aging_ns;     /* see queue_rank() */
+    bool configured;       /* false: left out of the configuration since; takes no submits, its
+                            * jobs still run with the last settings */
+};
+
+/* Strict priority with aging as one fixed number: a step of priority is worth aging_ns of waiting,
+ * so rank = submitted_at - priority * aging_ns, saturating, and nothing is ever re-sorted.  With
+ * aging_ns = 0, rank = -priority: strict, then by id. */
+int64_t queue_rank(const struct queue *queue, int64_t submitted_at, int32_t priority);
+
+struct queue_set; /* the queues, and where the round-robin over them stands */
+
+int queue_set_new(const struct config *config, struct queue_set **ret_set);
+void queue_set_free(struct queue_set *set);
+
+/* NULL if there is none of that name. */
+struct queue *queue_set_find(const struct queue_set *set, const char *name);
+
+/* First queue; go on with queue->next. */
+struct queue *queue_set_first(const struct queue_set *set);
+
+/* For recovery: a queue that jobs in the store name and the configuration no longer has
+ * (configured = false, concurrency 1).  Errors: -ENOMEM. */
+int queue_set_add_orphan(struct queue_set *set, const char *name, struct queue **ret_queue);
+
+/* New limits; new queues are added, missing ones become configured = false.  A changed aging
+ * rebuilds that heap.  Errors: -ENOMEM, nothing changed. */
+int queue_set_apply(struct queue_set *set, const struct config *config);
+
+/* Take the next job that may start: round-robin over the queues with a free slot and a job; the
+ * job leaves its heap and holds a slot.  NULL: nothing may start. */
+struct job *queue_set_take_next(struct queue_set *set);
+
+/* Give back the slot of a run that is over. */
+void queue_release(struct queue *queue);

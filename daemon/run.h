@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * run: one attempt of one job, from start to nothing left of it.
+ *
+ * The engine calls run_exec() or run_native() on the job's own fiber, inside a scope that carries
+ * the timeout and through which cancel and shutdown arrive.  A runner knows nothing of states,
+ * retries or the store: it reports what happened, the engine decides what that means.
+ *
+ * I1  When run_exec() returns, by whatever way, no process of the attempt is left that the runner
+ *     can find, and no fiber or descriptor of it: clean-up is shielded and comes before the return.
+ * I2  Stopping a program: SIGTERM to its process group and every found descendant, kill_grace,
+ *     then SIGKILL to the whole tree, rescanned until a scan finds nobody.
+ * I3  The tree of an attempt = descendants of its root by parent, and children of weftd (it is a
+ *     subreaper, orphans come to it) whose initial environment names this instance, job and
+ *     attempt, and *their* descendants.  So setsid and double forks are found; an orphan that
+ *     also wiped its environment is not, until a cgroup leaf per job closes that (the hook is
+ *     struct run_tree, private to tree.c).
+ * I4  Processes are signalled by pidfd, opened and then checked again (start time), never by a pid
+ *     that may have been recycled.
+ * I5  Orphans are reaped (waitid on their pid) after each run and each stop, never a root: a root's
+ *     status belongs to its struct weft_process.  Roots are registered before they can be seen.
+ * When the root ends by itself, descendants that live on are killed too (I1): a job is its tree.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct config;
+struct job_spec;
+struct output_store;
+struct problem;
+struct runner;
+
+/* What to run.  Everything is borrowed for the call. */
+struct run_request {
+    const struct job_spec *spec;
+    uint64_t id;
+    uint32_t attempt;
+    uid_t uid; /* the submitter; used as root only (run as the submitter: not built yet) */
+    gid_t gid;
+};
+
+/* What happened.  The strings are malloc'ed, NULL if unset; run_outcome_destroy() frees them. */
+struct run_outcome {
+    int exit_code;   /* of a program that exited, else JOB_NO_EXIT (-1) */
+    int term_signal; /* that ended it, else JOB_NO_EXIT (-1) */
+    char *result;    /* JSON text of a call's result */
+    char *error;     /* why it did not succeed: "exit status 3", "program not found: foo", … */
+};
+
+void run_outcome_init(struct run_outcome *outcome);
+void run_outcome_destroy(struct run_outcome *outcome);
+
+/**
+ * Make the process a subreaper and prepare the folders.  instance: 32 hex digits of the store.
+ * Context: main fiber, once per process.   Errors: of the output folder, with problem.
+ */
+int runner_new(const struct config *config, struct output_store *outputs, const char *instance,
+               struct problem *problem, struct runner **ret_runner);
+void runner_free(struct runner *runner); /* no run may be under way */
+
+/* Kill what an earlier life of this state folder left running (WEFT_INSTANCE in its environment
+ * and not our descendant), and wait until it is gone.  Before recovery requeues anything.  Returns
+ * the number killed.  Errors: -ETIMEDOUT somebody did not die (uninterruptible). */
+int runner_kill_leftovers(struct runner *runner);
+
+/**
+ * Run a program.  Environment: the allow-list of exec.env, then the job's env, then WEFT_JOB_ID,
+ * WEFT_ATTEMPT, WEFT_INSTANCE, WEFT_SOCKET (these last win).  stdin from a memfd, or /dev/null.
+ * Returns: 0       it ended by itself; success is exit_code == 0, outcome says which.
+ * Errors:  -ECANCELED, -ETIMEDOUT: the scope stopped it, and the tree is gone (outcome may carry
+ *          how the root ended); any other: it never started, outcome.error says why (program not
+ *          found, cwd missing, …) and the attempt failed.
+ * ret_outcome is initialised by the caller and filled on every way.
+ */
+int run_exec(struct runner *runner, const struct run_request *request,
+             struct run_outcome *ret_outcome);
+
+/* Call a native handler on this fiber.  Same returns; success is 0 with outcome.result set; a
+ * handler's own failure is its -errno with outcome.error. */
+int run_native(struct runner *runner, const struct run_request *request,
+               struct run_outcome *ret_outcome);
+
+/* From now on no stop waits for its grace; stops under way go on to SIGKILL at once.  Any fiber. */
+void runner_hurry(struct runner *runner);
+
+/* New exec settings for runs that start from now on.  Any fiber. */
+int runner_apply_config(struct runner *runner, const struct config *config);
+
+struct runner_stats {
+    uint64_t programs; /* started, in total */
+    uint64_t calls;
+    uint64_t killed;  /* stops that needed SIGKILL */
+    uint64_t orphans; /* reaped */
+    uint32_t live;    /* roots now */
+};
+void runner_stats(struct runner *runner, struct runner_stats *ret_stats);

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store: what must survive.  One pthread, one list of requests, one commit for whatever arrived
+ * during the last commit.
+ *
+ * A request is a struct store_op that the caller owns and hands over by store_push(); the store
+ * thread applies a whole batch in one transaction, commits, and only then calls op->done for each
+ * of them, in the order of arrival.  store.c knows threads, batches and errors; what a row is,
+ * the backend knows (store_backend.h; store_sqlite.c today, PostgreSQL later, a fake in tests).
+ *
+ * I1  done is called exactly once per pushed op, on the store thread, after COMMIT (reads: after
+ *     the commit of the batch they came with, so a reader sees its own earlier writes).
+ * I2  The first failed apply, commit or sync is sticky: that op and every later one completes with
+ *     the same -errno and text, writes and reads alike, and nothing is ever acknowledged again.
+ *     The whole batch was rolled back.  The daemon then stops; a restart recovers.
+ *     Exceptions, which fail one op and are not sticky: -ENOSPC of an insert refused by the
+ *     reserve *before* the transaction, and -ENOMEM of a read.
+ * I3  Writes take effect in the order in which they were pushed.
+ * I4  The store thread never calls into the engine except through done, and never waits for a
+ *     fiber.  done must not block, suspend or lock a fiber mutex; weft_event_set() is allowed.
+ * I5  After done returned, and even after it set an event, the store does not touch the op again.
+ */
+#pragma once
+
+#include "daemon/job.h"
+#include "daemon/problem.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct store;
+struct config_store;
+struct store_backend_ops;
+
+enum store_kind {
+    STORE_INSERT, /* rows: new jobs, all or none */
+    STORE_UPDATE, /* rows: every field but id, uid, gid, queue, spec and submitted_at is written.
+                   * One kind for started, ended, requeued and cancelled: the record says it */
+    STORE_GET,    /* ids -> found, in the order of ids; an unknown id gives NULL */
+    STORE_LIST,   /* filter -> found */
+    STORE_PING,   /* nothing: completes when the thread gets to it (watchdog, flush) */
+};
+
+/* Which ended jobs STORE_LIST wants, newest (highest id) first. */
+struct store_filter {
+    bool all_users; /* else only uid's */
+    uid_t uid;
+    uint32_t states;   /* bit 1u << state; 0: every end state.  Live states are never matched:
+                        * the engine knows them better */
+    const char *queue; /* NULL: any */
+    uint64_t before;   /* only ids below this; 0: from the newest */
+    size_t limit;      /* 1 and up */
+};
+
+struct store_op {
+    struct store_op *next; /* the store's, between push and done */
+    enum store_kind kind;
+    void (*done)(struct store_op *op); /* I1, I4 */
+    void *owner;                       /* the caller's */
+
+    /* input, borrowed until done */
+    const struct job_record *const *rows; /* INSERT, UPDATE; strings need not outlive done */
+    const uint64_t *ids;                  /* GET */
+    size_t count;                         /* of rows or ids */
+    struct store_filter filter;           /* LIST */
+
+    /* output, valid in done */
+    int err;                   /* 0 or -errno; its text: store_error() */
+    struct job_record **found; /* GET, LIST: malloc'ed array of one-block records, the caller's
+                                * to free */
+    size_t found_count;
+};
+
+struct store_stats {
+    uint64_t commits;   /* transactions made durable */
+    uint64_t writes;    /* rows in them */
+    uint64_t reads;     /* GET and LIST ops */
+    uint64_t batch_max; /* most ops in one batch */
+    uint64_t commit_ns; /* time spent in commit, in total */
+    uint64_t commit_max_ns;
+    uint64_t pending;    /* pushed, not done */
+    uint64_t file_bytes; /* database and WAL */
+    bool failed;         /* I2 happened */
+};
+
+/**
+ * Open or create the store in the state folder and lock it against a second daemon (flock on
+ * STATE/lock, before anything is read).  Starts no thread yet.
+ * Context: any thread, may block: called by main before the runtime starts.
+ * Errors:  -EBUSY another weftd holds it, -EACCES/-EROFS not writable, -EBADMSG corrupt or not
+ *          ours (the file is left as it is), -EPROTONOSUPPORT written by a newer weftd, and the
+ *          system's; always with problem, which names the path.
+ */
+int store_open(const struct config_store *config, const char *state_dir, struct problem *problem,
+               struct store **ret_store);
+
+/* The same over any backend; state_dir is not touched.  For tests. */
+int store_open_backend(const struct store_backend_ops *ops, void *backend,
+                       const struct config_store *config, struct store **ret_store);
+
+/* What is remembered besides the jobs. */
+struct store_life {
+    uint64_t next_id;  /* higher than any id that was ever given, kept across deletions */
+    char instance[33]; /* 32 hex digits, made when the store was created: WEFT_INSTANCE */
+};
+
+/* As read at open.  Any thread. */
+void store_life(const struct store *store, struct store_life *ret_life);
+
+/**
+ * Hand every job that has not ended to `row`, in order of id.  The record is lent for the call.
+ * A non-zero return stops and is returned.  Ended jobs stay in the store.
+ * Context: any thread, may block; after store_open(), before store_start().
+ * Errors:  -EBADMSG corrupt, and row's.
+ */
+int store_recover(struct store *store, int (*row)(void *arg, const struct job_record *record),
+                  void *arg, struct problem *problem);
+
+/* Start the store thread (all signals blocked in it).  Errors: -EAGAIN, -ENOMEM. */
+int store_start(struct store *store);
+
+/* Hand over an op.  Any thread, never blocks, never fails: after I2 or store_stop() the op
+ * completes with the error.  done may have run before this returns. */
+void store_push(struct store *store, struct store_op *op);
+
+/* 0 while healthy; else the sticky -errno, and its sentence in problem (may be NULL).  Any thread.
+ */
+int store_error(struct store *store, struct problem *problem);
+
+/* Called once, on the store thread, when I2 strikes; set before store_start().  Must only wake
+ * somebody (weft_event_set). */
+void store_on_failure(struct store *store, void (*failed)(void *arg), void *arg);
+
+/* Take over what may change live (reserve, checkpoint size).  Any thread. */
+void store_apply_config(struct store *store, const struct config_store *config);
+
+/* A consistent-enough snapshot; atomic counters.  Any thread. */
+void store_stats(struct store *store, struct store_stats *ret_stats);
+
+/* Complete what was pushed, checkpoint, join the thread.  Ops pushed later get -ESHUTDOWN.
+ * Blocks: call it off the loops (weft_offload, or main after the runtime).  Twice is fine. */
+void store_stop(struct store *store);
+
+/* store_stop(), close, drop the lock.  NULL is fine. */
+void store_free(struct store *store);

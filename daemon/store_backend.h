@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store_backend: what a database must do for the store.  Called by the store thread only (and by
+ * the opening thread before it starts), never by two threads at once, may block.
+ *
+ * Each call returns 0 or -errno with problem.  An error of begin, apply or commit is final: the
+ * store calls rollback, then close, and nothing else (store.h, I2).
+ */
+#pragma once
+
+#include "daemon/store.h"
+
+struct store_backend_ops {
+    const char *name; /* "sqlite" */
+
+    /* Once, first: the life data, made and committed if the store is new. */
+    int (*life)(void *backend, struct problem *problem, struct store_life *ret_life);
+
+    /* All jobs that have not ended; see store_recover(). */
+    int (*recover)(void *backend, int (*row)(void *arg, const struct job_record *record), void *arg,
+                   struct problem *problem);
+
+    int (*begin)(void *backend, struct problem *problem);
+    /* One STORE_INSERT or STORE_UPDATE inside the transaction.  An update of an id that is not
+     * there is -EBADMSG: memory and disk disagree. */
+    int (*apply)(void *backend, const struct store_op *op, struct problem *problem);
+    /* Durable when it returns 0. */
+    int (*commit)(void *backend, struct problem *problem);
+    void (*rollback)(void *backend);
+
+    /* One STORE_GET or STORE_LIST outside any transaction; fills op->found and found_count. */
+    int (*read)(void *backend, struct store_op *op, struct problem *problem);
+
+    /* After a batch, when nothing is pending: bounded housekeeping (WAL checkpoint). */
+    int (*idle)(void *backend, struct problem *problem);
+
+    /* Bytes that may still be written before the reserve is touched; UINT64_MAX if unknown. */
+    uint64_t (*room)(void *backend);
+    uint64_t (*file_bytes)(void *backend);
+    void (*close)(void *backend);
+};
+
+/* The SQLite backend: STATE/weft.db, WAL, synchronous=FULL, application_id and user_version
+ * checked, quick_check at open.  Errors: as store_open(). */
+int store_sqlite_open(const struct config_store *config, const char *state_dir,
+                      struct problem *problem, void **ret_backend);
+extern const struct store_backend_ops store_sqlite_ops;
