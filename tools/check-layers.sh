@@ -1,0 +1,83 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Fails when a file includes what its folder may not depend on, or when headers form a cycle.
+# usage: tools/check-layers.sh [ROOT]
+#
+# The rules, which tools/check-selftest.sh proves to bite:
+#   runtime   its own files, libc, libev, liburing
+#   protocol  its own files, libc, jansson
+#   client    its own files, protocol/
+#   daemon    its own files, protocol/, <weft/...>
+#   examples  its own files, <weft/...>
+#   bench     its own files, <weft/...> (bench/peers: the peers' own libraries too)
+#   tests     anything
+# An include is judged by the file it reaches, not by how it is spelled.
+set -eu
+cd "${1:-$(dirname "$0")/..}"
+
+edges=$(mktemp)
+trap 'rm -f "$edges"' EXIT
+
+# One line per include: FILE LINE KIND NAME, KIND being " or <.
+# shellcheck disable=SC2016 # awk's dollars, not the shell's
+find runtime protocol client daemon examples bench -name '*.[chS]' -type f 2>/dev/null | sort |
+    xargs -r awk '/^[ \t]*#[ \t]*include[ \t]*["<]/ {
+        match($0, /["<][^">]*[">]/)
+        print FILENAME, FNR, substr($0, RSTART, 1), substr($0, RSTART + 1, RLENGTH - 2)
+    }' |
+    # Where it leads: a file of ours (by the including file, then by the include roots), or "system".
+    while read -r file line kind name; do
+        target=system
+        [ "$kind" = '"' ] && own=${file%/*} || own=.
+        for root in "$own" . runtime runtime/include; do
+            if [ -f "$root/$name" ]; then
+                # By name, not realpath: "a/../b" must not hide where it leads.
+                target=$(realpath --relative-to=. "$root/$name")
+                break
+            fi
+        done
+        echo "$file $line $kind $name $target"
+    done >"$edges"
+
+status=0
+
+awk '
+function refuse(why) {
+    printf "%s:%d: includes %s%s: %s\n", $1, $2, $4, ($5 == "system" ? "" : " (" $5 ")"), why
+    bad = 1
+}
+function top(path) { return substr(path, 1, index(path, "/") - 1) }
+{
+    from = top($1)
+    public = $5 ~ /^runtime\/include\//
+    if ($5 == "system") {
+        if ($4 ~ /^ev(\+\+)?\.h$/ && from != "runtime" && from != "bench")
+            refuse("only runtime/ knows libev")
+        if ($4 == "jansson.h" && (from == "runtime" || from == "examples"))
+            refuse(from "/ knows no JSON")
+        if ($4 ~ /^(sqlite3\.h|systemd\/|openssl\/|ini\.h|jemalloc\/)/ && from != "daemon" && from != "bench")
+            refuse("only daemon/ knows that library")
+        if ($4 ~ /^weft\// && from != "bench")
+            refuse("there is no such public header")
+        next
+    }
+    to = top($5)
+    if (to == from) next
+    if (public && (from == "daemon" || from == "examples" || from == "bench")) next
+    if (to == "protocol" && (from == "client" || from == "daemon")) next
+    refuse(from "/ may not depend on " (to == "" ? "that" : to "/"))
+}
+END { exit bad }' "$edges" >&2 || status=1
+
+# A public header may be all that others see of runtime/, so it includes public ones only.
+awk '$1 ~ /^runtime\/include\// && $5 ~ /^runtime\// && $5 !~ /^runtime\/include\// {
+    printf "%s:%d: a public header includes the private %s\n", $1, $2, $5; bad = 1
+} END { exit bad }' "$edges" >&2 || status=1
+
+# tsort names the members of each cycle.
+if ! cycle=$(awk '$5 != "system" && $1 ~ /\.h$/ { print $1, $5 }' "$edges" | tsort 2>&1 >/dev/null); then
+    echo "include cycle:" >&2
+    echo "$cycle" | sed -n 's/^tsort: \(.*\.h\)$/    \1/p' >&2
+    status=1
+fi
+exit "$status"

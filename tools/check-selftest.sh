@@ -1,0 +1,95 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Proves that the checks can fail: plants one violation at a time in a small tree of its own and
+# expects the check to refuse it, and to accept the tree without it.
+set -eu
+tools=$(cd "$(dirname "$0")" && pwd)
+tree=$(mktemp -d)
+trap 'rm -rf "$tree"' EXIT
+cp "$tools/../.clang-format" "$tree/"
+cd "$tree"
+licence='/* SPDX-License-Identifier: MIT */'
+status=0
+
+put() { # FILE LINE...
+    mkdir -p "${1%/*}"
+    file=$1
+    shift
+    printf '%s\n' "$licence" "$@" >"$file"
+}
+
+clean_tree() {
+    rm -rf runtime protocol client daemon examples
+    put runtime/include/weft/weft.h '#pragma once' '#include "weft/time.h"'
+    put runtime/include/weft/time.h '#pragma once' '#include <time.h>' 'struct timespec weft_now(void);'
+    put runtime/core/fiber.h '#pragma once' '#include <ev.h>'
+    put runtime/core/fiber.c '#include "core/fiber.h"' '#include "weft/time.h"'
+    put protocol/framer.h '#pragma once' '#include <jansson.h>'
+    put client/main.c '#include "protocol/framer.h"'
+    put daemon/main.c '#include <sqlite3.h>' '' '#include <weft/weft.h>' '' '#include "protocol/framer.h"'
+    put examples/hello.c '#include <weft/weft.h>'
+}
+
+accepts() { # CHECK
+    "$tools/$1.sh" "$tree" >out 2>&1 && return 0
+    echo "$1 refuses a clean tree:" >&2
+    cat out >&2
+    status=1
+}
+
+refuses() { # CHECK WHAT
+    if "$tools/$1.sh" "$tree" >out 2>&1; then
+        echo "$1 does not see: $2" >&2
+        status=1
+    fi
+    clean_tree
+}
+
+clean_tree
+accepts check-layers
+accepts check-headers
+accepts check-format
+
+put runtime/core/fiber.c '#include "daemon/main.h"'; put daemon/main.h '#pragma once'
+refuses check-layers "runtime including daemon"
+put runtime/core/fiber.c '#include <jansson.h>'
+refuses check-layers "runtime including jansson"
+put runtime/include/weft/weft.h '#include "core/fiber.h"'
+refuses check-layers "a public header including a private one"
+put protocol/framer.c '#include <weft/weft.h>'
+refuses check-layers "protocol including the runtime"
+put protocol/framer.c '#include <sqlite3.h>'
+refuses check-layers "protocol including SQLite"
+put client/main.c '#include <weft/weft.h>'
+refuses check-layers "client including the runtime"
+put client/main.c '#include "../daemon/main.c"'
+refuses check-layers "client including daemon by a relative path"
+put daemon/main.c '#include "../runtime/core/fiber.h"'
+refuses check-layers "daemon including the runtime's core by a relative path"
+put daemon/main.c '#include "core/fiber.h"'
+refuses check-layers "daemon including the runtime's core"
+put daemon/main.c '#include <ev.h>'
+refuses check-layers "daemon including libev"
+put examples/hello.c '#include "protocol/framer.h"'
+refuses check-layers "examples including protocol"
+put runtime/core/fiber.h '#include "core/deque.h"'; put runtime/core/deque.h '#include "core/fiber.h"'
+refuses check-layers "an include cycle"
+
+put runtime/include/weft/time.h 'time_t weft_now(void);'
+refuses check-headers "a public header that needs another"
+put runtime/include/weft/time.h 'struct timespec *weft_class(int class);' '#include <time.h>'
+refuses check-headers "a public header that is not C++"
+put runtime/include/weft/time.h '#define NOW 1'
+refuses check-headers "an unprefixed public macro"
+put runtime/core/fiber.h 'size_t fiber_size(void);'
+refuses check-headers "an internal header that needs another"
+
+put examples/hello.c 'int main( void ) { return 0; }'
+refuses check-format "bad format"
+echo 'int main(void);' >examples/hello.c
+refuses check-format "a file without a licence line"
+# shellcheck disable=SC2046 # one word a line is wanted
+put examples/hello.c $(seq -f 'int\ value%g;' 600)
+refuses check-format "a file of more than 600 lines"
+
+exit "$status"

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=sh
+# What dev and the scripts of tools/ share.  Sourced from the repository root, by POSIX sh.
+
+# die MESSAGE [STATUS]
+die() {
+    echo "${0##*/}: $1" >&2
+    exit "${2:-1}"
+}
+
+# Every C file that is ours, one a line; works without git.
+sources() {
+    for folder in runtime protocol daemon client tests bench examples; do
+        [ ! -d "$folder" ] || find "$folder" -name '*.[ch]' -type f
+    done | sort
+}
+
+# configure PRESET: quiet unless it fails.  A build folder from another place is started anew.
+configure() {
+    if [ -f "build/$1/CMakeCache.txt" ] &&
+        ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$(pwd)" "build/$1/CMakeCache.txt"; then
+        rm -rf "build/$1"
+    fi
+    mkdir -p build/log
+    cmake --preset "$1" >"build/log/$1-configure.log" 2>&1 || {
+        cat "build/log/$1-configure.log" >&2
+        die "configuring $1 failed"
+    }
+}
+
+# without_aslr COMMAND...: sanitizers of gcc 12 do not start under every address randomisation.
+without_aslr() {
+    if setarch -R true 2>/dev/null; then
+        setarch -R "$@"
+    else
+        "$@"
+    fi
+}
+
+# exec_tests PRESET CTEST-ARGUMENTS...
+exec_tests() {
+    preset=$1
+    shift
+    case $preset in
+        asan | tsan | fuzz) without_aslr ctest --preset "$preset" "$@" ;;
+        *) ctest --preset "$preset" "$@" ;;
+    esac
+}

@@ -1,0 +1,99 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Installs the Debian packages that a group of commands needs; quick when all are there.
+# usage: tools/setup.sh [build] [test] [system] [bench] [coverage]     (default: build test)
+#
+# "system" is what only the systemd boot test needs: where it cannot be installed, that test is
+# skipped with the reason, so this script says so and goes on.
+set -eu
+cd "$(dirname "$0")/.."
+. tools/lib.sh
+
+packages() {
+    case $1 in
+        build) echo build-essential cmake ninja-build pkg-config libev-dev libjemalloc-dev \
+            libjansson-dev libsqlite3-dev libinih-dev libsystemd-dev libssl-dev ;;
+        test) echo libcriterion-dev socat jq python3 clang clang-format clang-tidy libclang-rt-dev \
+            spin valgrind libc6-dbg gdb strace procps ;;
+        system) echo debootstrap systemd-container ;;
+        bench) echo golang-go python3 ;;
+        coverage) echo gcovr ;;
+        *) die "unknown group '$1': build test system bench coverage" 2 ;;
+    esac
+}
+
+# Prints those of the named packages that are not installed.
+missing() {
+    for package in "$@"; do
+        case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) in
+            installed) ;;
+            *) echo "$package" ;;
+        esac
+    done
+}
+
+# Without apt: go on if the tools are there by another way, else say what is wanted.
+not_debian() {
+    echo "setup: this is not Debian (no apt-get and dpkg-query), so nothing is installed here." >&2
+    echo "setup: wanted, by their Debian names: $*" >&2
+    for tool in cc cmake ninja pkg-config; do
+        command -v "$tool" >/dev/null || die "'$tool' is missing: install it and try again"
+    done
+    echo "setup: a compiler and CMake are there; going on with what is installed" >&2
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
+may_be_root() {
+    [ "$(id -u)" = 0 ] && return 0
+    command -v sudo >/dev/null || return 1
+    [ -t 0 ] || sudo -n true 2>/dev/null # no terminal to ask for a password on
+}
+
+install() {
+    log=build/log/setup.log
+    mkdir -p build/log
+    echo "setup: installing $*"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 \
+        update </dev/null >"$log" 2>&1 ||
+        echo "setup: apt-get update failed (see $log); trying with the lists that are there" >&2
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
+        install --no-install-recommends "$@" </dev/null >>"$log" 2>&1 && return 0
+    tail -n 15 "$log" >&2
+    return 1
+}
+
+group() {
+    # shellcheck disable=SC2046 # package names have no spaces
+    set -- "$1" $(packages "$1")
+    name=$1
+    shift
+    if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
+        not_debian "$@"
+        return 0
+    fi
+    lacking=$(missing "$@" | xargs)
+    [ -n "$lacking" ] || return 0
+    if ! may_be_root; then
+        echo "setup: missing packages, and neither root nor sudo here.  As root, run:" >&2
+        echo "    apt-get update && apt-get install --no-install-recommends" "$lacking" >&2
+        [ "$name" = system ] || exit 1
+        return 0
+    fi
+    # shellcheck disable=SC2086
+    install $lacking && return 0
+    [ "$name" = system ] || die "apt-get could not install: $lacking"
+    echo "setup: going on without $lacking" >&2
+}
+
+[ $# -gt 0 ] || set -- build test
+for wanted in "$@"; do
+    packages "$wanted" >/dev/null
+    group "$wanted"
+done

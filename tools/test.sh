@@ -1,0 +1,123 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Runs all tests, or the parts that are named, and prints a line per part.
+# usage: tools/test.sh [release] [asan] [tsan] [lint] [model] [system]
+#
+# The last line is "N passed, N failed" (and ", N skipped"): the cases of all parts, a Criterion
+# test being one case, and a script one unless it says "Tested: N | Failing: M".  The exit status
+# is 0 only if nothing failed.  A part's whole output is in build/log/PART.log.
+set -eu
+cd "$(dirname "$0")/.."
+. tools/lib.sh
+
+logs=build/log
+cores=$(nproc)
+
+# count_ctest LOG: prints "passed failed skipped" of a "ctest -V" log.
+count_ctest() {
+    awk -f tools/count-ctest.awk "$1"
+}
+
+# count_script LOG STATUS: the same for a script's log.
+count_script() {
+    [ "$2" != 77 ] || { echo 0 0 1; return; }
+    awk -v status="$2" '
+        match($0, /Tested: [0-9]+ \| .*Failing: [0-9]+/) {
+            split(substr($0, RSTART, RLENGTH), word, /[^0-9]+/)
+            tested += word[2]; failing += word[length(word)]
+        }
+        END {
+            if (status != 0 && failing == 0) failing = 1
+            if (tested < failing || tested == 0) tested = failing ? failing : 1
+            print tested - failing, failing, 0
+        }' "$1"
+}
+
+# A preset's build and all its ctest tests.
+part_preset() {
+    # In a subshell, because a failed configure exits.
+    if ! (configure "$1" && cmake --build --preset "$1") >"$logs/$1.log" 2>&1; then
+        echo 0 1 0 >"$logs/$1.count"
+        return 0
+    fi
+    exec_tests "$1" -V -j "$cores" >"$logs/$1.log" 2>&1 </dev/null || :
+    count_ctest "$logs/$1.log" >"$logs/$1.count"
+}
+
+# part_script PART SCRIPT
+part_script() {
+    status=0
+    if [ -x "$2" ]; then
+        "$2" >"$logs/$1.log" 2>&1 </dev/null || status=$?
+    else
+        echo "$2 is not there" >"$logs/$1.log"
+        status=77
+    fi
+    [ "$status" != 77 ] || tail -n 1 "$logs/$1.log" >"$logs/$1.why"
+    count_script "$logs/$1.log" "$status" >"$logs/$1.count"
+}
+
+# The boot of a real systemd needs a namespace of its own, which many containers refuse.
+part_system() {
+    why=
+    [ "$(id -u)" = 0 ] || why="needs root"
+    command -v systemd-nspawn >/dev/null || why="systemd-nspawn is not installed"
+    command -v debootstrap >/dev/null || why="debootstrap is not installed"
+    if [ -n "$why" ]; then
+        echo "$why" | tee "$logs/system.log" >"$logs/system.why"
+        echo 0 0 1 >"$logs/system.count"
+        return 0
+    fi
+    part_script system tests/system/run.sh
+}
+
+# What failed, with the end of its output: a CI log may be all that one gets to see.
+show_failures() {
+    awk '/^The following tests FAILED:/ { on = 1; next } on && /^[ \t]+[0-9]+ - / {
+        sub(/^[ \t]+/, ""); print }' "$logs/$1.log" | while read -r number _ name reason; do
+        echo "    $name $reason"
+        grep -E "^$number: " "$logs/$1.log" | sed "s/^$number: /    | /" | tail -n 30
+    done
+    grep -qE '^The following tests FAILED:' "$logs/$1.log" || tail -n 30 "$logs/$1.log" | sed 's/^/    | /'
+    echo "    log: $logs/$1.log"
+}
+
+run_part() {
+    rm -f "$logs/$1.why"
+    started=$(date +%s)
+    case $1 in
+        release | asan | tsan) part_preset "$1" ;;
+        lint) part_script lint tools/lint.sh ;;
+        model) part_script model tests/model/run.sh ;;
+        system) part_system ;;
+    esac
+    read -r passed failed skipped <"$logs/$1.count"
+    printf '%-8s %5d passed %5d failed %5d skipped %6d s' "$1" "$passed" "$failed" "$skipped" \
+        $(($(date +%s) - started))
+    if [ "$skipped" -gt 0 ] && [ "$passed" = 0 ] && [ "$failed" = 0 ]; then
+        printf '   SKIPPED: %s' "$(cat "$logs/$1.why" 2>/dev/null)"
+    fi
+    printf '\n'
+    [ "$failed" = 0 ] || show_failures "$1"
+    all_passed=$((all_passed + passed))
+    all_failed=$((all_failed + failed))
+    all_skipped=$((all_skipped + skipped))
+}
+
+for part in "$@"; do
+    case $part in
+        release | asan | tsan | lint | model | system) ;;
+        *) die "unknown part '$part': release asan tsan lint model system" 2 ;;
+    esac
+done
+[ $# -gt 0 ] || set -- release asan tsan lint model system
+case " $* " in *" system "*) tools/setup.sh build test system ;; *) tools/setup.sh build test ;; esac
+
+mkdir -p "$logs"
+all_passed=0 all_failed=0 all_skipped=0
+for part in "$@"; do
+    run_part "$part"
+done
+[ "$all_skipped" = 0 ] && rest= || rest=", $all_skipped skipped"
+echo "$all_passed passed, $all_failed failed$rest"
+[ "$all_failed" = 0 ]
