@@ -66,7 +66,8 @@ int jsonrpc_append_notification(struct jsonrpc_text *text, const char *method,
                                 const json_t *params);
 
 /* A batch of replies is one line: open, append, close.  A batch that stayed empty (only
- * notifications came) leaves nothing behind, as the standard wants. */
+ * notifications came) leaves nothing behind, as the standard wants.  Batches do not nest: -EINVAL.
+ */
 int jsonrpc_batch_open(struct jsonrpc_text *text);
 int jsonrpc_batch_close(struct jsonrpc_text *text);
 

@@ -17,7 +17,7 @@ struct nearest {
     size_t distance;  /* of best; before that the first distance that is too far */
 };
 
-/* Near enough is at most a third of the word's length, and at least one edit. */
+/* Near enough is one edit or a third of the word's length, but never all of the word. */
 void nearest_init(struct nearest *nearest, const char *word);
 void nearest_offer(struct nearest *nearest, const char *candidate);
 
