@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the benchmark programs share: the command line, the runtime around the row, the clock and
+ * the result line.
+ *
+ * Every program is called as `bench-NAME [--workers N] [ROW]` (no ROW: the first of its table) and
+ * prints `row<TAB>value<TAB>unit`.  A wrong result, an error of the runtime or an unknown row ends
+ * it with status 1.
+ */
+#ifndef WEFT_BENCH_H
+#define WEFT_BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct bench_row {
+    const char *name;
+    double (*measure)(void); /* on the main fiber; warms up first; returns the figure */
+    const char *unit;
+};
+
+/** Runs the row that the command line names.  Returns the program's exit status. */
+int bench_main(int argc, char **argv, const struct bench_row *rows, size_t row_count);
+
+/** Ends the program with status 1 and a line that says what was wrong. */
+_Noreturn void bench_fail(const char *what);
+
+/** bench_fail, unless `good`.  Inline: it stands on the measured paths. */
+static inline void bench_check(bool good, const char *what)
+{
+    if (__builtin_expect(!good, 0))
+        bench_fail(what);
+}
+
+/** Monotonic time, without the runtime's help. */
+uint64_t bench_now_ns(void);
+
+/** The time since `start_ns`, divided by `count`. */
+double bench_ns_per(uint64_t start_ns, uint64_t count);
+
+#endif
