@@ -16,7 +16,7 @@ packages() {
         test) echo libcriterion-dev socat jq python3 clang clang-format clang-tidy libclang-rt-dev \
             spin valgrind libc6-dbg gdb strace procps ;;
         system) echo debootstrap systemd-container ;;
-        bench) echo golang-go python3 ;;
+        bench) echo golang-go g++ libtbb-dev python3 ;;
         coverage) echo gcovr ;;
         *) die "unknown group '$1': build test system bench coverage" 2 ;;
     esac
