@@ -16,7 +16,7 @@ limit=${WEFT_TIDY_SECONDS:-240}
 deadline=$(($(date +%s) + limit))
 [ "$limit" -gt 0 ] || deadline=
 
-headers=$({ sources | grep '\.h$' | xargs -r cat; cat .clang-tidy; clang-tidy --version; } | sha256sum)
+headers=$({ sources | grep '\.h$' | xargs -r cat; cat .clang-tidy tests/.clang-tidy; clang-tidy --version; } | sha256sum)
 
 changed() {
     git diff --name-only HEAD -- '*.c' 2>/dev/null || :
@@ -53,10 +53,11 @@ xargs -r -P "$(nproc)" -L 1 sh -c '
         --extra-arg=-Wno-unknown-warning-option "$2" 2>/dev/null); then
         : >"build/lint/passed/$1"
     else
-        printf "%s\n" "${out:-$2: clang-tidy itself failed}" | tee -a build/lint/findings >&2
+        printf "%s\n" "${out:-$2: error: clang-tidy itself failed}" >>build/lint/findings
+        printf "%s\n" "${out:-$2: error: clang-tidy itself failed}" | grep " error: " >&2
     fi' "$deadline" <"$todo"
 
 total=$(wc -l <"$todo")
 left_out=$(wc -l <build/lint/left-out)
 echo "clang-tidy: $((total - left_out)) files checked, $left_out left out by the time bound of $limit s"
-[ ! -e build/lint/findings ]
+[ ! -e build/lint/findings ] || die "findings, with their paths, are in build/lint/findings"
