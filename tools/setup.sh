@@ -14,7 +14,7 @@ packages() {
         build) echo build-essential cmake ninja-build pkg-config libev-dev libjemalloc-dev \
             libjansson-dev libsqlite3-dev libinih-dev libsystemd-dev libssl-dev ;;
         test) echo libcriterion-dev socat jq python3 clang clang-format clang-tidy libclang-rt-dev \
-            spin valgrind libc6-dbg gdb strace procps ;;
+            shellcheck spin valgrind libc6-dbg gdb strace procps ;;
         system) echo debootstrap systemd-container ;;
         bench) echo golang-go g++ libtbb-dev python3 ;;
         coverage) echo gcovr ;;

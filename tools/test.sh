@@ -71,14 +71,33 @@ part_system() {
     part_script system tests/system/run.sh
 }
 
+# tail_of_test LOG NUMBER LINES: the end of what a ctest test printed.
+tail_of_test() {
+    grep -E "^$2: " "$1" | sed "s/^$2: /    | /" | tail -n "$3"
+}
+
+# Tests of a ctest log that said "not here", each with its last line.
+show_skipped() {
+    sed -n 's/^ *[0-9]*\/[0-9]* Test *#\([0-9]*\): \([^ ]*\) .*\*\*\*Skipped.*/\1 \2/p' "$logs/$1.log" |
+        while read -r number name; do
+            echo "    SKIPPED $name:"
+            tail_of_test "$logs/$1.log" "$number" 1
+        done
+}
+
 # What failed, with the end of its output: a CI log may be all that one gets to see.
 show_failures() {
-    awk '/^The following tests FAILED:/ { on = 1; next } on && /^[ \t]+[0-9]+ - / {
-        sub(/^[ \t]+/, ""); print }' "$logs/$1.log" | while read -r number _ name reason; do
+    failed_tests=$(awk '/^The following tests FAILED:/ { on = 1; next }
+        on && /^[ \t]+[0-9]+ - / { sub(/^[ \t]+/, ""); print }' "$logs/$1.log")
+    echo "$failed_tests" | while read -r number _ name reason; do
+        [ -n "$number" ] || continue
         echo "    $name $reason"
-        grep -E "^$number: " "$logs/$1.log" | sed "s/^$number: /    | /" | tail -n 30
+        tail_of_test "$logs/$1.log" "$number" 30
     done
-    grep -qE '^The following tests FAILED:' "$logs/$1.log" || tail -n 30 "$logs/$1.log" | sed 's/^/    | /'
+    if [ -z "$failed_tests" ]; then
+        grep -m 10 -E 'error: |FAILED' "$logs/$1.log" | sed 's/^/    | /'
+        tail -n 15 "$logs/$1.log" | sed 's/^/    | /'
+    fi
     echo "    log: $logs/$1.log"
 }
 
@@ -98,6 +117,7 @@ run_part() {
         printf '   SKIPPED: %s' "$(cat "$logs/$1.why" 2>/dev/null)"
     fi
     printf '\n'
+    [ "$skipped" = 0 ] || show_skipped "$1"
     [ "$failed" = 0 ] || show_failures "$1"
     all_passed=$((all_passed + passed))
     all_failed=$((all_failed + failed))
