@@ -95,13 +95,15 @@ struct store_stats {
 int store_open(const struct config_store *config, const char *state_dir, struct problem *problem,
                struct store **ret_store);
 
-/* The same over any backend; state_dir is not touched.  For tests. */
+/* The same over any backend; no file is touched.  On success the store owns the backend.  For
+ * tests. */
 int store_open_backend(const struct store_backend_ops *ops, void *backend,
                        const struct config_store *config, struct store **ret_store);
 
 /* What is remembered besides the jobs. */
 struct store_life {
     uint64_t next_id;  /* higher than any id that was ever given, kept across deletions */
+    uint64_t starts;   /* which start this is, 1 for the first; durable once recovery is through */
     char instance[33]; /* 32 hex digits, made when the store was created: WEFT_INSTANCE */
 };
 
@@ -120,8 +122,8 @@ int store_recover(struct store *store, int (*row)(void *arg, const struct job_re
 /* Start the store thread (all signals blocked in it).  Errors: -EAGAIN, -ENOMEM. */
 int store_start(struct store *store);
 
-/* Hand over an op.  Any thread, never blocks, never fails: after I2 or store_stop() the op
- * completes with the error.  done may have run before this returns. */
+/* Hand over an op.  Any thread, lock-free, never fails: after I2 or store_stop() the op completes
+ * with the error.  done may have run before this returns. */
 void store_push(struct store *store, struct store_op *op);
 
 /* 0 while healthy; else the sticky -errno, and its sentence in problem (may be NULL).  Any thread.
@@ -138,9 +140,11 @@ void store_apply_config(struct store *store, const struct config_store *config);
 /* A consistent-enough snapshot; atomic counters.  Any thread. */
 void store_stats(struct store *store, struct store_stats *ret_stats);
 
-/* Complete what was pushed, checkpoint, join the thread.  Ops pushed later get -ESHUTDOWN.
- * Blocks: call it off the loops (weft_offload, or main after the runtime).  Twice is fine. */
+/* Complete what was pushed and join the thread.  Ops pushed later complete with -ESHUTDOWN, on the
+ * pusher's thread.  Blocks: call it off the loops (weft_offload, or main after the runtime).  Twice
+ * is fine. */
 void store_stop(struct store *store);
 
-/* store_stop(), close, drop the lock.  NULL is fine. */
+/* store_stop(), fold the WAL back (unless I2 struck), close, drop the lock.  Nobody may be inside
+ * store_push() any more.  NULL is fine. */
 void store_free(struct store *store);

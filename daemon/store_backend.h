@@ -13,10 +13,11 @@
 struct store_backend_ops {
     const char *name; /* "sqlite" */
 
-    /* Once, first: the life data, made and committed if the store is new. */
+    /* Once, first: the life data.  Reads only. */
     int (*life)(void *backend, struct problem *problem, struct store_life *ret_life);
 
-    /* All jobs that have not ended; see store_recover(). */
+    /* All jobs that have not ended; see store_recover().  Then counts the start, durably: before
+     * that nothing has been written. */
     int (*recover)(void *backend, int (*row)(void *arg, const struct job_record *record), void *arg,
                    struct problem *problem);
 
@@ -31,12 +32,15 @@ struct store_backend_ops {
     /* One STORE_GET or STORE_LIST outside any transaction; fills op->found and found_count. */
     int (*read)(void *backend, struct store_op *op, struct problem *problem);
 
-    /* After a batch, when nothing is pending: bounded housekeeping (WAL checkpoint). */
+    /* Bounded housekeeping (WAL checkpoint): after a batch when nothing is pending, and at the
+     * latest every 16 batches, so that it also happens under load. */
     int (*idle)(void *backend, struct problem *problem);
 
     /* Bytes that may still be written before the reserve is touched; UINT64_MAX if unknown. */
     uint64_t (*room)(void *backend);
     uint64_t (*file_bytes)(void *backend);
+    /* Take over what may change live.  The one call that any thread may make.  NULL: nothing. */
+    void (*configure)(void *backend, const struct config_store *config);
     void (*close)(void *backend);
 };
 
