@@ -7,10 +7,11 @@
 
 #include <weft/group.h>
 
-#define N     32
-#define VALUE 2178309
-#define CALLS 7049155
-#define WARM  25
+#define N          32
+#define VALUE      2178309
+#define CALLS      7049155
+#define WARM       25
+#define WARM_VALUE 75025
 
 struct call {
     int n;
@@ -40,6 +41,7 @@ static double measure(void)
     uint64_t start;
 
     fib(&warm);
+    bench_check(warm.value == WARM_VALUE, "fib(25)");
     start = bench_now_ns();
     fib(&call);
     bench_check(call.value == VALUE, "fib(32)");
