@@ -34,6 +34,7 @@ struct config_runtime {
 struct config_daemon {
     char *socket; /* "": $XDG_RUNTIME_DIR/weft/weft.sock, root: /run/weft/weft.sock (restart) */
     uint32_t socket_mode;          /* 0660, octal                                  (restart) */
+    char *socket_group;            /* "": weftd's own group                        (restart) */
     char *state_dir;               /* "": $XDG_STATE_HOME/weft, root: /var/lib/weft (restart) */
     uint64_t drain;                /* 5s: at stop, running jobs may end by themselves this long */
     uint64_t grace;                /* 20s: the whole stop; must exceed drain + exec.kill_grace */
@@ -45,6 +46,7 @@ struct config_daemon {
     uint64_t line_max;             /* 1M */
     uint64_t partial_line_timeout; /* 30s */
     uint64_t idle_timeout;         /* 0: never */
+    uint64_t write_timeout;        /* 60s: a client that reads nothing for so long is cut off */
 };
 
 struct config_store {
@@ -60,7 +62,7 @@ struct config_memory {
 
 struct config_queue { /* [queue NAME]; "default" is always there */
     char *name;
-    uint32_t concurrency; /* default queue: 4 x CPUs; others 1; 0 pauses */
+    uint32_t concurrency; /* "auto": 4 x CPUs (default queue); others 1; 0 pauses */
     uint64_t timeout;     /* 0: none */
     uint64_t aging;       /* 60s: waiting that is worth one step of priority; 0: strict */
 };

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * config_value: one value of the configuration, from text and back.
+ *
+ * I1  parse(text(v)) == v for every type.
+ * I2  A refused value leaves the field as it was, and why says what was expected.
+ * Pure functions on the caller's memory; any thread.
+ */
+#include "daemon/config_table.h"
+#include "protocol/nearest.h"
+#include "protocol/units.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    enum config_log_level level;
+} levels[] = {
+    {"error", CONFIG_LOG_ERROR}, {"warning", CONFIG_LOG_WARNING}, {"notice", CONFIG_LOG_NOTICE},
+    {"info", CONFIG_LOG_INFO},   {"debug", CONFIG_LOG_DEBUG},
+};
+#define LEVELS (sizeof levels / sizeof levels[0])
+
+static void *field(const struct config_key *key, void *base)
+{
+    return (char *)base + key->offset;
+}
+
+static const void *field_const(const struct config_key *key, const void *base)
+{
+    return (const char *)base + key->offset;
+}
+
+/* Digits of the given base and nothing else: strtoull alone takes signs and spaces. */
+static int parse_digits(const char *text, int base, uint64_t *ret_value)
+{
+    if (!isdigit((unsigned char)text[0]))
+        return -EINVAL;
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, base);
+    if (*end)
+        return -EINVAL;
+    if (errno)
+        return -ERANGE;
+    *ret_value = value;
+    return 0;
+}
+
+static uint64_t concurrency_auto(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set))
+        return 4;
+    return 4 * (uint64_t)CPU_COUNT(&set);
+}
+
+static int parse_number(const struct config_key *key, const char *text, uint64_t *ret_value)
+{
+    switch (key->type) {
+    case CONFIG_SIZE:
+        return units_parse_size(text, ret_value);
+    case CONFIG_DURATION:
+        return units_parse_duration(text, ret_value);
+    case CONFIG_MODE:
+        return parse_digits(text, 8, ret_value);
+    case CONFIG_CONCURRENCY:
+        if (strcmp(text, "auto") != 0)
+            return parse_digits(text, 10, ret_value);
+        *ret_value = concurrency_auto();
+        return 0;
+    default:
+        return parse_digits(text, 10, ret_value);
+    }
+}
+
+static void format_number(const struct config_key *key, uint64_t value, char text[UNITS_TEXT_MAX])
+{
+    switch (key->type) {
+    case CONFIG_SIZE:
+        units_format_size(value, text);
+        break;
+    case CONFIG_DURATION:
+        units_format_duration(value, text);
+        break;
+    case CONFIG_MODE:
+        snprintf(text, UNITS_TEXT_MAX, "%04" PRIo64, value);
+        break;
+    default:
+        snprintf(text, UNITS_TEXT_MAX, "%" PRIu64, value);
+    }
+}
+
+static const char *expected(enum config_type type)
+{
+    switch (type) {
+    case CONFIG_SIZE:
+        return "not a size, such as 4096, 64K or 1.5G";
+    case CONFIG_DURATION:
+        return "not a duration, such as 30, 1.5s or 10m";
+    case CONFIG_MODE:
+        return "not an octal mode, such as 0660";
+    case CONFIG_CONCURRENCY:
+        return "not a whole number, nor \"auto\"";
+    default:
+        return "not a whole number";
+    }
+}
+
+static bool is_wide(enum config_type type)
+{
+    return type == CONFIG_COUNT64 || type == CONFIG_SIZE || type == CONFIG_DURATION;
+}
+
+static int set_number(const struct config_key *key, const char *text, void *base, char *why)
+{
+    uint64_t value;
+    int err = parse_number(key, text, &value);
+    if (err == -EINVAL) {
+        snprintf(why, CONFIG_WHY_MAX, "%s", expected(key->type));
+        return -EINVAL;
+    }
+    if (err || value < key->min || value > key->max) {
+        char low[UNITS_TEXT_MAX], high[UNITS_TEXT_MAX];
+        format_number(key, key->min, low);
+        format_number(key, key->max, high);
+        snprintf(why, CONFIG_WHY_MAX, "must be from %s to %s", low, high);
+        return -EINVAL;
+    }
+    if (is_wide(key->type))
+        *(uint64_t *)field(key, base) = value;
+    else
+        *(uint32_t *)field(key, base) = (uint32_t)value;
+    return 0;
+}
+
+static int set_string(const struct config_key *key, const char *text, void *base)
+{
+    char *copy = strdup(text);
+    if (!copy)
+        return -ENOMEM;
+    char **slot = field(key, base);
+    free(*slot);
+    *slot = copy;
+    return 0;
+}
+
+static int set_level(const struct config_key *key, const char *text, void *base, char *why)
+{
+    struct nearest nearest;
+    nearest_init(&nearest, text);
+    for (size_t i = 0; i < LEVELS; i++) {
+        nearest_offer(&nearest, levels[i].name);
+        if (strcmp(levels[i].name, text) != 0)
+            continue;
+        *(enum config_log_level *)field(key, base) = levels[i].level;
+        return 0;
+    }
+    snprintf(why, CONFIG_WHY_MAX, "must be error, warning, notice, info or debug%s%s%s",
+             nearest.best ? " (did you mean '" : "", nearest.best ? nearest.best : "",
+             nearest.best ? "'?)" : "");
+    return -EINVAL;
+}
+
+/* The words lie behind the array, in one block. */
+static int set_words(const struct config_key *key, const char *text, void *base)
+{
+    size_t most = strlen(text) / 2 + 2;
+    char **words = malloc(most * sizeof *words + strlen(text) + 1);
+    if (!words)
+        return -ENOMEM;
+    char *copy = strcpy((char *)(words + most), text);
+    size_t count = 0;
+    char *rest = NULL;
+    for (char *word = strtok_r(copy, " \t,", &rest); word; word = strtok_r(NULL, " \t,", &rest))
+        words[count++] = word;
+    words[count] = NULL;
+    char ***slot = field(key, base);
+    free(*slot);
+    *slot = words;
+    return 0;
+}
+
+int config_value_parse(const struct config_key *key, const char *text, void *base,
+                       char why[static CONFIG_WHY_MAX])
+{
+    switch (key->type) {
+    case CONFIG_STRING:
+        return set_string(key, text, base);
+    case CONFIG_WORDS:
+        return set_words(key, text, base);
+    case CONFIG_LEVEL:
+        return set_level(key, text, base, why);
+    default:
+        return set_number(key, text, base, why);
+    }
+}
+
+static char *words_text(char *const *words)
+{
+    size_t size = 1;
+    for (size_t i = 0; words[i]; i++)
+        size += strlen(words[i]) + 1;
+    char *text = malloc(size);
+    if (!text)
+        return NULL;
+    char *end = text;
+    for (size_t i = 0; words[i]; i++)
+        end += sprintf(end, "%s%s", i ? " " : "", words[i]);
+    *end = '\0';
+    return text;
+}
+
+static const char *level_text(enum config_log_level level)
+{
+    for (size_t i = 0; i < LEVELS; i++) {
+        if (levels[i].level == level)
+            return levels[i].name;
+    }
+    return "info";
+}
+
+char *config_value_text(const struct config_key *key, const void *base)
+{
+    const void *value = field_const(key, base);
+    char text[UNITS_TEXT_MAX];
+    switch (key->type) {
+    case CONFIG_STRING:
+        return strdup(*(char *const *)value);
+    case CONFIG_WORDS:
+        return words_text(*(char **const *)value);
+    case CONFIG_LEVEL:
+        return strdup(level_text(*(const enum config_log_level *)value));
+    default:
+        format_number(key, is_wide(key->type) ? *(const uint64_t *)value : *(const uint32_t *)value,
+                      text);
+        return strdup(text);
+    }
+}
+
+void config_value_destroy(const struct config_key *key, void *base)
+{
+    if (key->type != CONFIG_STRING && key->type != CONFIG_WORDS)
+        return;
+    void **slot = field(key, base);
+    free(*slot);
+    *slot = NULL;
+}
