@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 
+struct weft_descriptor;
 struct worker;
 
 struct poller {
@@ -18,6 +19,16 @@ struct poller {
 /** Errors: epoll_create1(2)'s. */
 int poller_init(struct poller *poller);
 void poller_destroy(struct poller *poller);
+
+/** Watch the descriptor here from now on.  Any thread.  Errors: epoll_ctl(2)'s. */
+int poller_add(struct poller *poller, struct weft_descriptor *watch);
+
+/** Ask for room to write too; `tag` is the watch's, read while it was not closed.  Only the fiber
+ * busy on the write side.  Errors: epoll_ctl(2)'s. */
+int poller_arm_writable(struct weft_descriptor *watch, uint64_t tag);
+
+/** Watch it no more; before its fd is closed.  Any thread. */
+void poller_remove(struct weft_descriptor *watch);
 
 /**
  * Fetch what is ready, without blocking, and wake the fibers that wait for it.

@@ -20,13 +20,16 @@ struct weft_descriptor;
  */
 int weft_descriptor_new(int fd, struct weft_descriptor **ret_descriptor);
 
-/** Close the fd; fibers that wait on it get -EBADF.  Never suspends.  NULL does nothing. */
+/** Close the fd; fibers that wait on it get -EBADF.  Where another fiber is inside a call on it at
+ * this moment, the fd is closed when that call ends.  Any thread.  Never suspends.  NULL does
+ * nothing. */
 void weft_descriptor_free(struct weft_descriptor *descriptor);
 
 /** The number, borrowed.  Any thread. */
 int weft_descriptor_fd(const struct weft_descriptor *descriptor);
 
-/** Give the fd back, no longer watched; nobody may wait on it.  Never suspends. */
+/** Give the fd back, no longer watched, still O_NONBLOCK; nobody may wait on it.  Any thread.
+ * Never suspends. */
 int weft_descriptor_release(struct weft_descriptor *descriptor);
 
 /**

@@ -15,7 +15,8 @@ struct weft_signals;
 /**
  * Receive the signals of `set` here (signalfd).  They must be blocked in every thread of the
  * process: block them in main before weft_run or weft_runtime_new; workers block all signals but
- * the fatal ones.  Never suspends.
+ * the fatal ones.  What is sent to the process (kill, a terminal, systemd) arrives here; what is
+ * sent to one thread (raise, pthread_kill) may not.  Never suspends.
  * Errors: -EINVAL a signal of the set is not blocked in the calling thread, -EMFILE, -ENOMEM.
  */
 int weft_signals_new(const sigset_t *set, struct weft_signals **ret_signals);

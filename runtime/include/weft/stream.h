@@ -33,7 +33,7 @@ void weft_stream_free(struct weft_stream *stream);
 int weft_stream_connect_unix(const char *path, uint64_t deadline_ns,
                              struct weft_stream **ret_stream);
 
-/** Connect to a numeric IPv4 or IPv6 `address`.  (Names: weft-dns.)
+/** Connect to a numeric IPv4 or IPv6 `address`, with TCP_NODELAY.  (Names: weft-dns.)
  * Errors: -EINVAL not numeric, -ETIMEDOUT, -ECANCELED, and connect(2)'s. */
 int weft_stream_connect_tcp(const char *address, uint16_t port, uint64_t deadline_ns,
                             struct weft_stream **ret_stream);
@@ -45,8 +45,8 @@ int weft_stream_connect_tcp(const char *address, uint16_t port, uint64_t deadlin
  */
 ssize_t weft_read(struct weft_stream *stream, void *buffer, size_t size);
 
-/** Write all of it, suspending while the kernel's buffer is full.  SIGPIPE is not raised on
- * sockets.  Returns: 0.  Errors: -ECANCELED, -ETIMEDOUT, -EBUSY, -EPIPE, and write(2)'s;
+/** Write all of it, suspending while the kernel's buffer is full.  A peer that is gone is -EPIPE,
+ * never SIGPIPE.  Returns: 0.  Errors: -ECANCELED, -ETIMEDOUT, -EBUSY, -EPIPE, and write(2)'s;
  * `ret_written` (may be NULL), which is set in any case, tells how much went out. */
 int weft_write(struct weft_stream *stream, const void *data, size_t size, size_t *ret_written);
 
@@ -54,10 +54,10 @@ int weft_write(struct weft_stream *stream, const void *data, size_t size, size_t
 int weft_stream_shutdown_write(struct weft_stream *stream);
 
 /** Wait until there is something to read or the peer is gone, taking nothing.  For noticing that
- * a peer hung up.  Errors: as weft_read. */
+ * a peer hung up.  Errors: as weft_read, with its own deadline. */
 int weft_stream_wait_readable(struct weft_stream *stream, uint64_t deadline_ns);
 
-/** Never suspends.  Errors: -ENOTSOCK, and getsockopt(2)'s. */
+/** Never suspends.  Errors: -ENOTSOCK, -EOPNOTSUPP not a Unix socket, and getsockopt(2)'s. */
 int weft_stream_peer(struct weft_stream *stream, struct weft_peer *ret_peer);
 
 /** The descriptor's number, borrowed. */

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * System calls that return -errno; see the header for why they are functions of their own.
+ * Any thread.  Nothing here suspends a fiber, keeps state or knows a descriptor.
+ */
+#include "io/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+int sys_get_flags(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags < 0 ? -errno : flags;
+}
+
+int sys_set_flags(int fd, int flags)
+{
+    return fcntl(fd, F_SETFL, flags) < 0 ? -errno : 0;
+}
+
+int sys_is_socket(int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    return S_ISSOCK(status.st_mode);
+}
+
+ssize_t sys_read(int fd, void *buffer, size_t size)
+{
+    ssize_t n;
+    do
+        n = read(fd, buffer, size);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+ssize_t sys_recv(int fd, void *buffer, size_t size)
+{
+    ssize_t n;
+    do
+        n = recv(fd, buffer, size, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+ssize_t sys_send(int fd, const void *data, size_t size)
+{
+    ssize_t n;
+    do
+        n = send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+/* The kernel sends SIGPIPE to the thread that wrote, where it is blocked and stays pending: for
+ * ever, or until somebody unblocks it and the process dies of it. */
+static void drop_sigpipe(void)
+{
+    struct timespec now = {0};
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    while (sigtimedwait(&set, NULL, &now) < 0 && errno == EINTR)
+        ;
+}
+
+ssize_t sys_write(int fd, const void *data, size_t size)
+{
+    ssize_t n;
+    do
+        n = write(fd, data, size);
+    while (n < 0 && errno == EINTR);
+    if (n >= 0)
+        return n;
+    int error = errno;
+    if (error == EPIPE)
+        drop_sigpipe();
+    return -error;
+}
+
+int sys_socket(int family)
+{
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    return fd < 0 ? -errno : fd;
+}
+
+int sys_bind(int fd, const struct sockaddr *address, socklen_t size)
+{
+    return bind(fd, address, size) < 0 ? -errno : 0;
+}
+
+int sys_listen(int fd)
+{
+    return listen(fd, SOMAXCONN) < 0 ? -errno : 0;
+}
+
+/* A connect that a signal interrupted goes on by itself, as if it had said EINPROGRESS. */
+int sys_connect(int fd, const struct sockaddr *address, socklen_t size)
+{
+    if (connect(fd, address, size) == 0)
+        return 0;
+    return errno == EINTR ? -EINPROGRESS : -errno;
+}
+
+int sys_accept(int fd)
+{
+    int accepted;
+    do
+        accepted = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    while (accepted < 0 && errno == EINTR);
+    return accepted < 0 ? -errno : accepted;
+}
+
+int sys_shutdown_write(int fd)
+{
+    return shutdown(fd, SHUT_WR) < 0 ? -errno : 0;
+}
+
+int sys_socket_option(int fd, int name, int *ret_value)
+{
+    int value = 0;
+    socklen_t size = sizeof(value);
+    if (getsockopt(fd, SOL_SOCKET, name, &value, &size) < 0)
+        return -errno;
+    *ret_value = value;
+    return 0;
+}
+
+int sys_set_option(int fd, int level, int name, int value)
+{
+    return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+int sys_peer(int fd, struct ucred *ret_peer)
+{
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+        return -errno;
+    *ret_peer = peer;
+    return 0;
+}
+
+int sys_poll_now(int fd, short events)
+{
+    struct pollfd poll_for = {.fd = fd, .events = events};
+    int n;
+    do
+        n = poll(&poll_for, 1, 0);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
