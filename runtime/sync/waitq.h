@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What every primitive of this folder is made of: a first-in, first-out queue of waiters under the
+ * spin lock of its owner.  It follows core/wait.h, and adds two rules of its own.
+ *
+ *   Q1  A source's last touch of its own memory is the unlock of the section in which it claimed;
+ *       the claimed fibers are woken after that, from the batch alone.
+ *   Q2  A fiber whose wait was claimed settles (spin_settle) before it looks at what it was given
+ *       or returns: it goes on only when the claimer has left its section.  It must, because a
+ *       fiber that is claimed while it still arms is made ready by its own publisher, and may run
+ *       before the claimer has unlocked.
+ *
+ * From Q1 and Q2 follow the two promises that the primitives make:
+ *   - a fiber whose wait succeeded may free the primitive if nobody else uses it any more; the
+ *     claimer does not, even if it has not returned.  (Other waiters do until they return, also
+ *     those that were claimed: they settle.  So the *claimer* must not free it after waking.)
+ *   - a claimer may still fill the *buffer* that a claimed waiter pointed to, up to its unlock, so
+ *     that only the winner of a wait ever sees its out-parameter written.  (The waiter itself is
+ *     not touched after the claim: W2.)
+ *
+ * All functions are for the holder of the owner's lock, but for waitq_suspend and waitq_wake, which
+ * are for those who do not hold it.
+ */
+#ifndef RUNTIME_SYNC_WAITQ_H
+#define RUNTIME_SYNC_WAITQ_H
+
+#include "core/list.h"
+#include "core/spin.h"
+#include "core/wait.h"
+
+/* All zeroes is empty.  Guarded by the owner's lock. */
+struct waitq {
+    struct list waiters;
+};
+
+/* How a wait that is about to begin treats cancellation. */
+enum waitq_mode {
+    WAITQ_CANCELLABLE,
+    WAITQ_SHIELDED,
+};
+
+/**
+ * Return once the section that held the lock when the caller was claimed has been left.
+ *
+ * A plain load suffices: the claimer's lock happens before its claim, which happens before this
+ * load; so the load sees that lock or something later, and a 0 can only come from that section's
+ * unlock or a later one (acquire: pairs with the release in spin_unlock).
+ */
+static inline void spin_settle(struct spin *spin)
+{
+    if (likely(atomic_load_explicit(&spin->locked, memory_order_acquire) == 0))
+        return;
+    spin_lock(spin);
+    spin_unlock(spin);
+}
+
+static inline struct list *waitq_first(const struct waitq *queue)
+{
+    return queue->waiters.next ? list_first(&queue->waiters) : NULL;
+}
+
+static inline bool waitq_empty(const struct waitq *queue)
+{
+    return !waitq_first(queue);
+}
+
+/**
+ * Claim the first waiter that can still be claimed; those that cannot are dropped, as they have
+ * lost interest.  *ret_claimed is a copy, made before the claim, and tells whose wait it was.
+ */
+static inline bool waitq_claim_first(struct waitq *queue, struct waiter *ret_claimed,
+                                     struct wait_batch *batch)
+{
+    struct list *node;
+
+    while ((node = waitq_first(queue))) {
+        struct waiter *waiter = container_of(node, struct waiter, link);
+        struct waiter copy = {.fiber = waiter->fiber, .slot = waiter->slot};
+
+        list_remove(node);
+        waiter->result = 0;
+        if (wait_claim(waiter, batch)) {
+            *ret_claimed = copy;
+            return true;
+        }
+    }
+    return false;
+}
+
+/** Claim every waiter, and let its wait return `result`. */
+void waitq_claim_all(struct waitq *queue, int result, struct wait_batch *batch);
+
+/**
+ * Begin a wait at the queue's end.  On success the caller drops the lock and calls waitq_suspend.
+ * Errors: -ECANCELED, -ETIMEDOUT when the scope is cancelled already, never in WAITQ_SHIELDED.
+ */
+int waitq_join(struct waitq *queue, struct waiter *waiter, void *slot, enum waitq_mode mode);
+
+/**
+ * Suspend until the wait is over, `deadline_ns` at most; `lock` guards the queue that was joined.
+ * Returns: the result that the claimer set.
+ * Errors:  -ETIMEDOUT, -ECANCELED; then nobody claimed it, and the waiter is on no queue.
+ */
+int waitq_suspend(struct waiter *waiter, struct spin *lock, uint64_t deadline_ns);
+
+static inline void waitq_wake(struct wait_batch *batch)
+{
+    if (batch->head)
+        wait_batch_wake(batch);
+}
+
+#endif
