@@ -35,7 +35,7 @@
 #define CACHE_LINE 64
 
 #define container_of(pointer, type, member)                                                        \
-    ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* Print what failed and where, and abort.  Async-signal-safe. */
 _Noreturn void check_failed(const char *file, int line, const char *expression);

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Contexts, and what the sanitizers must be told when one is left and another continued.
+ *
+ * context_jump is not instrumented for TSan: __tsan_switch_to_fiber called from an instrumented
+ * frame leaves that frame's entry on one shadow stack and pops it from another.
+ */
+#include "core/context.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#ifdef WITH_ASAN
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+#ifdef WITH_TSAN
+void *__tsan_get_current_fiber(void);
+void *__tsan_create_fiber(unsigned flags);
+void __tsan_destroy_fiber(void *fiber);
+void __tsan_switch_to_fiber(void *fiber, unsigned flags);
+#endif
+
+/* The frame that context_switch pops, for a context that never ran. */
+struct first_frame {
+#if defined(__x86_64__)
+    void *r15, *r14, *r13, *r12, *rbx, *rbp, *return_address;
+#elif defined(__aarch64__)
+    void *x19, *x20_to_x29[10], *x30;
+    uint64_t d8_to_d15[8];
+#else
+#error "weft: no context switch for this processor"
+#endif
+};
+
+void context_make(struct context *context, void *bottom, void *top, void (*entry)(void))
+{
+    struct first_frame *frame = (struct first_frame *)top - 1;
+
+#ifdef WITH_ASAN
+    /* The last fiber of this stack ended without returning from its outermost frame. */
+    ASAN_UNPOISON_MEMORY_REGION(bottom, (size_t)((char *)top - (char *)bottom));
+    context->asan_fake_stack = NULL;
+#endif
+#ifdef WITH_TSAN
+    context->tsan_fiber = __tsan_create_fiber(0);
+#endif
+#if defined(__x86_64__)
+    frame->rbx = (void *)entry;
+    frame->rbp = NULL;
+    frame->return_address = (void *)context_start;
+#elif defined(__aarch64__)
+    frame->x19 = (void *)entry;
+    frame->x30 = (void *)context_start;
+#endif
+    context->sp = frame;
+    context->stack_bottom = bottom;
+    context->stack_size = (size_t)((char *)top - (char *)bottom);
+}
+
+void context_discard(struct context *context)
+{
+#ifdef WITH_TSAN
+    __tsan_destroy_fiber(context->tsan_fiber);
+    context->tsan_fiber = NULL;
+#else
+    (void)context;
+#endif
+}
+
+void context_adopt_thread(struct context *context)
+{
+    pthread_attr_t attributes;
+
+    memset(context, 0, sizeof(*context));
+    if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
+        pthread_attr_getstack(&attributes, &context->stack_bottom, &context->stack_size);
+        pthread_attr_destroy(&attributes);
+    }
+#ifdef WITH_TSAN
+    context->tsan_fiber = __tsan_get_current_fiber();
+#endif
+}
+
+#ifdef WITH_ASAN
+void context_arrived(struct context *self)
+{
+    __sanitizer_finish_switch_fiber(self->asan_fake_stack, NULL, NULL);
+}
+
+void context_jump(struct context *from, struct context *to, bool from_ends)
+{
+    __sanitizer_start_switch_fiber(from_ends ? NULL : &from->asan_fake_stack, to->stack_bottom,
+                                   to->stack_size);
+    context_switch(&from->sp, to->sp);
+    context_arrived(from);
+}
+#endif
+
+#ifdef WITH_TSAN
+__attribute__((no_sanitize("thread"))) void context_jump(struct context *from, struct context *to,
+                                                         bool from_ends)
+{
+    (void)from_ends;
+    __tsan_switch_to_fiber(to->tsan_fiber, 0);
+    context_switch(&from->sp, to->sp);
+}
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A suspended computation: a stack and a stack pointer.  context_jump saves the caller's
+ * callee-saved registers on its own stack and continues another context where it was saved.
+ *
+ *   C1  A context is continued by one thread at a time, and only after it was saved.
+ *   C2  The floating-point control words (mxcsr, x87, fpcr) are the thread's, not the context's.
+ */
+#ifndef RUNTIME_CORE_CONTEXT_H
+#define RUNTIME_CORE_CONTEXT_H
+
+#include <stddef.h>
+
+#include "core/base.h"
+
+struct context {
+    void *sp;           /* valid while suspended; top of the saved frame */
+    void *stack_bottom; /* lowest usable address; constant once set */
+    size_t stack_size;  /* bytes from stack_bottom up */
+#ifdef WITH_ASAN
+    void *asan_fake_stack; /* ASan's, while suspended */
+#endif
+#ifdef WITH_TSAN
+    void *tsan_fiber; /* TSan's identity of this stack */
+#endif
+};
+
+/* Prepare `context` to run entry() on an empty stack that ends at `top` (16-byte aligned).  entry
+ * must not return. */
+void context_make(struct context *context, void *bottom, void *top, void (*entry)(void));
+
+/* Forget what the sanitizers know of a context that will not run again; it may be the one that
+ * has just been left, never the running one. */
+void context_discard(struct context *context);
+
+/* Describe the calling thread's own stack, so that it can be left and continued. */
+void context_adopt_thread(struct context *context);
+
+/* context_<arch>.S */
+void context_switch(void **ret_saved_sp, void *next_sp);
+void context_start(void);
+
+/*
+ * context_jump: save the caller in `from` and continue `to`; returns when somebody continues
+ * `from`, maybe on another thread.  `from_ends`: `from` will never be continued.
+ * context_arrived: the first call of an entry function, which completes the jump that led there.
+ */
+#ifdef WITH_ASAN
+void context_jump(struct context *from, struct context *to, bool from_ends);
+void context_arrived(struct context *self);
+#else
+#ifdef WITH_TSAN
+void context_jump(struct context *from, struct context *to, bool from_ends);
+#else
+static inline void context_jump(struct context *from, struct context *to, bool from_ends)
+{
+    (void)from_ends;
+    context_switch(&from->sp, to->sp);
+}
+#endif
+static inline void context_arrived(struct context *self)
+{
+    (void)self;
+}
+#endif
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The control block of a fiber.  It stands at the top of the fiber's own stack, in memory that is
+ * never unmapped and never becomes anything else (see stack.h), so that a stale pointer to it may
+ * be read.
+ *
+ *   F1  Whoever runs, claims or dequeued a fiber owns it: all plain fields are the owner's.  The
+ *       hand-over is the ready queue's (release/acquire), or the park word's.
+ *   F2  fiber->worker is written by the resumer before the switch; the fiber may read it at any
+ *       time while it runs, and it is stale after a suspension.
+ */
+#ifndef RUNTIME_CORE_FIBER_H
+#define RUNTIME_CORE_FIBER_H
+
+#include <stdatomic.h>
+
+#include "core/context.h"
+#include "core/scope.h"
+
+struct group;
+struct worker;
+
+struct fiber {
+    struct context context;
+    struct worker *worker;         /* who runs it, or ran it last (F2) */
+    atomic_uint_fast64_t park;     /* wait.h: sequence << 3 | state; atomic: pairs among claimers */
+    struct fiber *next;            /* link in an inject queue or a batch; the owner's */
+    _Atomic(struct scope *) scope; /* innermost; written by the fiber, read by cancellers (S3) */
+    int (*fn)(void *);
+    void *arg;
+    const char *name;      /* borrowed */
+    struct group *group;   /* that joins it */
+    struct fiber *spawner; /* whose continuation was queued when it started; compared only */
+    bool counted_by_owner; /* its group counted it without an atomic (group.h, G2) */
+    uint8_t stack_class;   /* enum stack_class; constant */
+    int saved_errno;       /* while suspended */
+    struct scope base;     /* the scope it starts in, child of its group's */
+} __attribute__((aligned(CACHE_LINE)));
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* The idle protocol.  Its invariants stand in idle.h; the model is tests/model/park.pml. */
+#include "core/idle.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/worker.h"
+
+#define SEARCHING      1u
+#define AWAKE          (1u << 16)
+#define SEARCHING_MASK (AWAKE - 1)
+
+int idle_init(struct idle *idle, unsigned workers)
+{
+    *idle = (struct idle){.workers = workers};
+    atomic_init(&idle->state, workers * AWAKE);
+    idle->sleeper = calloc(workers, sizeof(struct worker *));
+    return idle->sleeper ? 0 : -ENOMEM;
+}
+
+void idle_destroy(struct idle *idle)
+{
+    free(idle->sleeper);
+}
+
+static bool idle_needs_wake(const struct idle *idle, unsigned state)
+{
+    return (state & SEARCHING_MASK) == 0 && state / AWAKE < idle->workers;
+}
+
+struct worker *idle_notify(struct idle *idle)
+{
+    struct worker *worker = NULL;
+
+#ifdef WITH_TSAN
+    if (!idle_needs_wake(idle, atomic_fetch_add_explicit(&idle->state, 0, memory_order_seq_cst)))
+        return NULL;
+#else
+    atomic_thread_fence(memory_order_seq_cst); /* I3 */
+    if (likely(!idle_needs_wake(idle, atomic_load_explicit(&idle->state, memory_order_relaxed))))
+        return NULL;
+#endif
+    spin_lock(&idle->lock);
+    if (idle->sleepers > 0 && idle_needs_wake(idle, atomic_load(&idle->state))) {
+        worker = idle->sleeper[--idle->sleepers];
+        worker->listed = false;
+        atomic_fetch_add_explicit(&idle->state, AWAKE + SEARCHING, memory_order_seq_cst);
+    }
+    spin_unlock(&idle->lock);
+    return worker;
+}
+
+bool idle_start_search(struct idle *idle)
+{
+    unsigned state = atomic_load_explicit(&idle->state, memory_order_relaxed);
+
+    if (2 * (state & SEARCHING_MASK) >= idle->workers)
+        return false;
+    atomic_fetch_add_explicit(&idle->state, SEARCHING, memory_order_seq_cst);
+    return true;
+}
+
+bool idle_stop_search(struct idle *idle)
+{
+    unsigned before = atomic_fetch_sub_explicit(&idle->state, SEARCHING, memory_order_seq_cst);
+
+    return (before & SEARCHING_MASK) == 1;
+}
+
+void idle_announce(struct idle *idle, struct worker *worker, bool searching)
+{
+    spin_lock(&idle->lock);
+    idle->sleeper[idle->sleepers++] = worker;
+    worker->listed = true;
+    atomic_fetch_sub_explicit(&idle->state, AWAKE + (searching ? SEARCHING : 0),
+                              memory_order_seq_cst);
+    spin_unlock(&idle->lock);
+#ifndef WITH_TSAN
+    atomic_thread_fence(memory_order_seq_cst); /* I3: before the parker's last look */
+#endif
+}
+
+static void sleepers_remove(struct idle *idle, struct worker *worker)
+{
+    for (unsigned i = 0; i < idle->sleepers; i++) {
+        if (idle->sleeper[i] == worker) {
+            idle->sleeper[i] = idle->sleeper[--idle->sleepers];
+            return;
+        }
+    }
+}
+
+bool idle_return(struct idle *idle, struct worker *worker)
+{
+    bool woken;
+
+    spin_lock(&idle->lock);
+    woken = !worker->listed;
+    if (!woken) {
+        sleepers_remove(idle, worker);
+        worker->listed = false;
+        atomic_fetch_add_explicit(&idle->state, AWAKE, memory_order_seq_cst);
+    }
+    spin_unlock(&idle->lock);
+    return woken;
+}

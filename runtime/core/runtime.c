@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: MIT */
+/* Runtimes: starting, stopping, and weft_run.  The order of the stop stands in runtime.h. */
+#include "core/runtime.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/offload.h"
+#include "core/overflow.h"
+#include "weft/fiber.h"
+#include "weft/time.h"
+
+enum { WORKERS_MAX = 1024, OFFLOAD_THREADS_DEFAULT = 64 };
+
+static const uint64_t GRACE_DEFAULT_NS = 10 * WEFT_SECOND;
+
+void weft_options_init(struct weft_options *options)
+{
+    *options = (struct weft_options){.handle_signals = true};
+}
+
+/* --- starting */
+
+static unsigned cpus_allowed(void)
+{
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof(set), &set) < 0)
+        return 1;
+    return CPU_COUNT(&set) > 0 ? (unsigned)CPU_COUNT(&set) : 1;
+}
+
+static int stack_class_for(size_t size, enum stack_class *ret_class)
+{
+    if (size == 0) {
+        *ret_class = STACK_256K;
+        return 0;
+    }
+    for (unsigned class = 0; class < STACK_CLASSES; class ++) {
+        if (size <= (size_t)1 << stack_shift(class)) {
+            *ret_class = (enum stack_class) class;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+/* Where the kernel keeps a shadow stack, a switch of stacks would be a fault at the next return. */
+static int refuse_shadow_stack(void)
+{
+#ifdef __x86_64__
+    enum { ARCH_SHSTK_STATUS = 0x5005 };
+    unsigned long features = 0;
+
+    if (syscall(SYS_arch_prctl, ARCH_SHSTK_STATUS, &features) == 0 && (features & 1))
+        return -ENOTSUP;
+#endif
+    return 0;
+}
+
+static void block_signals(void)
+{
+    static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF};
+    sigset_t set;
+
+    sigfillset(&set);
+    for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
+        sigdelset(&set, fatal[i]);
+    pthread_sigmask(SIG_SETMASK, &set, NULL);
+}
+
+static void *thread_main(void *arg)
+{
+    struct thread *thread = arg;
+
+    block_signals();
+    thread->errno_location = &errno;
+    thread->signal_stack = overflow_stack_new();
+    context_adopt_thread(&thread->context);
+    worker_loop(thread->worker);
+    overflow_stack_free(thread->signal_stack);
+    return NULL;
+}
+
+static int start_threads(struct weft_runtime *runtime)
+{
+    for (unsigned i = 0; i < runtime->workers; i++) {
+        struct thread *thread = &runtime->thread[i];
+        char name[16];
+        int r = pthread_create(&thread->id, NULL, thread_main, thread);
+
+        if (r)
+            return -r;
+        runtime->threads_started++;
+        snprintf(name, sizeof(name), "weft-%u", i);
+        pthread_setname_np(thread->id, name);
+    }
+    return 0;
+}
+
+static int init_workers(struct weft_runtime *runtime)
+{
+    runtime->worker = aligned_alloc(CACHE_LINE, runtime->workers * sizeof(*runtime->worker));
+    runtime->thread = calloc(runtime->workers, sizeof(*runtime->thread));
+    if (!runtime->worker || !runtime->thread)
+        return -ENOMEM;
+    memset(runtime->worker, 0, runtime->workers * sizeof(*runtime->worker));
+    for (unsigned i = 0; i < runtime->workers; i++) {
+        int r = worker_init(&runtime->worker[i], runtime, i);
+
+        runtime->workers_made = i + 1;
+        if (r < 0)
+            return r;
+        runtime->worker[i].thread = &runtime->thread[i];
+        runtime->thread[i].worker = &runtime->worker[i];
+    }
+    return 0;
+}
+
+static int runtime_init(struct weft_runtime *runtime, const struct weft_options *options)
+{
+    int r = stack_class_for(options->stack_size, &runtime->stack_class);
+
+    if (r < 0 || options->workers > WORKERS_MAX)
+        return -EINVAL;
+    runtime->workers = options->workers ? options->workers : cpus_allowed();
+    runtime->grace_ns = options->grace_ns ? options->grace_ns : GRACE_DEFAULT_NS;
+    if (options->max_fibers)
+        stack_set_limit(options->max_fibers);
+    group_init(&runtime->root, runtime, NULL, NULL);
+    scope_init_root(&runtime->root.scope);
+    pthread_mutex_init(&runtime->lock, NULL);
+    runtime->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (runtime->event_fd < 0)
+        return -errno;
+    r = offload_pool_new(options->offload_threads ? options->offload_threads
+                                                  : OFFLOAD_THREADS_DEFAULT,
+                         &runtime->offload);
+    if (r == 0)
+        r = idle_init(&runtime->idle, runtime->workers);
+    if (r == 0)
+        r = init_workers(runtime);
+    if (r == 0)
+        r = start_threads(runtime);
+    return r;
+}
+
+/* --- stopping */
+
+static void runtime_signal_event(struct weft_runtime *runtime)
+{
+    uint64_t one = 1;
+    ssize_t ignored = write(runtime->event_fd, &one, sizeof(one));
+
+    (void)ignored;
+}
+
+void runtime_drained(struct weft_runtime *runtime)
+{
+    atomic_store_explicit(&runtime->ended, true, memory_order_seq_cst);
+    for (unsigned i = 0; i < runtime->threads_started; i++)
+        ev_async_send(runtime->worker[i].loop, &runtime->worker[i].wake);
+    pthread_mutex_lock(&runtime->lock);
+    runtime->drained = true;
+    runtime_signal_event(runtime);
+    pthread_mutex_unlock(&runtime->lock);
+}
+
+static void runtime_cancel(struct weft_runtime *runtime, bool breaking)
+{
+    struct wait_batch batch = {0};
+
+    scope_cancel(&runtime->root.scope, -ECANCELED, breaking, &batch);
+    wait_batch_wake(&batch);
+}
+
+/* Close the root group: the last child to end, or this call, finds it drained. */
+static void runtime_close_root(struct weft_runtime *runtime)
+{
+    int64_t before =
+        atomic_fetch_add_explicit(&runtime->root.balance, GROUP_JOINING, memory_order_acq_rel);
+
+    if (before == 0)
+        runtime_drained(runtime);
+}
+
+void weft_runtime_stop(struct weft_runtime *runtime)
+{
+    unsigned stops;
+
+    pthread_mutex_lock(&runtime->lock);
+    stops = runtime->stops++;
+    if (stops == 0)
+        runtime->stop_ns = weft_now_ns();
+    runtime_signal_event(runtime); /* whoever waits has a grace to watch now */
+    pthread_mutex_unlock(&runtime->lock);
+    atomic_store_explicit(&runtime->stopping, true, memory_order_relaxed);
+    if (stops == 0) {
+        runtime_cancel(runtime, false);
+        runtime_close_root(runtime);
+    } else if (stops == 1) {
+        runtime_cancel(runtime, true);
+    }
+}
+
+static void runtime_destroy(struct weft_runtime *runtime)
+{
+    if (runtime->threads_started > 0 && !atomic_load(&runtime->ended))
+        runtime_drained(runtime); /* a start that failed halfway: no fiber ran yet */
+    for (unsigned i = 0; i < runtime->threads_started; i++)
+        pthread_join(runtime->thread[i].id, NULL);
+    if (runtime->offload)
+        offload_pool_free(runtime->offload);
+    for (unsigned i = 0; i < runtime->workers_made; i++)
+        worker_destroy(&runtime->worker[i]);
+    idle_destroy(&runtime->idle);
+    if (runtime->event_fd >= 0)
+        close(runtime->event_fd);
+    pthread_mutex_destroy(&runtime->lock);
+    free(runtime->worker);
+    free(runtime->thread);
+    free(runtime);
+}
+
+int weft_runtime_new(const struct weft_options *options, struct weft_runtime **ret_runtime)
+{
+    struct weft_options defaults;
+    struct weft_runtime *runtime;
+    int r;
+
+    if (!options) {
+        weft_options_init(&defaults);
+        options = &defaults;
+    }
+    r = refuse_shadow_stack();
+    if (r == 0)
+        r = stack_region_init();
+    if (r < 0)
+        return r;
+    runtime = aligned_alloc(CACHE_LINE, sizeof(*runtime));
+    if (!runtime)
+        return -ENOMEM;
+    memset(runtime, 0, sizeof(*runtime));
+    runtime->event_fd = -1;
+    overflow_install();
+    r = runtime_init(runtime, options);
+    if (r < 0) {
+        runtime_destroy(runtime);
+        return r;
+    }
+    *ret_runtime = runtime;
+    return 0;
+}
+
+int weft_runtime_spawn(struct weft_runtime *runtime, const char *name, int (*fn)(void *), void *arg)
+{
+    struct group *root = &runtime->root;
+    /* Count the fiber before asking whether the root is closed: either this sees the bit, or the
+     * close sees the count.  sched_spawn counts it once more, so this count is given back. */
+    int64_t before = atomic_fetch_add_explicit(&root->balance, 1, memory_order_acq_rel);
+    int r = before & GROUP_JOINING ? -ESHUTDOWN : sched_spawn(root, name, fn, arg);
+
+    group_child_ended(root);
+    return r;
+}
+
+struct weft_runtime *weft_runtime_self(void)
+{
+    struct worker *worker = worker_self();
+
+    return worker ? worker->runtime : NULL;
+}
+
+/* --- waiting for the end */
+
+/* Milliseconds until the grace (or twice the grace) is over; -1: no stop has begun.  Breaks the
+ * shields when the first is over. */
+static int runtime_watch_grace(struct weft_runtime *runtime, bool *ret_given_up)
+{
+    uint64_t now = weft_now_ns(), end;
+    bool breaking;
+
+    pthread_mutex_lock(&runtime->lock);
+    if (runtime->stops == 0) {
+        pthread_mutex_unlock(&runtime->lock);
+        return -1;
+    }
+    breaking = runtime->stops == 1 && now - runtime->stop_ns >= runtime->grace_ns;
+    if (breaking)
+        runtime->stops = 2;
+    end = runtime->stop_ns + (runtime->stops > 1 ? 2 : 1) * runtime->grace_ns;
+    pthread_mutex_unlock(&runtime->lock);
+    if (breaking)
+        runtime_cancel(runtime, true);
+    *ret_given_up = now >= end;
+    return now >= end ? 0 : (int)((end - now) / WEFT_MILLISECOND) + 1;
+}
+
+static bool runtime_is_drained(struct weft_runtime *runtime)
+{
+    uint64_t count_read;
+    ssize_t ignored = read(runtime->event_fd, &count_read, sizeof(count_read));
+    bool drained;
+
+    (void)ignored;
+    pthread_mutex_lock(&runtime->lock);
+    drained = runtime->drained;
+    pthread_mutex_unlock(&runtime->lock);
+    return drained;
+}
+
+/* Block the calling thread until the last fiber has ended.  `signal_fd` (or -1): what stops the
+ * runtime. */
+static int runtime_wait(struct weft_runtime *runtime, int signal_fd)
+{
+    struct pollfd fds[2] = {{.fd = runtime->event_fd, .events = POLLIN},
+                            {.fd = signal_fd, .events = POLLIN}};
+    struct signalfd_siginfo info;
+
+    while (!runtime_is_drained(runtime)) {
+        bool given_up = false;
+        int timeout_ms = runtime_watch_grace(runtime, &given_up);
+
+        if (given_up)
+            return -ETIMEDOUT;
+        poll(fds, 2, timeout_ms);
+        if (fds[1].revents & POLLIN && read(signal_fd, &info, sizeof(info)) > 0)
+            weft_runtime_stop(runtime);
+    }
+    return 0;
+}
+
+static int runtime_finish(struct weft_runtime *runtime, int signal_fd)
+{
+    int r = runtime_wait(runtime, signal_fd);
+
+    if (r == 0)
+        runtime_destroy(runtime);
+    return r;
+}
+
+int weft_runtime_free(struct weft_runtime *runtime)
+{
+    bool stopped;
+
+    if (!runtime)
+        return 0;
+    pthread_mutex_lock(&runtime->lock);
+    stopped = runtime->stops > 0;
+    pthread_mutex_unlock(&runtime->lock);
+    if (!stopped)
+        weft_runtime_stop(runtime);
+    return runtime_finish(runtime, -1);
+}
+
+/* --- weft_run */
+
+struct main_call {
+    struct weft_runtime *runtime;
+    int (*fn)(void *);
+    void *arg;
+    int result; /* written by the main fiber, read after the threads were joined */
+};
+
+static int main_fiber(void *arg)
+{
+    struct main_call *call = arg;
+
+    call->result = call->fn(call->arg);
+    weft_runtime_stop(call->runtime);
+    return 0;
+}
+
+static int run_with(const struct weft_options *options, struct main_call *call, int signal_fd)
+{
+    int ended;
+    int r = weft_runtime_new(options, &call->runtime);
+
+    if (r < 0)
+        return r;
+    r = weft_runtime_spawn(call->runtime, "main", main_fiber, call);
+    if (r < 0)
+        weft_runtime_stop(call->runtime);
+    ended = runtime_finish(call->runtime, signal_fd);
+    if (ended < 0)
+        return ended;
+    return r < 0 ? r : call->result;
+}
+
+int weft_run(const struct weft_options *options, int (*fn)(void *), void *arg)
+{
+    struct main_call call = {.fn = fn, .arg = arg};
+    sigset_t stop_signals, before;
+    int signal_fd, r;
+
+    if (weft_on_fiber())
+        return -EINVAL;
+    if (options && !options->handle_signals)
+        return run_with(options, &call, -1);
+    sigemptyset(&stop_signals);
+    sigaddset(&stop_signals, SIGINT);
+    sigaddset(&stop_signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &stop_signals, &before);
+    signal_fd = signalfd(-1, &stop_signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (signal_fd < 0) {
+        r = -errno;
+    } else {
+        r = run_with(options, &call, signal_fd);
+        close(signal_fd);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return r;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A runtime: its workers, its root group, and how it stops.
+ *
+ * The stop, in order: (1) new fibers of the root are refused; (2) the root scope is cancelled;
+ * (3) when the grace is over, or at a second stop, shields are broken; (4) when the last fiber has
+ * ended, `ended` is set and every loop is woken; (5) the threads are joined, then the offload pool,
+ * and what is left is freed by one thread.
+ */
+#ifndef RUNTIME_CORE_RUNTIME_H
+#define RUNTIME_CORE_RUNTIME_H
+
+#include <pthread.h>
+
+#include "core/group.h"
+#include "core/idle.h"
+#include "core/inject.h"
+#include "core/stack.h"
+#include "core/worker.h"
+#include "weft/runtime.h"
+
+struct weft_runtime {
+    unsigned workers;      /* constant */
+    struct worker *worker; /* that many; constant */
+    struct thread *thread; /* that many; constant */
+    unsigned workers_made; /* as far as the start came */
+    unsigned threads_started;
+    enum stack_class stack_class; /* constant */
+    uint64_t grace_ns;            /* constant */
+    struct inject inject;
+    struct idle idle;
+    struct group root;
+    struct offload_pool *offload;
+    atomic_uint_fast64_t spawned_outside; /* atomic: fibers spawned by plain threads */
+    atomic_bool stopping;                 /* atomic: relaxed; a late spawn is cancelled anyway */
+    atomic_bool ended; /* atomic: release by the last fiber, acquire by the workers */
+
+    int event_fd;         /* readable when something changed for whoever waits */
+    pthread_mutex_t lock; /* guards what follows */
+    unsigned stops;       /* how often a stop was asked for; 2: shields are broken */
+    uint64_t stop_ns;     /* when the first stop was */
+    bool drained;         /* the root group is empty */
+};
+
+/** The root group's last fiber has ended after a stop. */
+void runtime_drained(struct weft_runtime *runtime);
+
+#endif

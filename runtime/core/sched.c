@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The scheduler's switches and its local queues.
+ *
+ *   Q1  A fiber is in at most one queue, and only while nobody runs it.
+ *   Q2  The order of sched_next: the slot (at most SLOT_STREAK times in a row while others wait),
+ *       the newest continuation, the oldest woken fiber.  After `period` turns the scheduler's own
+ *       stack gets its turn (worker_tick): the inject queue, the loop, and the woken fibers first.
+ *   Q3  Filling the empty slot wakes nobody: the worker itself will come to it soon, and waking a
+ *       thief for it costs both of them the locality.  What is displaced from it does.
+ */
+#include "core/sched.h"
+
+#include <errno.h>
+
+#include "core/group.h"
+#include "core/runtime.h"
+#include "core/worker.h"
+#include "weft/fiber.h"
+
+enum { SLOT_STREAK = 3 };
+
+/* Overflow of the ring: its older half, and the fiber, go to the inject queue. */
+static void ready_overflow(struct worker *worker, struct fiber *fiber)
+{
+    struct fiber *half[RUNQ_SLOTS / 2];
+    unsigned count_taken;
+
+    while (!runq_push(&worker->runq, fiber)) {
+        count_taken = runq_take_half(&worker->runq, half);
+        if (count_taken == 0)
+            continue; /* thieves made room */
+        for (unsigned i = 0; i + 1 < count_taken; i++)
+            half[i]->next = half[i + 1];
+        half[count_taken - 1]->next = fiber;
+        inject_push(&worker->runtime->inject, half[0], fiber, count_taken + 1);
+        return;
+    }
+}
+
+/* Append to the ring of woken fibers, where thieves may find it. */
+static void ready_append(struct worker *worker, struct fiber *fiber)
+{
+    if (unlikely(!runq_push(&worker->runq, fiber)))
+        ready_overflow(worker, fiber);
+    worker_notify(worker->runtime, worker);
+}
+
+void sched_ready(struct worker *worker, struct fiber *fiber)
+{
+    struct weft_runtime *runtime = fiber->worker->runtime;
+    struct fiber *displaced;
+
+    if (unlikely(!worker || worker->runtime != runtime)) {
+        inject_push(&runtime->inject, fiber, fiber, 1);
+        worker_notify(runtime, NULL);
+        return;
+    }
+    if (!atomic_load_explicit(&worker->slot, memory_order_relaxed)) {
+        atomic_store_explicit(&worker->slot, fiber, memory_order_release); /* K2, Q3 */
+        return;
+    }
+    displaced = atomic_exchange_explicit(&worker->slot, fiber, memory_order_acq_rel);
+    if (displaced)
+        ready_append(worker, displaced);
+}
+
+static struct fiber *slot_take(struct worker *worker)
+{
+    if (!atomic_load_explicit(&worker->slot, memory_order_relaxed))
+        return NULL;
+    return atomic_exchange_explicit(&worker->slot, NULL, memory_order_acq_rel);
+}
+
+struct fiber *sched_next(struct worker *worker)
+{
+    struct fiber *fiber;
+
+    if (unlikely(--worker->budget < 0))
+        return NULL;
+    if (worker->slot_streak < SLOT_STREAK && (fiber = slot_take(worker))) {
+        worker->slot_streak++;
+        return fiber;
+    }
+    worker->slot_streak = 0;
+    if ((fiber = deque_pop(&worker->deque)))
+        return fiber;
+    if ((fiber = runq_pop(&worker->runq)))
+        return fiber;
+    return slot_take(worker);
+}
+
+/* What the stack that was left wanted done here (P1). */
+static inline void run_after(struct worker *worker)
+{
+    sched_after *after = worker->after;
+
+    if (after) {
+        worker->after = NULL;
+        after(worker, worker->after_arg);
+    }
+}
+
+static inline void enter(struct worker *worker, struct fiber *fiber)
+{
+    fiber->worker = worker; /* F2 */
+    worker->current = fiber;
+    count(&worker->counters.turns, 1);
+}
+
+/* Leave `self` for `to`; returns when self is resumed, with self->worker renewed. */
+static void leave(struct worker *worker, struct fiber *self, struct context *to, sched_after *after,
+                  void *arg)
+{
+    worker->after = after;
+    worker->after_arg = arg;
+    self->saved_errno = *worker->thread->errno_location;
+    context_jump(&self->context, to, false);
+    worker = self->worker;
+    *worker->thread->errno_location = self->saved_errno;
+    run_after(worker);
+}
+
+/* Leave `self` for the next fiber, or for the scheduler if there is none. */
+static void leave_for(struct worker *worker, struct fiber *self, struct fiber *next,
+                      sched_after *after, void *arg)
+{
+    if (next)
+        enter(worker, next);
+    leave(worker, self, next ? &next->context : &worker->thread->context, after, arg);
+}
+
+void sched_suspend(struct fiber *self, sched_after *after, void *arg)
+{
+    struct worker *worker = self->worker;
+
+    leave_for(worker, self, sched_next(worker), after, arg);
+}
+
+void sched_run(struct worker *worker, struct fiber *fiber)
+{
+    enter(worker, fiber);
+    context_jump(&worker->thread->context, &fiber->context, false);
+    worker->current = NULL;
+    run_after(worker);
+}
+
+static void after_yield(struct worker *worker, void *arg)
+{
+    ready_append(worker, arg);
+}
+
+int weft_yield(void)
+{
+    struct fiber *self = fiber_self();
+    struct fiber *next;
+    int r;
+
+    CHECK(self);
+    r = scope_check(self);
+    if (unlikely(r < 0))
+        return r;
+    next = sched_next(self->worker);
+    if (!next && self->worker->budget >= 0)
+        return 0; /* nobody else is ready */
+    leave_for(self->worker, self, next, after_yield, self);
+    return scope_check(self);
+}
+
+static void after_end(struct worker *worker, void *arg)
+{
+    struct fiber *ended = arg;
+
+    context_discard(&ended->context);
+    stack_free(&worker->stacks, ended);
+}
+
+/* Uncount the ended fiber in its group.  Returns the fiber to run next if it got hold of one. */
+static struct fiber *uncount(struct worker *worker, struct fiber *self)
+{
+    struct fiber *next = NULL;
+
+    if (self->counted_by_owner && worker->budget > 0) {
+        next = deque_pop(&worker->deque);
+        if (next && next == self->spawner) {
+            self->group->local--; /* G2 */
+            worker->budget--;
+            return next;
+        }
+    }
+    group_child_ended(self->group);
+    return next;
+}
+
+_Noreturn static void fiber_end(struct fiber *self, int result)
+{
+    struct worker *worker;
+    struct fiber *next;
+
+    group_note_result(self->group, result);
+    scope_unlink(&self->base);
+    worker = self->worker;
+    count(&worker->counters.finished, 1);
+    next = uncount(worker, self);
+    if (!next)
+        next = sched_next(worker);
+    if (next)
+        enter(worker, next);
+    worker->after = after_end;
+    worker->after_arg = self;
+    context_jump(&self->context, next ? &next->context : &worker->thread->context, true);
+    __builtin_unreachable();
+}
+
+static void fiber_main(void)
+{
+    struct fiber *self = fiber_self();
+
+    context_arrived(&self->context);
+    *self->worker->thread->errno_location = 0;
+    run_after(self->worker);
+    fiber_end(self, self->fn(self->arg));
+}
+
+static void fiber_prepare(struct fiber *fiber, struct group *group, struct fiber *spawner)
+{
+    /* fiber->park keeps its sequence from the stack's last fiber: stale claims must fail. */
+    scope_init(&fiber->base, &group->scope, fiber, UINT64_MAX, false);
+    atomic_store_explicit(&fiber->scope, &fiber->base, memory_order_relaxed);
+    fiber->spawner = spawner;
+    context_make(&fiber->context, (char *)stack_bottom(fiber), fiber, fiber_main);
+}
+
+static void after_spawn(struct worker *worker, void *arg)
+{
+    if (unlikely(deque_push(&worker->deque, arg) < 0)) {
+        ready_append(worker, arg);
+        return;
+    }
+    worker_notify(worker->runtime, worker);
+}
+
+int sched_spawn(struct group *group, const char *name, int (*fn)(void *), void *arg)
+{
+    struct weft_runtime *runtime = group->runtime;
+    struct fiber *self = fiber_self();
+    struct worker *worker = self ? self->worker : NULL;
+    struct fiber *child;
+    int r;
+
+    if (unlikely(worker && worker->runtime != runtime))
+        self = NULL, worker = NULL;
+    if (unlikely(atomic_load_explicit(&runtime->stopping, memory_order_relaxed)))
+        return -ESHUTDOWN;
+    r = stack_alloc(worker ? &worker->stacks : NULL, runtime->stack_class, &child);
+    if (unlikely(r < 0))
+        return r;
+    child->fn = fn;
+    child->arg = arg;
+    child->name = name;
+    fiber_prepare(child, group, self);
+    group_count_child(group, self, child);
+    if (likely(worker)) {
+        count(&worker->counters.spawned, 1);
+        leave_for(worker, self, child, after_spawn, self);
+        return 0;
+    }
+    atomic_fetch_add_explicit(&runtime->spawned_outside, 1, memory_order_relaxed);
+    child->worker = &runtime->worker[0];
+    inject_push(&runtime->inject, child, child, 1);
+    worker_notify(runtime, NULL);
+    return 0;
+}
+
+bool weft_on_fiber(void)
+{
+    return fiber_self() != NULL;
+}
+
+const char *weft_fiber_name(void)
+{
+    struct fiber *self = fiber_self();
+
+    return self ? self->name : NULL;
+}
+
+unsigned weft_worker_index(void)
+{
+    struct fiber *self = fiber_self();
+
+    CHECK(self);
+    return self->worker->index;
+}

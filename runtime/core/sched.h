@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The scheduler: which fiber runs next, and the switches between fibers.
+ *
+ * Spawning is work-first: the child runs at once and the spawner's continuation goes on the
+ * worker's deque, from which it is popped when the child ends, or stolen.  So a spawn tree holds
+ * (depth x workers) stacks, and children start in the order of their spawning.  Fibers that were
+ * woken go into a slot (the last one woken) and a FIFO ring; both kinds of queue get their turns.
+ *
+ *   P1  A switch names a callback that runs on the next stack ("after").  It is the only place that
+ *       makes the fiber that was left reachable for others, because only there its registers are
+ *       saved.
+ *   P2  Within one thread, fibers switch straight to each other; the scheduler's own stack is used
+ *       only when the local queues are empty or the budget of turns is used up.
+ */
+#ifndef RUNTIME_CORE_SCHED_H
+#define RUNTIME_CORE_SCHED_H
+
+#include "core/fiber.h"
+
+struct group;
+struct worker;
+
+/* Runs on the next stack, see P1. */
+typedef void sched_after(struct worker *worker, void *arg);
+
+/** Make a claimed (or new) fiber runnable.  `worker`: the caller's own, or NULL on a plain thread.
+ * The fiber must not be touched afterwards. */
+void sched_ready(struct worker *worker, struct fiber *fiber);
+
+/** Leave the calling fiber; after(worker, arg) publishes it (P1).  Returns when it is resumed. */
+void sched_suspend(struct fiber *self, sched_after *after, void *arg);
+
+/** Start fn(arg) in the group.  Any thread.  Errors: -EAGAIN, -ENOMEM, -ESHUTDOWN. */
+int sched_spawn(struct group *group, const char *name, int (*fn)(void *), void *arg);
+
+/** The next fiber of the worker's own queues, or NULL: none, or the budget is used up. */
+struct fiber *sched_next(struct worker *worker);
+
+/** From the scheduler's stack: run the fiber until control comes back here. */
+void sched_run(struct worker *worker, struct fiber *fiber);
+
+#endif

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A worker's loop: ticks, polling, searching, parking.
+ *
+ *   L1  A worker with work polls its libev loop once per POLL_QUANTUM_NS of time.  The clock is
+ *       read once per `period` turns, and the period adapts so that this is often enough.
+ *   L2  At each quantum the running lineage of spawners goes behind the woken fibers: a spawn storm
+ *       does not starve them, and they do not starve it.
+ *   L3  Parking: announce, full barrier, look at every queue again, and only then block (I3).
+ *   L4  Timers are precise to the kernel's timer slack: a timerfd, set only before the worker
+ *       blocks and only if its next deadline is earlier than what is set.  (libev's own timers
+ * round to milliseconds.)
+ */
+#include "core/worker.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "core/runtime.h"
+#include "weft/time.h"
+
+enum { POLL_QUANTUM_NS = 100000, PERIOD_MAX = 61, SEARCH_PASSES = 4, INJECT_BATCH = 64 };
+
+uint64_t weft_now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * WEFT_SECOND + (uint64_t)now.tv_nsec;
+}
+
+uint64_t weft_deadline_after(uint64_t timeout_ns)
+{
+    uint64_t now = weft_now_ns();
+
+    return timeout_ns > UINT64_MAX - now ? WEFT_NO_DEADLINE : now + timeout_ns;
+}
+
+struct offload_pool *worker_offload(struct worker *worker)
+{
+    return worker->runtime->offload;
+}
+
+void worker_wake(struct worker *worker, struct worker *from)
+{
+    if (from)
+        count(&from->counters.wakes, 1);
+    ev_async_send(worker->loop, &worker->wake);
+}
+
+void worker_notify(struct weft_runtime *runtime, struct worker *from)
+{
+    struct worker *sleeper;
+
+    if (runtime->workers == 1 && from)
+        return;
+    sleeper = idle_notify(&runtime->idle);
+    if (unlikely(sleeper != NULL))
+        worker_wake(sleeper, from);
+}
+
+/* --- the loop's callbacks: on the scheduler's stack, in ev_run */
+
+static void on_wake(struct ev_loop *loop, struct ev_async *watcher, int events)
+{
+    (void)loop, (void)watcher, (void)events; /* waking up was all */
+}
+
+static void on_poll(struct ev_loop *loop, struct ev_io *watcher, int events)
+{
+    struct worker *worker = container_of(watcher, struct worker, poll);
+
+    (void)loop, (void)events;
+    count(&worker->counters.events, poller_dispatch(&worker->poller, worker));
+}
+
+static void on_alarm(struct ev_loop *loop, struct ev_io *watcher, int events)
+{
+    struct worker *worker = container_of(watcher, struct worker, alarm);
+    uint64_t expirations;
+
+    (void)loop, (void)events;
+    if (read(worker->timer_fd, &expirations, sizeof(expirations)) > 0)
+        worker->alarm_ns = UINT64_MAX;
+}
+
+/* --- timers and polling */
+
+static void worker_expire(struct worker *worker, uint64_t now)
+{
+    struct wait_batch batch = {0};
+
+    count(&worker->counters.timers, timers_expire(&worker->timers, now, &batch));
+    wait_batch_wake_on(worker, &batch);
+}
+
+/* After a loop turn: what expired, and the start of a new quantum. */
+static void worker_polled(struct worker *worker)
+{
+    uint64_t now = weft_now_ns();
+
+    worker_expire(worker, now);
+    worker->poll_ns = worker->tick_ns = now;
+    count(&worker->counters.polls, 1);
+    atomic_store_explicit(&worker->counters.last_poll_ns, now, memory_order_relaxed);
+}
+
+static void worker_note_turn(struct worker *worker, uint64_t now)
+{
+    uint64_t away = now - worker->poll_ns;
+
+    if (away > atomic_load_explicit(&worker->counters.longest_turn_ns, memory_order_relaxed))
+        atomic_store_explicit(&worker->counters.longest_turn_ns, away, memory_order_relaxed);
+}
+
+static void worker_append(struct worker *worker, struct fiber *fiber)
+{
+    struct fiber *next;
+
+    for (; fiber; fiber = next) {
+        next = fiber->next;
+        if (!runq_push(&worker->runq, fiber)) {
+            fiber->next = NULL;
+            inject_push(&worker->runtime->inject, fiber, fiber, 1);
+        }
+    }
+}
+
+/* A fair share of the inject queue: the first to run, the rest to the ring. */
+static struct fiber *worker_take_injected(struct worker *worker)
+{
+    struct inject *inject = &worker->runtime->inject;
+    size_t share = inject_length(inject) / worker->runtime->workers + 1;
+    size_t taken;
+    struct fiber *first = inject_take(inject, share < INJECT_BATCH ? share : INJECT_BATCH, &taken);
+
+    if (!first)
+        return NULL;
+    count(&worker->counters.injected, taken);
+    worker_append(worker, first->next);
+    if (taken > 1)
+        worker_notify(worker->runtime, worker);
+    return first;
+}
+
+static void worker_adapt(struct worker *worker, uint64_t elapsed)
+{
+    if (elapsed > POLL_QUANTUM_NS)
+        worker->period = worker->period / 2 + 1;
+    else if (elapsed < POLL_QUANTUM_NS / 2 && worker->period < PERIOD_MAX)
+        worker->period++;
+}
+
+/* The budget of turns is used up: see what else there is.  Returns a fiber whose turn it is, or
+ * NULL. */
+static struct fiber *worker_tick(struct worker *worker)
+{
+    uint64_t now = weft_now_ns();
+    struct fiber *fiber;
+
+    worker_adapt(worker, now - worker->tick_ns);
+    worker->tick_ns = now;
+    worker->budget = worker->period;
+    if (now - worker->poll_ns >= POLL_QUANTUM_NS) {
+        worker_note_turn(worker, now);
+        ev_run(worker->loop, EVRUN_NOWAIT);
+        worker_polled(worker);
+        fiber = deque_pop(&worker->deque); /* L2 */
+        if (fiber) {
+            fiber->next = NULL;
+            worker_append(worker, fiber);
+            return runq_pop(&worker->runq);
+        }
+    }
+    return worker_take_injected(worker);
+}
+
+/* --- searching */
+
+static uint64_t worker_random(struct worker *worker)
+{
+    uint64_t x = worker->random;
+
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return worker->random = x;
+}
+
+static struct fiber *worker_steal_from(struct worker *worker, struct worker *victim, bool late)
+{
+    struct fiber *fiber = deque_steal(&victim->deque);
+    unsigned taken = 1;
+
+    if (!fiber)
+        fiber = runq_steal(&victim->runq, &worker->runq, &taken);
+    if (!fiber && late && atomic_load_explicit(&victim->slot, memory_order_relaxed))
+        fiber = atomic_exchange_explicit(&victim->slot, NULL, memory_order_acq_rel); /* K2 */
+    if (!fiber)
+        return NULL;
+    count(&worker->counters.steals, 1);
+    count(&worker->counters.stolen, taken);
+    return fiber;
+}
+
+static struct fiber *worker_steal(struct worker *worker, bool late)
+{
+    struct weft_runtime *runtime = worker->runtime;
+    unsigned first = (unsigned)(worker_random(worker) % runtime->workers);
+
+    for (unsigned i = 0; i < runtime->workers; i++) {
+        struct worker *victim = &runtime->worker[(first + i) % runtime->workers];
+        struct fiber *fiber = victim == worker ? NULL : worker_steal_from(worker, victim, late);
+
+        if (fiber)
+            return fiber;
+    }
+    return NULL;
+}
+
+static struct fiber *worker_search(struct worker *worker)
+{
+    struct fiber *fiber;
+
+    if (worker->runtime->workers == 1)
+        return NULL;
+    if (!worker->searching && !idle_start_search(&worker->runtime->idle))
+        return NULL;
+    worker->searching = true;
+    count(&worker->counters.searches, 1);
+    for (unsigned pass = 0; pass < SEARCH_PASSES; pass++) {
+        fiber = worker_steal(worker, pass == SEARCH_PASSES - 1);
+        if (!fiber)
+            fiber = worker_take_injected(worker);
+        if (fiber)
+            return fiber;
+    }
+    return NULL;
+}
+
+/* The worker has something to run: it searches no more (I2). */
+static struct fiber *worker_found(struct worker *worker, struct fiber *fiber)
+{
+    if (worker->searching) {
+        worker->searching = false;
+        if (idle_stop_search(&worker->runtime->idle))
+            worker_notify(worker->runtime, worker);
+    }
+    return fiber;
+}
+
+/* --- parking */
+
+static bool work_is_visible(struct weft_runtime *runtime)
+{
+    if (inject_length(&runtime->inject) > 0)
+        return true;
+    for (unsigned i = 0; i < runtime->workers; i++)
+        if (!deque_empty(&runtime->worker[i].deque) || runq_length(&runtime->worker[i].runq) > 0)
+            return true;
+    return atomic_load_explicit(&runtime->ended, memory_order_acquire);
+}
+
+static void worker_set_alarm(struct worker *worker)
+{
+    uint64_t next = timers_next(&worker->timers);
+    struct itimerspec when = {0};
+
+    if (next >= worker->alarm_ns)
+        return; /* L4: an alarm too early is only a wake-up for nothing */
+    if (next == 0)
+        next = 1;
+    when.it_value.tv_sec = (time_t)(next / WEFT_SECOND);
+    when.it_value.tv_nsec = (long)(next % WEFT_SECOND);
+    timerfd_settime(worker->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+    worker->alarm_ns = next;
+}
+
+static void worker_park(struct worker *worker)
+{
+    struct weft_runtime *runtime = worker->runtime;
+
+    worker_note_turn(worker, weft_now_ns());
+    idle_announce(&runtime->idle, worker, worker->searching);
+    worker->searching = false;
+    if (!work_is_visible(runtime)) { /* L3 */
+        worker_set_alarm(worker);
+        count(&worker->counters.parks, 1);
+        atomic_store_explicit(&worker->counters.parked, 1, memory_order_relaxed);
+        ev_run(worker->loop, EVRUN_ONCE);
+        atomic_store_explicit(&worker->counters.parked, 0, memory_order_relaxed);
+        worker_polled(worker);
+        worker->budget = worker->period;
+    }
+    worker->searching = idle_return(&runtime->idle, worker);
+}
+
+/* The next fiber to run from the scheduler's stack; NULL when the runtime has ended. */
+static struct fiber *worker_pick(struct worker *worker)
+{
+    struct fiber *fiber;
+
+    for (;;) {
+        if (worker->budget < 0 && (fiber = worker_tick(worker)))
+            return fiber;
+        if ((fiber = sched_next(worker)))
+            return fiber;
+        if (worker->budget < 0)
+            continue;
+        if (atomic_load_explicit(&worker->runtime->ended, memory_order_acquire))
+            return NULL;
+        if ((fiber = worker_take_injected(worker)) || (fiber = worker_search(worker)))
+            return fiber;
+        worker_park(worker);
+    }
+}
+
+void worker_loop(struct worker *worker)
+{
+    struct fiber *fiber;
+
+    worker->poll_ns = worker->tick_ns = weft_now_ns();
+    while ((fiber = worker_pick(worker)))
+        sched_run(worker, worker_found(worker, fiber));
+}
+
+/* --- making and unmaking */
+
+static int worker_open_loop(struct worker *worker)
+{
+    worker->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOSIGMASK);
+    if (!worker->loop)
+        return -ENOMEM;
+    ev_async_init(&worker->wake, on_wake);
+    ev_async_start(worker->loop, &worker->wake);
+    ev_io_init(&worker->poll, on_poll, worker->poller.epoll_fd, EV_READ);
+    ev_io_start(worker->loop, &worker->poll);
+    ev_io_init(&worker->alarm, on_alarm, worker->timer_fd, EV_READ);
+    ev_io_start(worker->loop, &worker->alarm);
+    return 0;
+}
+
+int worker_init(struct worker *worker, struct weft_runtime *runtime, unsigned index)
+{
+    int r;
+
+    memset(worker, 0, sizeof(*worker));
+    worker->runtime = runtime;
+    worker->index = index;
+    worker->period = worker->budget = PERIOD_MAX;
+    worker->random = (index + 1) * UINT64_C(0x9E3779B97F4A7C15);
+    worker->alarm_ns = UINT64_MAX;
+    worker->poller.epoll_fd = -1;
+    timers_init(&worker->timers);
+    worker->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (worker->timer_fd < 0)
+        return -errno;
+    r = poller_init(&worker->poller);
+    if (r == 0)
+        r = deque_init(&worker->deque);
+    if (r == 0)
+        r = worker_open_loop(worker);
+    return r;
+}
+
+void worker_destroy(struct worker *worker)
+{
+    stack_cache_flush(&worker->stacks);
+    if (worker->loop)
+        ev_loop_destroy(worker->loop);
+    deque_destroy(&worker->deque);
+    if (worker->poller.epoll_fd >= 0)
+        poller_destroy(&worker->poller);
+    if (worker->timer_fd >= 0)
+        close(worker->timer_fd);
+    timers_destroy(&worker->timers);
+}

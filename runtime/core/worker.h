@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A worker: a libev loop, ready queues, timers, a poller, counters.  The OS thread that drives it
+ * is a struct of its own, so that another thread can take the worker over later.
+ *
+ *   K1  Plain fields are the driving thread's: fibers that it runs and its scheduler's stack.
+ *   K2  The slot holds at most one woken fiber.  The owner fills it by a store; it is emptied by
+ *       exchange, by the owner or by a late thief.
+ */
+#ifndef RUNTIME_CORE_WORKER_H
+#define RUNTIME_CORE_WORKER_H
+
+#include <ev.h>
+#include <pthread.h>
+
+#include "core/deque.h"
+#include "core/fiber.h"
+#include "core/poller.h"
+#include "core/runq.h"
+#include "core/sched.h"
+#include "core/stack.h"
+#include "core/timer.h"
+
+struct offload_pool;
+struct weft_runtime;
+
+/* The OS thread that drives a worker. */
+struct thread {
+    struct worker *worker;
+    struct context context; /* the scheduler's stack, while a fiber runs */
+    int *errno_location;    /* this thread's errno; a fiber must not ask for its address itself */
+    pthread_t id;
+    void *signal_stack; /* for the report of a stack overflow */
+};
+
+/* Counters: written by the driving thread only, with relaxed stores; read by any. */
+struct worker_counters {
+    atomic_uint_fast64_t turns, spawned, finished, steals, stolen, searches, parks, wakes, polls,
+        events, timers, injected, longest_turn_ns, last_poll_ns, parked;
+};
+
+struct worker {
+    struct weft_runtime *runtime; /* constant */
+    struct thread *thread;
+    unsigned index; /* constant */
+
+    /* Turns: see sched_next and worker_tick. */
+    int budget;           /* turns until the next tick */
+    int period;           /* turns between ticks */
+    bool searching;       /* counted as such in runtime->idle */
+    unsigned slot_streak; /* turns in a row that came from the slot */
+    uint64_t tick_ns;     /* when the last tick was */
+    uint64_t poll_ns;     /* when the loop was last polled */
+    sched_after *after;   /* what the next stack has to do first (P1) */
+    void *after_arg;
+    struct fiber *current; /* who runs, for reports */
+    uint64_t random;       /* xorshift state, for victims */
+    struct stack_cache stacks;
+
+    _Alignas(CACHE_LINE) _Atomic(struct fiber *) slot; /* K2 */
+    struct deque deque;                                /* continuations of spawners */
+    struct runq runq;                                  /* woken fibers */
+    struct timers timers;
+
+    struct ev_loop *loop;
+    struct ev_async wake; /* the only watcher that other threads touch */
+    struct ev_io poll;    /* the poller's epoll */
+    struct ev_io alarm;   /* timer_fd */
+    int timer_fd;
+    uint64_t alarm_ns; /* what timer_fd is set to; UINT64_MAX: nothing */
+    struct poller poller;
+    bool listed; /* on the list of sleepers; guarded by idle->lock */
+
+    _Alignas(CACHE_LINE) struct worker_counters counters;
+};
+
+static inline void count(atomic_uint_fast64_t *counter, uint64_t by)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
+                          memory_order_relaxed);
+}
+
+/** The worker that runs the calling fiber, or NULL on a plain thread. */
+static inline struct worker *worker_self(void)
+{
+    struct fiber *self = fiber_self();
+
+    return self ? self->worker : NULL;
+}
+
+static inline struct poller *worker_poller(struct worker *worker)
+{
+    return &worker->poller;
+}
+
+struct offload_pool *worker_offload(struct worker *worker);
+
+/** Errors: -ENOMEM, -EMFILE. */
+int worker_init(struct worker *worker, struct weft_runtime *runtime, unsigned index);
+void worker_destroy(struct worker *worker);
+
+/** The body of a worker's thread: returns when the runtime has ended. */
+void worker_loop(struct worker *worker);
+
+/** Wake a worker that idle_notify named.  Any thread.  `from`: whose counter, or NULL. */
+void worker_wake(struct worker *worker, struct worker *from);
+
+/** Work was made visible to all: wake somebody for it if need be.  `from`: as worker_wake. */
+void worker_notify(struct weft_runtime *runtime, struct worker *from);
+
+#endif
