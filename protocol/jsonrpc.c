@@ -41,9 +41,17 @@ size_t jsonrpc_depth(const char *text, size_t size, size_t limit)
     return deepest;
 }
 
+/* jansson says why a text is wrong; where an allocation failed outside its lexer it says nothing.
+ */
+static bool is_out_of_memory(const json_error_t *cause)
+{
+    return json_error_code(cause) == json_error_out_of_memory ||
+           json_error_code(cause) == json_error_unknown;
+}
+
 static int refuse_json(const json_error_t *cause, struct rpc_error *error)
 {
-    if (json_error_code(cause) == json_error_out_of_memory) {
+    if (is_out_of_memory(cause)) {
         rpc_error_set(error, RPC_INTERNAL_ERROR, "out of memory while reading the line");
         return -ENOMEM;
     }

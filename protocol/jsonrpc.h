@@ -29,8 +29,8 @@ struct jsonrpc_request {
 
 /* Parse one line (no newline in it needed; NULs are refused, not fatal).
  * Errors: -EINVAL with *error filled: answer it with id null (parse_error, too_deep,
- *         invalid_request for a scalar, an empty or an over-long batch); -ENOMEM (*error filled).
- */
+ *         invalid_request for a scalar, an empty or an over-long batch); -ENOMEM (*error
+ *         filled).  A failed allocation inside jansson's lexer comes out as parse_error. */
 int jsonrpc_parse(const char *line, size_t size, struct jsonrpc_message *ret_message,
                   struct rpc_error *error);
 void jsonrpc_message_destroy(struct jsonrpc_message *message);
@@ -56,7 +56,8 @@ void jsonrpc_text_destroy(struct jsonrpc_text *text);
 /* Append one message as one compact line that ends in "\n" (in an open batch: one array item).
  * On failure the text is as before.  id NULL is written as null; params NULL is left out; result
  * NULL is written as null.  JSON arguments are borrowed and not changed.
- * Errors: -ENOMEM; -EINVAL if method or a string is not UTF-8. */
+ * Errors: -ENOMEM; -EINVAL if method or a string is not UTF-8 (or jansson itself ran out of memory,
+ *         which it does not tell apart). */
 int jsonrpc_append_result(struct jsonrpc_text *text, const json_t *id, const json_t *result);
 int jsonrpc_append_error(struct jsonrpc_text *text, const json_t *id,
                          const struct rpc_error *error);

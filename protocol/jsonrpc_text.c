@@ -80,7 +80,7 @@ static void put_json(struct writer *writer, const json_t *json)
         return;
     }
     if (json_dump_callback(json, on_dump, writer, DUMP_FLAGS) < 0 && writer->rc == 0)
-        writer->rc = -EINVAL; /* not UTF-8, or a loop */
+        writer->rc = -EINVAL; /* not UTF-8, a loop, or no memory: jansson does not say */
 }
 
 /* A value made for this message alone; NULL means that making it ran out of memory. */

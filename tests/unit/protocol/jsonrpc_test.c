@@ -323,6 +323,38 @@ Test(jsonrpc, values_are_read_under_the_same_rules)
     free(text);
 }
 
+static long allocations_left;
+
+static void *failing_malloc(size_t size)
+{
+    return allocations_left-- > 0 ? malloc(size) : NULL;
+}
+
+/* Every allocation of jansson's fails in turn: always a refusal, never a crash or a leak.  (Its
+ * lexer takes a string that it could not copy for a wrong token: mostly a parse_error.) */
+Test(jsonrpc, out_of_memory_is_refused_wherever_it_strikes)
+{
+    const char *line = "{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"method\":\"m\",\"params\":{\"x\":[1,"
+                       "-2.5,\"\\u20ac\",{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5,\"f\":6,\"g\":7,"
+                       "\"h\":8,\"i\":9}]}}";
+    struct jsonrpc_message message;
+    struct rpc_error error;
+    int rc = -ENOMEM, out_of_memory = 0;
+    json_set_alloc_funcs(failing_malloc, free);
+    for (long n = 0; rc < 0; n++) {
+        error.code = RPC_OK;
+        allocations_left = n;
+        rc = parse(line, &message, &error);
+        out_of_memory += rc == -ENOMEM;
+        cr_assert(rc == 0 || error.code == RPC_INTERNAL_ERROR || error.code == RPC_PARSE_ERROR,
+                  "allocation %ld: %d, %s", n, rc, error.message);
+    }
+    cr_assert(out_of_memory > 0, "never told apart");
+    cr_assert_eq(message.count, 1);
+    jsonrpc_message_destroy(&message);
+    json_set_alloc_funcs(malloc, free);
+}
+
 Test(jsonrpc, destroy_takes_null_and_what_was_destroyed)
 {
     struct jsonrpc_message message;

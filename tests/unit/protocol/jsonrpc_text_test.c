@@ -85,6 +85,32 @@ Test(jsonrpc_text, what_cannot_be_written_leaves_the_text_as_it_was)
     jsonrpc_text_destroy(&text);
 }
 
+static long allocations_left;
+
+static void *failing_malloc(size_t size)
+{
+    return allocations_left-- > 0 ? malloc(size) : NULL;
+}
+
+Test(jsonrpc_text, out_of_memory_leaves_the_text_as_it_was)
+{
+    struct jsonrpc_text text = {0};
+    struct rpc_error error;
+    int rc = -ENOMEM;
+    rpc_error_set_param(&error, RPC_INVALID_PARAMS, "agrv", "argv", "unknown");
+    cr_assert_eq(jsonrpc_append_notification(&text, "ok", NULL), 0);
+    size_t size = text.size;
+    json_set_alloc_funcs(failing_malloc, free);
+    for (long n = 0; rc < 0; n++) {
+        cr_assert_eq(text.size, size);
+        allocations_left = n;
+        rc = jsonrpc_append_error(&text, NULL, &error);
+    }
+    json_set_alloc_funcs(malloc, free);
+    cr_assert(memmem(text.data, text.size, "agrv", 4) != NULL, "whole at last");
+    jsonrpc_text_destroy(&text);
+}
+
 Test(jsonrpc_text, batch_of_replies_is_one_line)
 {
     struct jsonrpc_text text = {0};
