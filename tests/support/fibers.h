@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * For tests whose bodies run on fibers.
+ *
+ * A test framework's assertion jumps to a frame of the thread that started the test, which a fiber
+ * must not do: on fibers say EXPECT, which ends the process and so fails the test.
+ *
+ * With one worker, a fiber runs until it suspends.  So once arrive() was seen by await_arrivals(),
+ * the fiber that arrived is suspended in the call that follows.
+ */
+#pragma once
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "weft/weft.h"
+
+#define EXPECT(condition)                                                                          \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: expected: %s\n", __FILE__, __LINE__, #condition);              \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
+/* Also says what came instead. */
+#define EXPECT_EQ(actual, expected)                                                                \
+    do {                                                                                           \
+        long long actual_value = (long long)(actual), expected_value = (long long)(expected);      \
+        if (actual_value != expected_value) {                                                      \
+            fprintf(stderr, "%s:%d: expected: %s == %s, but it is %lld and not %lld\n", __FILE__,  \
+                    __LINE__, #actual, #expected, actual_value, expected_value);                   \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
+/** Run fn(arg) as the main fiber of a runtime with so many workers; it must return 0. */
+static inline void on_fibers(unsigned workers, int (*fn)(void *), void *arg)
+{
+    struct weft_options options;
+
+    weft_options_init(&options);
+    options.workers = workers;
+    options.handle_signals = false;
+    EXPECT_EQ(weft_run(&options, fn, arg), 0);
+}
+
+static inline void arrive(atomic_int *arrivals)
+{
+    atomic_fetch_add(arrivals, 1);
+}
+
+static inline void await_arrivals(atomic_int *arrivals, int count)
+{
+    while (atomic_load(arrivals) < count)
+        EXPECT_EQ(weft_yield(), 0);
+}
