@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/stack.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/fibers.h"
+#include "support/test.h"
+
+Test(stack, a_plain_thread_is_on_no_fiber)
+{
+    cr_assert_null(fiber_self());
+    cr_assert(!weft_on_fiber());
+    cr_assert_null(weft_fiber_name());
+    cr_assert_null(weft_runtime_self());
+}
+
+Test(stack, every_address_of_a_stack_leads_to_its_control_block)
+{
+    cr_assert_eq(stack_region_init(), 0);
+    for (unsigned class = 0; class < STACK_CLASSES; class ++) {
+        for (int i = 0; i < 40; i++) {
+            struct fiber *fiber;
+            uintptr_t bottom;
+
+            cr_assert_eq(stack_alloc(NULL, (enum stack_class) class, &fiber), 0);
+            bottom = (uintptr_t)stack_bottom(fiber);
+            cr_assert_eq(bottom % ((uintptr_t)1 << stack_shift(class)), 0);
+            cr_assert_eq(stack_fiber_at(bottom), fiber);
+            cr_assert_eq(stack_fiber_at((uintptr_t)fiber - 1), fiber);
+            cr_assert_eq((uintptr_t)fiber % 16, 0);
+        }
+    }
+}
+
+Test(stack, tops_are_coloured)
+{
+    struct fiber *first, *second;
+
+    stack_region_init();
+    stack_alloc(NULL, STACK_64K, &first);
+    stack_alloc(NULL, STACK_64K, &second);
+    cr_assert_neq((uintptr_t)first % 4096, (uintptr_t)second % 4096);
+}
+
+Test(stack, a_freed_stack_is_used_again)
+{
+    struct stack_cache cache = {0};
+    struct fiber *first, *again;
+
+    stack_region_init();
+    cr_assert_eq(stack_alloc(&cache, STACK_256K, &first), 0);
+    stack_free(&cache, first);
+    cr_assert_eq(stack_alloc(&cache, STACK_256K, &again), 0);
+    cr_assert_eq(again, first);
+    stack_free(&cache, again);
+    stack_cache_flush(&cache);
+    cr_assert_eq(stack_alloc(NULL, STACK_256K, &again), 0);
+    cr_assert_eq(again, first);
+}
+
+Test(stack, limit_is_an_error_and_not_a_crash)
+{
+    struct fiber *fiber = NULL, *second;
+
+    stack_region_init();
+    stack_set_limit(1);
+    cr_assert_eq(stack_alloc(NULL, STACK_64K, &fiber), 0);
+    cr_assert_eq(stack_alloc(NULL, STACK_64K, &second), -EAGAIN);
+    stack_free(NULL, fiber);
+    cr_assert_eq(stack_alloc(NULL, STACK_64K, &second), 0);
+}
+
+/* --- overflow */
+
+static int recurse(int depth)
+{
+    volatile char frame[512];
+
+    frame[0] = (char)depth;
+    return depth == 0 ? frame[0] : recurse(depth - 1) + frame[0];
+}
+
+static int overflow_fiber(void *arg)
+{
+    (void)arg;
+    return recurse(1 << 20) & 1;
+}
+
+static int overflow_main(void *arg)
+{
+    struct weft_group group;
+
+    (void)arg;
+    weft_group_init(&group);
+    weft_group_spawn(&group, "deep-diver", overflow_fiber, NULL);
+    return weft_group_join(&group);
+}
+
+static void overflow_process(int write_fd)
+{
+    struct weft_options options;
+
+    weft_options_init(&options);
+    options.workers = 1;
+    options.stack_size = 64 * 1024;
+    dup2(write_fd, STDERR_FILENO);
+    weft_run(&options, overflow_main, NULL);
+    _exit(0);
+}
+
+Test(stack, overflow_is_reported_by_the_fiber_s_name)
+{
+    char text[4096] = "";
+    size_t used = 0;
+    int pipes[2], status;
+    ssize_t n;
+    pid_t pid;
+
+    cr_assert_eq(pipe(pipes), 0);
+    pid = fork();
+    if (pid == 0)
+        overflow_process(pipes[1]);
+    close(pipes[1]);
+    while (used < sizeof(text) - 1 &&
+           (n = read(pipes[0], text + used, sizeof(text) - 1 - used)) > 0)
+        used += (size_t)n;
+    close(pipes[0]);
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    cr_assert(strstr(text, "fiber deep-diver overflowed its 64 KiB stack"), "it said: %s", text);
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/timer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "support/fibers.h"
+#include "support/test.h"
+
+/* The heap alone: timers whose fiber is a control block that nobody waits with. */
+#include "core/fiber.h"
+
+enum { MANY = 3000 };
+
+static struct fiber idle_fiber;
+static struct timer many[MANY];
+
+static uint64_t deadline_of(unsigned i)
+{
+    return 1000 + (uint64_t)i * 2654435761u % 100000;
+}
+
+Test(timer, heap_yields_the_earliest_first)
+{
+    struct timers timers;
+    struct wait_batch batch = {0};
+    uint64_t last = 0;
+
+    timers_init(&timers);
+    cr_assert_eq(timers_next(&timers), UINT64_MAX);
+    for (unsigned i = 0; i < MANY; i++) {
+        many[i].fiber = &idle_fiber;
+        cr_assert_eq(timer_add(&timers, &many[i], deadline_of(i)), 0);
+    }
+    for (unsigned left = MANY; left > 0;) {
+        uint64_t next = timers_next(&timers);
+        unsigned expired = timers_expire(&timers, next, &batch);
+
+        cr_assert(next > last && expired > 0);
+        last = next;
+        left -= expired;
+    }
+    cr_assert_eq(timers_next(&timers), UINT64_MAX);
+    timers_destroy(&timers);
+}
+
+Test(timer, removal_from_anywhere_keeps_the_order)
+{
+    struct timers timers;
+    struct wait_batch batch = {0};
+    unsigned left = 0;
+
+    timers_init(&timers);
+    for (unsigned i = 0; i < MANY; i++) {
+        many[i].fiber = &idle_fiber;
+        cr_assert_eq(timer_add(&timers, &many[i], deadline_of(i)), 0);
+    }
+    for (unsigned i = 0; i < MANY; i++)
+        if (i % 3)
+            timer_remove(&many[i]);
+        else
+            left++;
+    timer_remove(&many[1]); /* a second removal does nothing */
+    for (uint64_t last = 0; left > 0;) {
+        uint64_t next = timers_next(&timers);
+
+        cr_assert(next > last);
+        last = next;
+        left -= timers_expire(&timers, next, &batch);
+    }
+    cr_assert_eq(timers.count, 0);
+    timers_destroy(&timers);
+}
+
+Test(timer, nothing_expires_before_its_deadline)
+{
+    struct timers timers;
+    struct wait_batch batch = {0};
+
+    timers_init(&timers);
+    many[0].fiber = &idle_fiber;
+    timer_add(&timers, &many[0], 500);
+    cr_assert_eq(timers_expire(&timers, 499, &batch), 0);
+    cr_assert_eq(timers_expire(&timers, 500, &batch), 1);
+    timers_destroy(&timers);
+}
+
+static int order[3], order_count;
+
+static int sleep_and_note(void *arg)
+{
+    uint64_t ms = (uint64_t)(uintptr_t)arg;
+    uint64_t until = weft_deadline_after(ms * WEFT_MILLISECOND);
+
+    EXPECT_EQ(weft_sleep_until(until), 0);
+    EXPECT(weft_now_ns() >= until);
+    order[order_count++] = (int)ms;
+    return 0;
+}
+
+static int sleep_three(void *arg)
+{
+    struct weft_group group;
+
+    (void)arg;
+    weft_group_init(&group);
+    weft_group_spawn(&group, "late", sleep_and_note, (void *)60);
+    weft_group_spawn(&group, "early", sleep_and_note, (void *)20);
+    weft_group_spawn(&group, "middle", sleep_and_note, (void *)40);
+    EXPECT_EQ(weft_group_join(&group), 0);
+    EXPECT(order[0] == 20 && order[1] == 40 && order[2] == 60);
+    return 0;
+}
+
+Test(timer, sleepers_wake_in_order_and_never_early)
+{
+    on_fibers(1, sleep_three, NULL);
+}
+
+static int sleep_until_the_past(void *arg)
+{
+    (void)arg;
+    EXPECT_EQ(weft_sleep_until(1), 0);
+    EXPECT_EQ(weft_sleep(0), 0);
+    return 0;
+}
+
+Test(timer, a_deadline_in_the_past_returns_at_once)
+{
+    on_fibers(1, sleep_until_the_past, NULL);
+}
+
+Test(timer, deadline_after_saturates)
+{
+    cr_assert(weft_deadline_after(UINT64_MAX) == WEFT_NO_DEADLINE);
+    cr_assert(weft_deadline_after(UINT64_MAX - 5) == WEFT_NO_DEADLINE);
+}
