@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store_sqlite: STATE/weft.db, write-ahead log, synchronous=FULL.
+ *
+ * I1  A commit is one fdatasync of the WAL (two when the WAL starts over after a checkpoint).
+ *     Nothing is acknowledged on less.
+ * I2  SQLite never folds the WAL back by itself: not by autocheckpoint, and not at close.  So a
+ *     store that is refused, or that failed, stays byte for byte as it was found.
+ * I3  After an error nothing more is written: a failed fsync may have dropped what it was to sync,
+ *     and trying again would succeed without it.
+ *
+ * locking_mode is NORMAL, not EXCLUSIVE: sqlite3 and backups can read while weftd runs, which
+ * costs a few fcntl(2) per batch.  A second weftd is kept out by the lock of store_files.h.
+ * A reader that never ends keeps the WAL from starting over; that is its operator's to see in
+ * store.file_bytes.
+ */
+#include "daemon/store_sqlite.h"
+
+#include "daemon/config.h"
+#include "daemon/store_files.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#define BUSY_MS 5000 /* somebody else's write transaction: sqlite3 on the command line */
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+static int system_error(struct sqlite_store *store, int otherwise)
+{
+    int err = store->db ? sqlite3_system_errno(store->db) : 0;
+    return err ? -err : otherwise;
+}
+
+static int errno_of(struct sqlite_store *store, int code)
+{
+    if (code == SQLITE_IOERR_NOMEM)
+        return -ENOMEM;
+    switch (code & 0xff) {
+    case SQLITE_NOMEM:
+        return -ENOMEM;
+    case SQLITE_FULL:
+        return -ENOSPC;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return -EBUSY;
+    case SQLITE_READONLY:
+        return -EROFS;
+    case SQLITE_PERM:
+        return -EACCES;
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+        return system_error(store, -EIO);
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_ERROR:      /* a table or column that should be there is not */
+    case SQLITE_SCHEMA:     /* likewise */
+    case SQLITE_CONSTRAINT: /* an id twice: memory and disk disagree */
+    case SQLITE_MISMATCH:
+        return -EBADMSG;
+    default:
+        return -EIO;
+    }
+}
+
+int sqlite_problem(struct sqlite_store *store, int code, const char *doing, struct problem *problem)
+{
+    int err = errno_of(store, code);
+    const char *said = store->db ? sqlite3_errmsg(store->db) : sqlite3_errstr(code);
+    store->failed = store->failed || err != -ENOMEM;
+    if (err == -EBADMSG)
+        return sqlite_corrupt(store, problem, "%s: %s", doing, said);
+    return problem_set(problem, err, "%s: %s: %s (%s)", store->path, doing, said, strerror(-err));
+}
+
+int sqlite_corrupt(struct sqlite_store *store, struct problem *problem, const char *format, ...)
+{
+    char what[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    store->failed = true;
+    return problem_set(problem, -EBADMSG,
+                       "%s is damaged or not a weft store (%s); it was left as it is: restore a "
+                       "copy, or move it away to start with an empty store",
+                       store->path, what);
+}
+
+/* ---- open and close -------------------------------------------------------------------------- */
+
+static void store_destroy(struct sqlite_store *store)
+{
+    for (size_t i = 0; i < SQL_STATEMENT_COUNT; i++)
+        sqlite3_finalize(store->statements[i]);
+    sqlite3_close(store->db);
+    free(store->folder);
+    free(store->path);
+    free(store->wal_path);
+    free(store);
+}
+
+static void sqlite_close(void *backend)
+{
+    struct sqlite_store *store = backend;
+    if (!store->failed)
+        sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    store_destroy(store);
+}
+
+static void sqlite_configure(void *backend, const struct config_store *config)
+{
+    struct sqlite_store *store = backend;
+    atomic_store_explicit(&store->reserve, config->reserve, memory_order_relaxed);
+    atomic_store_explicit(&store->checkpoint, config->checkpoint, memory_order_relaxed);
+}
+
+static struct sqlite_store *store_new(const struct config_store *config, const char *folder)
+{
+    struct sqlite_store *store = calloc(1, sizeof *store);
+    if (!store)
+        return NULL;
+    store->folder = strdup(folder);
+    store->path = store_folder_path(folder, "weft.db");
+    store->wal_path = store_folder_path(folder, "weft.db-wal");
+    sqlite_configure(store, config);
+    if (store->folder && store->path && store->wal_path)
+        return store;
+    store_destroy(store);
+    return NULL;
+}
+
+/* After each commit: how much is in the WAL now. */
+static int committed(void *arg, sqlite3 *db, const char *schema, int frames)
+{
+    struct sqlite_store *store = arg;
+    (void)db;
+    (void)schema;
+    store->wal_bytes = (uint64_t)frames * 4096;
+    return SQLITE_OK;
+}
+
+/* I1, I2, and distrust of what the file says. */
+static int configure_connection(struct sqlite_store *store, struct problem *problem)
+{
+    sqlite3 *db = store->db;
+    sqlite3_extended_result_codes(db, 1);
+    sqlite3_busy_timeout(db, BUSY_MS);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    int code = sqlite3_exec(db,
+                            "PRAGMA synchronous = FULL;"
+                            "PRAGMA cache_size = -8192;"
+                            "PRAGMA mmap_size = 0;"
+                            "PRAGMA temp_store = MEMORY;"
+                            "PRAGMA cell_size_check = ON;"
+                            "PRAGMA journal_size_limit = 67108864;",
+                            NULL, NULL, NULL);
+    sqlite3_wal_hook(db, committed, store); /* takes the place of autocheckpoint */
+    return code == SQLITE_OK ? 0 : sqlite_problem(store, code, "set up", problem);
+}
+
+static int connect(struct sqlite_store *store, struct problem *problem)
+{
+    int code =
+        sqlite3_open_v2(store->path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (code != SQLITE_OK)
+        return sqlite_problem(store, code, "open", problem);
+    if (sqlite3_db_readonly(store->db, "main"))
+        return problem_set(problem, -EACCES, "%s is not writable", store->path);
+    int err = configure_connection(store, problem);
+    if (!err)
+        err = sqlite_content_check(store, problem);
+    return err ? err : sqlite_rows_prepare(store, problem);
+}
+
+static int open_or_create(struct sqlite_store *store, struct problem *problem)
+{
+    int there = sqlite_file_check(store, problem);
+    if (there < 0)
+        return there;
+    int err = there ? 0 : sqlite_file_create(store, problem);
+    return err ? err : connect(store, problem);
+}
+
+int store_sqlite_open(const struct config_store *config, const char *state_dir,
+                      struct problem *problem, void **ret_backend)
+{
+    struct sqlite_store *store = store_new(config, state_dir);
+    if (!store)
+        return problem_set(problem, -ENOMEM, "no memory");
+    int err = open_or_create(store, problem);
+    if (err) {
+        store_destroy(store);
+        return err;
+    }
+    *ret_backend = store;
+    return 0;
+}
+
+/* ---- transactions ---------------------------------------------------------------------------- */
+
+int sqlite_run(struct sqlite_store *store, enum sqlite_statement which, const char *doing,
+               struct problem *problem)
+{
+    sqlite3_step(store->statements[which]);
+    int code = sqlite3_reset(store->statements[which]);
+    return code == SQLITE_OK ? 0 : sqlite_problem(store, code, doing, problem);
+}
+
+static int sqlite_begin(void *backend, struct problem *problem)
+{
+    return sqlite_run(backend, SQL_BEGIN, "begin", problem);
+}
+
+static int sqlite_commit(void *backend, struct problem *problem)
+{
+    return sqlite_run(backend, SQL_COMMIT, "commit", problem);
+}
+
+static void sqlite_rollback(void *backend)
+{
+    struct sqlite_store *store = backend;
+    store->failed = true; /* I3 */
+    if (!sqlite3_get_autocommit(store->db))
+        sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+/* ---- housekeeping ---------------------------------------------------------------------------- */
+
+/* PASSIVE waits for nobody; a reader in the way leaves the rest for the next time. */
+static int sqlite_idle(void *backend, struct problem *problem)
+{
+    struct sqlite_store *store = backend;
+    if (store->wal_bytes < atomic_load_explicit(&store->checkpoint, memory_order_relaxed))
+        return 0;
+    int code = sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY)
+        return sqlite_problem(store, code, "checkpoint", problem);
+    store->wal_bytes = 0;
+    return 0;
+}
+
+static uint64_t sqlite_room(void *backend)
+{
+    struct sqlite_store *store = backend;
+    struct statvfs status;
+    if (statvfs(store->folder, &status) < 0)
+        return UINT64_MAX;
+    uint64_t available = (uint64_t)status.f_bavail * status.f_frsize;
+    uint64_t reserve = atomic_load_explicit(&store->reserve, memory_order_relaxed);
+    return available > reserve ? available - reserve : 0;
+}
+
+static uint64_t size_of(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) < 0 ? 0 : (uint64_t)status.st_size;
+}
+
+static uint64_t sqlite_file_bytes(void *backend)
+{
+    struct sqlite_store *store = backend;
+    return size_of(store->path) + size_of(store->wal_path);
+}
+
+const struct store_backend_ops store_sqlite_ops = {
+    .name = "sqlite",
+    .life = sqlite_rows_life,
+    .recover = sqlite_rows_recover,
+    .begin = sqlite_begin,
+    .apply = sqlite_rows_apply,
+    .commit = sqlite_commit,
+    .rollback = sqlite_rollback,
+    .read = sqlite_rows_read,
+    .idle = sqlite_idle,
+    .room = sqlite_room,
+    .file_bytes = sqlite_file_bytes,
+    .configure = sqlite_configure,
+    .close = sqlite_close,
+};

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store_sqlite: what the files of the SQLite backend share; nobody else includes this.
+ *   store_sqlite.c        open, transactions, checkpoints, close
+ *   store_sqlite_file.c   a new database file, and whether a found one is ours and whole
+ *   store_sqlite_rows.c   job_record <-> row, checksums, recovery, GET and LIST
+ */
+#pragma once
+
+#include "daemon/problem.h"
+#include "daemon/store_backend.h"
+
+#include <sqlite3.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SQLITE_STORE_ID      0x57656674 /* PRAGMA application_id: "Weft" */
+#define SQLITE_STORE_VERSION 1          /* PRAGMA user_version: of the schema */
+
+enum sqlite_statement {
+    SQL_BEGIN,
+    SQL_COMMIT,
+    SQL_INSERT,
+    SQL_INSERT_LONG,
+    SQL_UPDATE,
+    SQL_GET,
+    SQL_GET_LONG,
+    SQL_LIST,
+    SQL_LIST_QUEUE,
+    SQL_SCAN,
+    SQL_LIFE,
+    SQL_COUNT_START,
+    SQL_STATEMENT_COUNT
+};
+
+struct sqlite_store {
+    sqlite3 *db;
+    sqlite3_stmt *statements[SQL_STATEMENT_COUNT];
+    char *folder, *path, *wal_path;
+    uint64_t wal_bytes; /* as of the last commit, 0 once all of it is folded back */
+    uint64_t starts;    /* number of this start */
+    bool failed;        /* an error that is not a shortage of memory: no checkpoint at close */
+    _Atomic uint64_t reserve, checkpoint;
+};
+
+/* The -errno of an SQLite result code, with problem: what SQLite said, the path, and `doing`.  An
+ * error of the statement or schema means that the file is not what we wrote: -EBADMSG. */
+int sqlite_problem(struct sqlite_store *store, int code, const char *doing,
+                   struct problem *problem);
+
+/* Damage that SQLite cannot see: -EBADMSG, with problem. */
+int sqlite_corrupt(struct sqlite_store *store, struct problem *problem, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* store_sqlite_file.c ---------------------------------------------------------------------------
+ */
+
+/* Make a new, empty store: under another name first, then renamed, so that weft.db is whole from
+ * the moment it exists.  Errors: the system's, with problem. */
+int sqlite_file_create(struct sqlite_store *store, struct problem *problem);
+
+/* Without SQLite, before it may touch anything: is the file there, ours, and its WAL whole?
+ * Returns: 1 it is, 0 there is no store yet.  Errors: -EBADMSG, the system's; with problem. */
+int sqlite_file_check(struct sqlite_store *store, struct problem *problem);
+
+/* With SQLite: version, schema, structure of every page.  Errors: -EBADMSG, -EPROTONOSUPPORT. */
+int sqlite_content_check(struct sqlite_store *store, struct problem *problem);
+
+/* store_sqlite_rows.c ---------------------------------------------------------------------------
+ */
+
+int sqlite_rows_prepare(struct sqlite_store *store, struct problem *problem);
+int sqlite_rows_life(void *backend, struct problem *problem, struct store_life *ret_life);
+int sqlite_rows_recover(void *backend, int (*row)(void *arg, const struct job_record *record),
+                        void *arg, struct problem *problem);
+int sqlite_rows_apply(void *backend, const struct store_op *op, struct problem *problem);
+int sqlite_rows_read(void *backend, struct store_op *op, struct problem *problem);
+
+/* Run a statement that gives no rows. */
+int sqlite_run(struct sqlite_store *store, enum sqlite_statement which, const char *doing,
+               struct problem *problem);
+
+/* Checksum of the life row. */
+uint64_t sqlite_life_sum(const char *instance, uint64_t starts);
