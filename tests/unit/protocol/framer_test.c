@@ -229,6 +229,55 @@ Test(framer, backlog_survives_growing_and_moving)
     framer_destroy(&framer);
 }
 
+/* A short rest behind a long line is moved to the front, half searched as it is. */
+Test(framer, partial_line_survives_being_moved)
+{
+    struct framer framer;
+    struct report report = {0};
+    char text[400];
+    framer_init(&framer, 0);
+    memset(text, 'x', sizeof(text));
+    memcpy(text + 380, "\n12345678", 9);
+    cr_assert_eq(framer_feed(&framer, text, 389), 0);
+    char *line;
+    size_t size;
+    cr_assert_eq(framer_next(&framer, &line, &size), 1);
+    cr_assert_eq(size, 380);
+    cr_assert_eq(framer_next(&framer, &line, &size), 0);
+    size_t capacity = framer.capacity;
+    memset(text, 'y', sizeof(text));
+    memcpy(text + 10, "\nnext\ny", 7);
+    cr_assert_eq(framer_feed(&framer, text, 200), 0);
+    cr_assert_eq(framer.start, 0);
+    cr_assert_eq(framer.capacity, capacity);
+    cr_assert_eq(framer_next(&framer, &line, &size), 1);
+    cr_assert(strcmp(line, "12345678yyyyyyyyyy") == 0, "got %s", line);
+    cr_assert_eq(framer_next(&framer, &line, &size), 1);
+    cr_assert(strcmp(line, "next") == 0, "got %s", line);
+    drain(&framer, &report);
+    cr_assert_eq(report.used, 0);
+    framer_destroy(&framer);
+}
+
+Test(framer, full_buffer_keeps_a_byte_for_the_nul)
+{
+    for (size_t first = 1; first < 600; first++) {
+        struct framer framer;
+        char text[600], *line;
+        size_t size;
+        framer_init(&framer, 0);
+        memset(text, 'x', sizeof(text));
+        cr_assert_eq(framer_feed(&framer, text, first), 0);
+        size_t room = framer.capacity - framer.end;
+        cr_assert_eq(framer_feed(&framer, text, room > 600 ? 600 : room), 0);
+        cr_assert(framer.end < framer.capacity, "I1");
+        cr_assert_eq(framer_next(&framer, &line, &size), 0);
+        cr_assert_eq(framer_finish(&framer, &line, &size), 1);
+        cr_assert_eq(line[size], '\0');
+        framer_destroy(&framer);
+    }
+}
+
 Test(framer, feed_of_an_impossible_size_fails_and_changes_nothing)
 {
     struct framer framer;

@@ -62,6 +62,18 @@ Test(nearest, names_that_are_far_from_all_find_none)
     expect("prio", "(none)");
 }
 
+Test(nearest, replacing_all_of_a_word_is_not_near)
+{
+    struct nearest nearest;
+    nearest_init(&nearest, "a");
+    nearest_offer(&nearest, "b");
+    nearest_offer(&nearest, "");
+    cr_assert(nearest.best == NULL, "got %s", nearest.best);
+    nearest_init(&nearest, "");
+    nearest_offer(&nearest, "b");
+    cr_assert(nearest.best == NULL, "got %s", nearest.best);
+}
+
 Test(nearest, names_beyond_the_limit_are_not_compared)
 {
     char longest[NEAREST_NAME_MAX + 2];

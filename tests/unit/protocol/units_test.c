@@ -156,6 +156,8 @@ Test(units, seconds_of_json_become_nanoseconds)
     cr_assert_eq(ns, 18446744073 * S);
     ns = 77;
     cr_assert_eq(units_seconds_to_ns(18446744073.8, &ns), -ERANGE);
+    cr_assert_eq(units_seconds_to_ns(18446744074.0, &ns), -ERANGE);
+    cr_assert_eq(units_seconds_to_ns(1e20, &ns), -ERANGE);
     cr_assert_eq(units_seconds_to_ns(1e300, &ns), -ERANGE);
     cr_assert_eq(units_seconds_to_ns(INFINITY, &ns), -ERANGE);
     cr_assert_eq(units_seconds_to_ns(-INFINITY, &ns), -EINVAL);
