@@ -8,6 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cd "${1:-$here/..}"
 # shellcheck source=tools/lib.sh
 . "$here/lib.sh"
+need clang-format
 
 status=0
 version=$(clang-format --version | sed -n 's/.*version \([0-9]*\).*/\1/p')

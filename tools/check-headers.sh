@@ -7,6 +7,10 @@
 set -eu
 cd "${1:-$(dirname "$0")/..}"
 
+command -v "${CXX:-c++}" >/dev/null || {
+    echo "${0##*/}: no C++ compiler" >&2
+    exit 77
+}
 warnings="-Wall -Wextra -Werror"
 status=0
 

@@ -8,6 +8,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . tools/lib.sh
+need clang-tidy
 
 configure debug
 passed=build/lint/passed

@@ -8,6 +8,13 @@ die() {
     exit "${2:-1}"
 }
 
+# need TOOL...: exits with 77, "not here", unless all are installed.
+need() {
+    for tool in "$@"; do
+        command -v "$tool" >/dev/null || die "$tool is not installed" 77
+    done
+}
+
 # Every C file that is ours, one a line; works without git.
 sources() {
     for folder in runtime protocol daemon client tests bench examples; do

@@ -96,7 +96,7 @@ finish() {
 tools/setup.sh build
 echo "building (build/release)"
 configure release
-cmake --build --preset release --target weftd weft-cli >build/log/run-build.log 2>&1 || {
+cmake --build --preset release --target programs >build/log/run-build.log 2>&1 || {
     tail -n 40 build/log/run-build.log >&2
     die "the build failed: build/log/run-build.log"
 }

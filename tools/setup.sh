@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Installs the Debian packages that a group of commands needs; quick when all are there.
-# usage: tools/setup.sh [build] [test] [system] [bench] [coverage]     (default: build test)
+# usage: tools/setup.sh [build] [test] [lint] [system] [bench] [coverage]    (default: build test lint)
 #
-# "system" is what only the systemd boot test needs: where it cannot be installed, that test is
-# skipped with the reason, so this script says so and goes on.
+# Without the groups build, test and coverage nothing goes, so failing to install them is an error.
+# What only some checks need (lint, system, bench) is wanted, not required: this script says what is
+# missing and goes on, and the checks that miss it are skipped with that reason.
 set -eu
 cd "$(dirname "$0")/.."
 . tools/lib.sh
@@ -13,23 +14,27 @@ packages() {
     case $1 in
         build) echo build-essential cmake ninja-build pkg-config libev-dev libjemalloc-dev \
             libjansson-dev libsqlite3-dev libinih-dev libsystemd-dev libssl-dev ;;
-        test) echo libcriterion-dev socat jq python3 clang clang-format clang-tidy libclang-rt-dev \
-            shellcheck spin valgrind libc6-dbg gdb strace procps ;;
+        test) echo libcriterion-dev socat jq python3 procps ;;
+        lint) echo clang clang-format clang-tidy 'libclang-rt-dev|libclang-rt-14-dev' g++ \
+            shellcheck spin valgrind libc6-dbg gdb strace ;;
         system) echo debootstrap systemd-container ;;
         bench) echo golang-go g++ libtbb-dev python3 ;;
         coverage) echo gcovr ;;
-        *) die "unknown group '$1': build test system bench coverage" 2 ;;
+        *) die "unknown group '$1': build test lint system bench coverage" 2 ;;
     esac
 }
 
-# Prints those of the named packages that are not installed.
+# Prints those of the named packages that are not installed; of "one|other", either will do.
 missing() {
+    # shellcheck disable=SC2016 # the dollar is dpkg-query's
     for package in "$@"; do
-        case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) in
-            installed) ;;
-            *) echo "$package" ;;
-        esac
+        echo "$package" | tr '|' '\n' | xargs dpkg-query -W -f '${db:Status-Status}\n' 2>/dev/null |
+            grep -qx installed || echo "${package%%|*}"
     done
+}
+
+required() {
+    case $1 in build | test | coverage) true ;; *) false ;; esac
 }
 
 # Without apt: go on if the tools are there by another way, else say what is wanted.
@@ -83,16 +88,16 @@ group() {
     if ! may_be_root; then
         echo "setup: missing packages, and neither root nor sudo here.  As root, run:" >&2
         echo "    apt-get update && apt-get install --no-install-recommends" "$lacking" >&2
-        [ "$name" = system ] || exit 1
+        ! required "$name" || exit 1
         return 0
     fi
     # shellcheck disable=SC2086
     install $lacking && return 0
-    [ "$name" = system ] || die "apt-get could not install: $lacking"
+    ! required "$name" || die "apt-get could not install: $lacking"
     echo "setup: going on without $lacking" >&2
 }
 
-[ $# -gt 0 ] || set -- build test
+[ $# -gt 0 ] || set -- build test lint
 for wanted in "$@"; do
     packages "$wanted" >/dev/null
     group "$wanted"

@@ -4,7 +4,7 @@
 # usage: tools/test.sh [release] [asan] [tsan] [lint] [model] [system]
 #
 # The last line is "N passed, N failed" (and ", N skipped"): the cases of all parts, a Criterion
-# test being one case, and a script one unless it says "Tested: N | Failing: M".  The exit status
+# test being one case, and a script one unless it says "Tested: N | Failing: N".  The exit status
 # is 0 only if nothing failed.  A part's whole output is in build/log/PART.log.
 set -eu
 cd "$(dirname "$0")/.."
@@ -18,18 +18,19 @@ count_ctest() {
     awk -f tools/count-ctest.awk "$1"
 }
 
-# count_script LOG STATUS: the same for a script's log.
+# count_script LOG STATUS: the same for a script's log, of which the last "Tested: N | Failing: N"
+# or "Tested: N | Failing: N | Skipped: N" counts.
 count_script() {
     [ "$2" != 77 ] || { echo 0 0 1; return; }
     awk -v status="$2" '
-        match($0, /Tested: [0-9]+ \| .*Failing: [0-9]+/) {
-            split(substr($0, RSTART, RLENGTH), word, /[^0-9]+/)
-            tested += word[2]; failing += word[length(word)]
+        match($0, /Tested: [0-9]+ [|] Failing: [0-9]+( [|] Skipped: [0-9]+)?/) {
+            split(substr($0, RSTART, RLENGTH), word, " ")
+            tested = word[2]; failing = word[5]; skipped = word[8]
         }
         END {
             if (status != 0 && failing == 0) failing = 1
-            if (tested < failing || tested == 0) tested = failing ? failing : 1
-            print tested - failing, failing, 0
+            if (tested < failing + skipped || tested == 0) tested = failing + skipped + !failing
+            print tested - failing - skipped, failing + 0, skipped + 0
         }' "$1"
 }
 
@@ -131,7 +132,8 @@ for part in "$@"; do
     esac
 done
 [ $# -gt 0 ] || set -- release asan tsan lint model system
-case " $* " in *" system "*) tools/setup.sh build test system ;; *) tools/setup.sh build test ;; esac
+tools/setup.sh build test lint
+case " $* " in *" system "*) tools/setup.sh system ;; esac
 
 mkdir -p "$logs"
 all_passed=0 all_failed=0 all_skipped=0
