@@ -11,6 +11,7 @@
  *       descriptors afterwards would mean killing a program that already runs.
  *
  * Any thread; nothing here suspends.  No rlimits, no user change, no cgroup: posix_spawn cannot.
+ * glibc leaves its two internal signals (32, 33) ignored in the child.
  */
 #include "io/spawn.h"
 
