@@ -27,6 +27,7 @@ import threading
 BENCH = pathlib.Path(__file__).resolve().parent
 ROOT = BENCH.parent
 RUN_LIMIT_S = 120
+BUSY_LOAD = 0.7  # an idle machine shows less before a run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -382,6 +383,8 @@ def report(table, missing, options, load_before):
            f"{load_before[0]:.1f} before, {os.getloadavg()[0]:.1f} after.")
     yield "- A floor is the least the work can cost in C, without queue, scheduler or errors."
     yield "- libdill and libfork, fast at some of these rows, have no Debian package: not measured."
+    if load_before[0] > BUSY_LOAD:
+        yield "- **Other work was running: read the ratios with care, those of two workers above all.**"
     for name, why in missing.items():
         yield f"- Skipped {name}: {why}"
     yield ""
