@@ -65,7 +65,7 @@ int jsonrpc_parse_value(const char *text, size_t size, json_t **ret_value, struc
         return rpc_error_set(error, RPC_TOO_DEEP,
                              "the JSON nests more than %d levels deep; flatten it",
                              JSONRPC_DEPTH_MAX);
-    json_error_t cause;
+    json_error_t cause = {0}; /* jansson does not set the code of every failure */
     json_t *value = json_loadb(text, size, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &cause);
     if (value == NULL)
         return refuse_json(&cause, error);
