@@ -7,8 +7,7 @@
  *   job         a job in the engine's memory: its record and its place among the others.
  * And the state machine: one table of edges, and job_move(), the only writer of a state.
  *
- * I1  Only job_move() assigns record.state; a move that is no edge is refused (and asserts in
- *     debug builds).
+ * I1  Only job_move() and job_record_move() assign a state; a move that is no edge is refused.
  * I2  A state that a client was shown is in the store: a move to an end, and the moves back from
  *     running, are made only after the commit that records them.
  * I3  attempt only grows, with one exception: an orderly stop gives the number back, after every
@@ -27,8 +26,8 @@
 
 struct config;      /* config.h */
 struct queue;       /* queue.h */
-struct job_run;     /* engine.c: the run under way */
-struct job_waiters; /* engine.c: who waits for the end */
+struct job_run;     /* engine_run.c: the run under way */
+struct job_waiters; /* engine_wait.c: who waits for the end */
 
 /* ---- who asks ------------------------------------------------------------------------------ */
 
@@ -147,8 +146,8 @@ void job_spec_free(struct job_spec *spec); /* NULL is fine */
 #define JOB_NO_EXIT (-1) /* record.exit_code and .term_signal while there is none */
 
 /* One heap block: the strings lie behind the struct, free with job_record_free().  In struct job
- * the strings are separate heap strings instead, owned by the job.  Wall times are nanoseconds
- * since 1970, 0: has not happened. */
+ * only the spec does (job_new); result and error are heap strings that the job owns.  Wall times
+ * are nanoseconds since 1970, 0: has not happened. */
 struct job_record {
     uint64_t id; /* 1 and up, below 2^53, never given twice */
     uid_t uid;   /* the submitter */
@@ -186,7 +185,7 @@ int job_record_to_json(const struct job_record *record, json_t **ret_json);
 /* Every field is guarded by the engine's lock, except where said.  Sizes matter: a million queued
  * jobs must stay under 500 bytes each, spec text included. */
 struct job {
-    struct job_record record;    /* strings owned by the job; spec is freed at the end */
+    struct job_record record;    /* first: job_new() and job_free() */
     struct queue *queue;         /* never NULL; queues outlive jobs */
     struct job_run *run;         /* only while running: its scope, and why it is being stopped */
     struct job_waiters *waiters; /* NULL while nobody waits */
@@ -199,6 +198,14 @@ struct job {
 };
 
 #define JOB_NOT_IN_HEAP UINT32_MAX
+
+/* A job with a copy of record, spec text in the same block, result and error copied to the heap.
+ * record.queue stays borrowed from queue.  Errors: -ENOMEM. */
+int job_new(const struct job_record *record, struct queue *queue, struct job **ret_job);
+void job_free(struct job *job); /* in no heap, not running; NULL is fine */
+
+/* Hand over result and error (heap strings or NULL); the ones before are freed. */
+void job_set_texts(struct job *job, char *result, char *error);
 
 /**
  * Move a job along an edge: sets state, started_at/finished_at/attempt/failures/crashes as the

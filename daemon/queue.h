@@ -44,6 +44,7 @@ void job_heap_push(struct job_heap *heap, struct job *job); /* room was reserved
 struct job *job_heap_peek(const struct job_heap *heap);     /* first, or NULL */
 struct job *job_heap_pop(struct job_heap *heap);            /* first, or NULL */
 void job_heap_remove(struct job_heap *heap, struct job *job);
+void job_heap_trim(struct job_heap *heap, size_t keep); /* give memory back, keep room for these */
 
 struct queue {
     struct queue *next; /* in the set, in order of configuration */
@@ -51,6 +52,8 @@ struct queue {
     struct job_heap ready; /* the queued jobs */
     uint32_t concurrency;  /* most runs at once; 0 pauses the queue */
     uint32_t running;      /* I2 */
+    size_t live;           /* the engine's: its jobs that have not ended, in whatever state; ready
+                            * has room for them all, so going back to queued cannot fail */
     uint64_t timeout_ns;   /* for jobs that name none; 0: none */
     uint64_t aging_ns;     /* see queue_rank() */
     bool configured;       /* false: left out of the configuration since; takes no submits, its

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine: making it, stopping it, its failures, its counters, and where a job goes after a move.
+ * engine.h has the invariants I1-I7; engine_impl.h says what lies in which file.
+ *
+ * I8   Room for a job in every container it may enter is made before it is accepted; from then on
+ *      nothing on its way can fail but the store and the attempt itself.
+ * I9   engine.live counts the jobs that have not ended; queue.live those of one queue; stats.live
+ *      splits them by state.  engine_move_locked() and engine_place_locked() keep them so.
+ * I10  A waiter hears of an end under the lock, after the job's commit; it finds the result in its
+ *      own node, so the job may be gone before the waiter runs.
+ */
+#include "daemon/engine_impl.h"
+
+#include "daemon/config.h"
+#include "daemon/log.h"
+#include "protocol/nearest.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+/* ---- failure ---------------------------------------------------------------------------------
+ */
+
+void engine_fail(struct engine *engine)
+{
+    atomic_store_explicit(&engine->failed, true, memory_order_release); /* with engine_failed */
+    weft_event_set(&engine->kick);
+}
+
+static void store_failed(void *engine)
+{
+    engine_fail(engine);
+}
+
+bool engine_has_failed(struct engine *engine, struct problem *problem)
+{
+    if (!engine_failed(engine))
+        return false;
+    if (store_error(engine->store, problem) == 0)
+        problem_set(problem, -EIO, "the store was closed while jobs were running");
+    return true;
+}
+
+static int refuse_store(struct engine *engine, struct rpc_error *error, int err)
+{
+    struct problem problem = {0};
+    if (!engine_has_failed(engine, &problem))
+        store_error(engine->store, &problem);
+    if (problem.err)
+        rpc_error_set(error, RPC_STORE_FAILED, "the store has failed: %s", problem.text);
+    else
+        rpc_error_set(error, RPC_STORE_FAILED, NULL);
+    return err;
+}
+
+int engine_refuse(struct engine *engine, struct rpc_error *error, int err)
+{
+    switch (err) {
+    case -ESHUTDOWN:
+        rpc_error_set(error, RPC_SHUTTING_DOWN, NULL);
+        return err;
+    case -ENOMEM:
+        rpc_error_set(error, RPC_INTERNAL_ERROR, "out of memory");
+        return err;
+    case -ETIMEDOUT:
+        rpc_error_set(error, RPC_TIMEOUT, NULL);
+        return err;
+    case -ECANCELED:
+        rpc_error_set(error, RPC_SHUTTING_DOWN, "the request was cancelled");
+        return err;
+    case -ENOSPC:
+        rpc_error_set(error, RPC_STORE_FAILED,
+                      "too little disk space is left (store.reserve): nothing was accepted");
+        return err;
+    case -EAGAIN:
+        rpc_error_set(error, RPC_BUSY, "too many unfinished jobs (daemon.max_jobs): wait for some");
+        return err;
+    default:
+        return refuse_store(engine, error, err);
+    }
+}
+
+int engine_refuse_id(struct rpc_error *error, uint64_t id)
+{
+    rpc_error_set(error, RPC_NO_SUCH_JOB, "there is no job %" PRIu64, id);
+    return -ENOENT;
+}
+
+int engine_refuse_queue_locked(struct engine *engine, const char *name, struct rpc_error *error)
+{
+    struct nearest nearest;
+    nearest_init(&nearest, name);
+    for (struct queue *queue = queue_set_first(engine->queues); queue; queue = queue->next)
+        if (queue->configured)
+            nearest_offer(&nearest, queue->name);
+    if (nearest.best)
+        return rpc_error_set_param(error, RPC_NO_SUCH_QUEUE, "queue", nearest.best,
+                                   "there is no queue \"%.64s\"; did you mean \"%s\"?", name,
+                                   nearest.best);
+    return rpc_error_set_param(error, RPC_NO_SUCH_QUEUE, "queue", NULL,
+                               "there is no queue \"%.64s\" in the configuration", name);
+}
+
+/* ---- store ops --------------------------------------------------------------------------------
+ */
+
+static void op_done(struct store_op *op)
+{
+    struct engine_op *self = op->owner;
+    weft_event_set(&self->done);
+}
+
+void engine_push(struct engine *engine, struct engine_op *op, enum store_kind kind)
+{
+    weft_event_init(&op->done);
+    op->op.kind = kind;
+    op->op.done = op_done;
+    op->op.owner = op;
+    store_push(engine->store, &op->op);
+}
+
+int engine_await(struct engine *engine, struct engine_op *op)
+{
+    weft_event_wait_shielded(&op->done);
+    if (op->op.err == 0)
+        return 0;
+    if (store_error(engine->store, NULL) == 0)
+        return op->op.err;
+    engine_fail(engine);
+    return -EIO;
+}
+
+/* ---- jobs in their places ----------------------------------------------------------------------
+ */
+
+bool engine_may_see(const struct peer *peer, const struct job_record *record)
+{
+    return peer->admin || peer->uid == record->uid;
+}
+
+struct job *engine_find_locked(struct engine *engine, const struct peer *peer, uint64_t id)
+{
+    struct job *job = job_table_find(&engine->table, id);
+    bool shown = job && job->record.state != JOB_NONE && engine_may_see(peer, &job->record);
+    return shown ? job : NULL;
+}
+
+int engine_reserve_locked(struct engine *engine, struct queue *queue, size_t more)
+{
+    int rc = job_table_reserve(&engine->table, more);
+    if (rc == 0)
+        rc = job_heap_reserve(&queue->ready, queue->live + more - queue->ready.count);
+    if (rc == 0)
+        rc = job_heap_reserve(&engine->delayed, engine->live + more - engine->delayed.count);
+    return rc;
+}
+
+void engine_add_live_locked(struct engine *engine, struct job *job)
+{
+    job_table_append(&engine->table, job);
+    job->queue->live++;
+    engine->live++;
+    engine->stats.live[job->record.state]++;
+}
+
+static void end_live(struct engine *engine, struct job *job)
+{
+    job->queue->live--;
+    engine->live--;
+    job_heap_trim(&job->queue->ready, job->queue->live);
+    job_heap_trim(&engine->delayed, engine->live);
+}
+
+void engine_drop_locked(struct engine *engine, struct job *job)
+{
+    engine->stats.live[job->record.state]--;
+    end_live(engine, job);
+    job_table_remove(&engine->table, job->record.id);
+    job_free(job);
+}
+
+void engine_move_locked(struct engine *engine, struct job *job, enum job_state to,
+                        enum job_cause cause, int64_t now)
+{
+    enum job_state from = job->record.state;
+    if (job_move(job, to, cause, now) < 0) {
+        log_error("job %" PRIu64 ": no edge from %s to %s by %s", job->record.id,
+                  job_state_name(from), job_state_name(to), job_cause_name(cause));
+        return;
+    }
+    engine->stats.live[from]--;
+    if (job_state_is_end(to))
+        engine->stats.ended[to]++;
+    else
+        engine->stats.live[to]++;
+}
+
+void engine_trim_recent_locked(struct engine *engine)
+{
+    while (engine->stats.recent > engine->limits.recent_max) {
+        struct job *oldest = engine->recent_first;
+        engine->recent_first = oldest->recent_next;
+        if (!engine->recent_first)
+            engine->recent_last = NULL;
+        engine->stats.recent--;
+        job_table_remove(&engine->table, oldest->record.id);
+        job_free(oldest);
+    }
+}
+
+static void place_ended(struct engine *engine, struct job *job)
+{
+    end_live(engine, job);
+    engine_wake_locked(job);
+    job->recent_next = NULL;
+    if (engine->recent_last)
+        engine->recent_last->recent_next = job;
+    else
+        engine->recent_first = job;
+    engine->recent_last = job;
+    engine->stats.recent++;
+    engine_trim_recent_locked(engine);
+}
+
+void engine_place_locked(struct engine *engine, struct job *job)
+{
+    const struct job_record *record = &job->record;
+    switch (record->state) {
+    case JOB_QUEUED:
+        job->rank = queue_rank(job->queue, record->submitted_at, record->priority);
+        job_heap_push(&job->queue->ready, job);
+        return;
+    case JOB_DELAYED:
+        job_heap_push(&engine->delayed, job);
+        return;
+    default:
+        if (job_state_is_end(record->state))
+            place_ended(engine, job);
+    }
+}
+
+/* xorshift64*: spreads backoffs; nothing secret hangs on it. */
+uint64_t engine_random_locked(struct engine *engine)
+{
+    uint64_t x = engine->random;
+    x ^= x >> 12;
+    x ^= x << 25;
+    x ^= x >> 27;
+    engine->random = x;
+    return (x * UINT64_C(0x2545F4914F6CDD1D)) >> 11;
+}
+
+/* ---- life -------------------------------------------------------------------------------------
+ */
+
+static void read_limits(struct engine *engine, const struct config *config)
+{
+    engine->limits = (struct engine_limits){
+        .max_jobs = config->daemon.max_jobs,
+        .recent_max = config->daemon.recent,
+        .crash_limit = config->jobs.crash_limit,
+        .retry_base = config->jobs.retry_base,
+        .retry_cap = config->jobs.retry_cap,
+    };
+}
+
+int engine_new(const struct engine_parts *parts, struct engine **ret_engine)
+{
+    struct engine *engine = calloc(1, sizeof(*engine));
+    int rc = engine ? queue_set_new(parts->config, &engine->queues) : -ENOMEM;
+    if (rc < 0) {
+        free(engine);
+        return rc;
+    }
+    engine->store = parts->store;
+    engine->runner = parts->runner;
+    engine->outputs = parts->outputs;
+    engine->runners =
+        (struct engine_runners){run_exec, run_native, runner_kill_leftovers, runner_hurry};
+    weft_mutex_init(&engine->lock);
+    weft_event_init(&engine->kick);
+    weft_event_init(&engine->quiet);
+    job_heap_init(&engine->delayed, JOB_HEAP_BY_DUE);
+    read_limits(engine, parts->config);
+    engine->next_id = 1;
+    if (getrandom(&engine->random, sizeof(engine->random), 0) < 0 || engine->random == 0)
+        engine->random = (uint64_t)job_wall_now() | 1;
+    store_on_failure(engine->store, store_failed, engine);
+    *ret_engine = engine;
+    return 0;
+}
+
+void engine_free(struct engine *engine)
+{
+    if (!engine)
+        return;
+    job_heap_destroy(&engine->delayed);
+    for (struct queue *queue = queue_set_first(engine->queues); queue; queue = queue->next)
+        job_heap_destroy(&queue->ready);
+    job_table_destroy(&engine->table);
+    queue_set_free(engine->queues);
+    free(engine);
+}
+
+void engine_set_next_id(struct engine *engine, uint64_t next_id)
+{
+    if (engine->next_id < next_id)
+        engine->next_id = next_id;
+}
+
+int engine_apply_config(struct engine *engine, const struct config *config)
+{
+    int rc = engine_lock(engine);
+    if (rc < 0)
+        return rc;
+    rc = queue_set_apply(engine->queues, config);
+    if (rc == 0) {
+        read_limits(engine, config);
+        engine_trim_recent_locked(engine);
+    }
+    engine_unlock(engine);
+    weft_event_set(&engine->kick);
+    return rc;
+}
+
+void engine_stats(struct engine *engine, struct engine_stats *ret_stats)
+{
+    engine_lock_shielded(engine);
+    *ret_stats = engine->stats;
+    engine_unlock(engine);
+    ret_stats->live[JOB_NONE] = 0; /* being submitted: not accepted yet */
+}
+
+/* ---- stop -------------------------------------------------------------------------------------
+ */
+
+void engine_drain(struct engine *engine)
+{
+    engine_lock_shielded(engine);
+    engine->draining = true;
+    engine_unlock(engine);
+    weft_event_set(&engine->kick);
+}
+
+static size_t count_active(struct engine *engine)
+{
+    engine_lock_shielded(engine);
+    size_t active = engine->active;
+    engine_unlock(engine);
+    return active;
+}
+
+/* Until nothing runs, the deadline, a hurry, or the caller's own cancellation. */
+static void wait_drained(struct engine *engine, uint64_t deadline_ns)
+{
+    int rc = 0;
+    while (rc == 0 && !atomic_load(&engine->hurried)) {
+        weft_event_clear(&engine->quiet);
+        if (count_active(engine) == 0 || atomic_load(&engine->hurried))
+            return;
+        rc = weft_event_wait(&engine->quiet, deadline_ns);
+    }
+}
+
+static void wait_stopped(struct engine *engine)
+{
+    for (;;) {
+        weft_event_clear(&engine->quiet);
+        if (count_active(engine) == 0)
+            return;
+        weft_event_wait_shielded(&engine->quiet);
+    }
+}
+
+static void interrupt_runs(struct engine *engine)
+{
+    engine_lock_shielded(engine);
+    for (struct job_run *run = engine->runs; run; run = run->next)
+        engine_stop_run_locked(run, RUN_INTERRUPTED);
+    engine_unlock(engine);
+}
+
+int engine_stop(struct engine *engine, uint64_t drain_deadline_ns)
+{
+    engine_drain(engine);
+    if (drain_deadline_ns != 0)
+        wait_drained(engine, drain_deadline_ns);
+    interrupt_runs(engine);
+    wait_stopped(engine);
+    engine_lock_shielded(engine);
+    engine->stopped = true;
+    engine_wake_all_locked(engine, -ESHUTDOWN);
+    engine_unlock(engine);
+    weft_event_set(&engine->kick);
+    return 0;
+}
+
+void engine_hurry(struct engine *engine)
+{
+    atomic_store(&engine->hurried, true);
+    engine->runners.hurry(engine->runner);
+    weft_event_set(&engine->quiet);
+}

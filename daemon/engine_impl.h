@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine_impl: what the engine's own files share.  Nobody else includes it, but its tests.
+ *
+ *   engine.c          life: make, stop, reload, free; failures; counters
+ *   engine_recover.c  jobs from the store
+ *   engine_table.c    jobs by id
+ *   engine_submit.c   new jobs
+ *   engine_run.c      dispatch, and the life of one run
+ *   engine_wait.c     who waits for an end; wait
+ *   engine_cancel.c   cancel
+ *   engine_read.c     get, list, logs
+ *
+ * Every function that takes a locked engine says so in its name: engine_…_locked.
+ */
+#pragma once
+
+#include "daemon/engine.h"
+#include "daemon/problem.h"
+#include "daemon/queue.h"
+#include "daemon/run.h"
+#include "daemon/store.h"
+
+#include <stdatomic.h>
+#include <weft/weft.h>
+
+/* ---- jobs by id --------------------------------------------------------------------------------
+ * A sorted array: ids only ascend, so adding is appending, finding is a binary search, and the
+ * newest are at the end.  A removed job leaves a hole; holes are squeezed out when they are half.
+ */
+
+struct job_slot {
+    uint64_t id;
+    struct job *job; /* NULL: a hole */
+};
+
+struct job_table {
+    struct job_slot *slots;
+    size_t count; /* holes included */
+    size_t holes;
+    size_t capacity;
+};
+
+int job_table_reserve(struct job_table *table, size_t more); /* -ENOMEM */
+void job_table_append(struct job_table *table, struct job *job);
+struct job *job_table_find(const struct job_table *table, uint64_t id);
+void job_table_remove(struct job_table *table, uint64_t id);
+/* Index of the first slot whose id is not below `id`: the walk down from there sees those below. */
+size_t job_table_index(const struct job_table *table, uint64_t id);
+void job_table_destroy(struct job_table *table); /* the jobs too */
+
+/* ---- a store op and who awaits it --------------------------------------------------------------
+ */
+
+struct engine_op {
+    struct store_op op;
+    struct weft_event done;
+};
+
+/* ---- who waits for ends ------------------------------------------------------------------------
+ */
+
+/* One fiber that waits for the end of several jobs; on its stack.  Guarded by the engine's lock. */
+struct engine_waiter {
+    struct engine_waiter *next, **link; /* in engine.waiters; link NULL: not in it */
+    struct job_waiters *nodes;          /* one per id asked for */
+    size_t count;
+    size_t remaining; /* nodes still on a job */
+    int err;          /* the engine ended first */
+    struct weft_event woken;
+};
+
+/* One place in a job's list of waiters.  Guarded by the engine's lock. */
+struct job_waiters {
+    struct job_waiters *next, **link; /* in job.waiters; link NULL: not in it */
+    struct engine_waiter *waiter;
+    enum job_state ended; /* JOB_NONE: not yet */
+};
+
+/* ---- a run under way ---------------------------------------------------------------------------
+ */
+
+enum run_stop { RUN_GOES_ON, RUN_INTERRUPTED, RUN_CANCELLED }; /* why; the higher wins */
+
+struct job_run {
+    struct engine *engine;
+    struct job *job;              /* lives as long as the run */
+    struct job_run *next, **link; /* in engine.runs; guarded by the lock */
+    enum run_stop stop;           /* guarded by the lock */
+    bool scope_open;              /* guarded by the lock: scope may be cancelled */
+    struct weft_scope scope;      /* around the attempt, with its timeout */
+    uint64_t queue_timeout_ns;    /* of the queue at dispatch */
+    struct job_spec *spec;        /* parsed; NULL if that failed */
+    struct run_outcome outcome;
+    struct job_record row;         /* what the store is told at the end … */
+    struct job_record started_row; /* … and was told at the start, maybe still unread by then */
+    const struct job_record *started_rows, *rows; /* arrays of one, for the ops */
+    struct engine_op started, ended;
+    bool started_pushed;
+};
+
+/* How attempts are run; tests put their own in. */
+struct engine_runners {
+    int (*exec)(struct runner *runner, const struct run_request *request,
+                struct run_outcome *ret_outcome);
+    int (*native)(struct runner *runner, const struct run_request *request,
+                  struct run_outcome *ret_outcome);
+    int (*kill_leftovers)(struct runner *runner);
+    void (*hurry)(struct runner *runner);
+};
+
+/* ---- the engine --------------------------------------------------------------------------------
+ */
+
+struct engine_limits { /* from the configuration, replaced by a reload */
+    uint64_t max_jobs;
+    uint32_t recent_max;
+    uint32_t crash_limit;
+    uint64_t retry_base;
+    uint64_t retry_cap;
+};
+
+struct engine {
+    struct store *store;
+    struct runner *runner;
+    struct output_store *outputs;
+    struct engine_runners runners; /* set before engine_run() */
+
+    struct weft_mutex lock; /* guards all that follows but what says otherwise */
+    struct engine_limits limits;
+    struct job_table table;
+    struct queue_set *queues;
+    struct job_heap delayed; /* has room for every live job */
+    uint64_t next_id;
+    uint64_t random;
+    size_t live; /* jobs that have not ended, the ones being submitted included */
+    struct engine_stats stats;
+    struct job *recent_first, *recent_last; /* ended ones, the oldest first */
+    struct job *crashed;                    /* adopted as running; until engine_recover() */
+    struct job_run *runs;
+    size_t active; /* length of runs */
+    struct engine_waiter *waiters;
+
+    bool draining;       /* no submits, no dispatch */
+    bool stopped;        /* nothing runs any more: engine_run() may return */
+    atomic_bool failed;  /* I6; set by any thread, never cleared */
+    atomic_bool hurried; /* engine_hurry() */
+
+    struct weft_event kick;  /* the dispatcher has something to look at */
+    struct weft_event quiet; /* engine_stop() has */
+    struct weft_group group; /* engine_run()'s: the run fibers */
+};
+
+static inline bool engine_failed(struct engine *engine)
+{
+    return atomic_load_explicit(&engine->failed, memory_order_acquire); /* with engine_fail */
+}
+
+/* From a client's call: may be cancelled.  From a run or clean-up: may not. */
+static inline int engine_lock(struct engine *engine)
+{
+    return weft_mutex_lock(&engine->lock);
+}
+
+static inline void engine_lock_shielded(struct engine *engine)
+{
+    (void)weft_mutex_lock_shielded(&engine->lock); /* no path takes it twice */
+}
+
+static inline void engine_unlock(struct engine *engine)
+{
+    weft_mutex_unlock(&engine->lock);
+}
+
+/* ---- engine.c ---- */
+
+/* Nothing is acknowledged from here on; wakes the dispatcher, which stops everything.  Any
+ * thread, the store's too. */
+void engine_fail(struct engine *engine);
+
+/* Fill error for err and return it: the one place where the engine's -errno become sentences. */
+int engine_refuse(struct engine *engine, struct rpc_error *error, int err);
+int engine_refuse_id(struct rpc_error *error, uint64_t id); /* -ENOENT */
+int engine_refuse_queue_locked(struct engine *engine, const char *name, struct rpc_error *error);
+
+/* Hand op over / wait until it is done, whatever the caller's scope says.  Returns 0 or -EIO once
+ * the store has failed (and then so has the engine), or the op's own -ENOSPC or -ENOMEM. */
+void engine_push(struct engine *engine, struct engine_op *op, enum store_kind kind);
+int engine_await(struct engine *engine, struct engine_op *op);
+
+bool engine_may_see(const struct peer *peer, const struct job_record *record);
+/* The job if it is in memory, accepted, and peer may see it. */
+struct job *engine_find_locked(struct engine *engine, const struct peer *peer, uint64_t id);
+
+/* Make room in every container for `more` further jobs, `queue` getting them.  -ENOMEM. */
+int engine_reserve_locked(struct engine *engine, struct queue *queue, size_t more);
+void engine_add_live_locked(struct engine *engine, struct job *job);
+void engine_drop_locked(struct engine *engine, struct job *job); /* a submit that failed; frees */
+
+/* Move job and count it; room was reserved.  _place puts it where its new state belongs: into a
+ * heap, or among the recent ones after its waiters were woken.  It may be freed then. */
+void engine_move_locked(struct engine *engine, struct job *job, enum job_state to,
+                        enum job_cause cause, int64_t now);
+void engine_place_locked(struct engine *engine, struct job *job);
+void engine_trim_recent_locked(struct engine *engine);
+uint64_t engine_random_locked(struct engine *engine);
+
+/* ---- engine_wait.c ---- */
+
+/* nodes: one per id, zeroed, the caller's. */
+void engine_waiter_add_locked(struct engine *engine, struct engine_waiter *waiter,
+                              struct job_waiters *nodes, size_t count);
+void engine_waiter_watch_locked(struct engine_waiter *waiter, struct job_waiters *node,
+                                struct job *job);
+/* Until every watched job has ended.  0, waiter.err, -ETIMEDOUT, -ECANCELED; removes waiter. */
+int engine_waiter_wait(struct engine *engine, struct engine_waiter *waiter, uint64_t deadline_ns);
+/* Leave every list; the fiber may then free it. */
+void engine_waiter_remove_locked(struct engine_waiter *waiter);
+void engine_wake_locked(struct job *job);                    /* it has ended */
+void engine_wake_all_locked(struct engine *engine, int err); /* the engine has */
+
+/* ---- engine_read.c ---- */
+
+/* Fill the gaps in records (NULL), from memory / from the store, by the ids in the same places.
+ * skip (may be NULL): places to leave alone.  What peer may not see, or is not there, stays NULL.
+ * Errors: -ENOMEM and the store's. */
+int engine_fill_locked(struct engine *engine, const struct peer *peer, const uint64_t *ids,
+                       size_t count, struct job_record **records);
+int engine_fill_stored(struct engine *engine, const struct peer *peer, const uint64_t *ids,
+                       size_t count, const struct job_waiters *skip, struct job_record **records);
+void engine_records_free(struct job_record **records, size_t count); /* NULL is fine */
+
+/* ---- engine_run.c ---- */
+
+/* Tell a run to end for this reason; a lower one than it has is ignored. */
+void engine_stop_run_locked(struct job_run *run, enum run_stop why);

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine_read: get, list and logs.
+ *
+ * I18  A job that is not in memory is asked for in the store after memory was looked at, never
+ *      before: an end is in the store before it leaves memory, so no job is missed.
+ * I19  A list walks memory in slices: the lock is held for SLICE slots at most.
+ *
+ * Who may call: request fibers.  Reads nothing from disk itself.
+ */
+#include "daemon/engine_impl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SLICE = 4096 };
+
+void engine_records_free(struct job_record **records, size_t count)
+{
+    for (size_t i = 0; records && i < count; i++)
+        job_record_free(records[i]);
+    free(records);
+}
+
+void engine_page_destroy(struct engine_page *page)
+{
+    engine_records_free(page->records, page->count);
+    *page = (struct engine_page){0};
+}
+
+/* ---- by id ------------------------------------------------------------------------------------
+ */
+
+int engine_fill_locked(struct engine *engine, const struct peer *peer, const uint64_t *ids,
+                       size_t count, struct job_record **records)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct job *job = records[i] ? NULL : engine_find_locked(engine, peer, ids[i]);
+        if (job && job_record_copy(&job->record, &records[i]) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static bool is_gap(struct job_record *const *records, const struct job_waiters *skip, size_t i)
+{
+    return !records[i] && !(skip && skip[i].waiter);
+}
+
+/* Ask the store for the n ids in wanted.  The array found is the caller's. */
+static int fetch(struct engine *engine, const uint64_t *wanted, size_t n,
+                 struct job_record ***ret_found)
+{
+    struct engine_op op = {.op = {.ids = wanted, .count = n}};
+    engine_push(engine, &op, STORE_GET);
+    int rc = engine_await(engine, &op);
+    if (rc < 0)
+        return rc;
+    if (op.op.found_count != n) {
+        engine_records_free(op.op.found, op.op.found_count);
+        return -EBADMSG;
+    }
+    *ret_found = op.op.found;
+    return 0;
+}
+
+int engine_fill_stored(struct engine *engine, const struct peer *peer, const uint64_t *ids,
+                       size_t count, const struct job_waiters *skip, struct job_record **records)
+{
+    size_t wanted_count = 0, next = 0;
+    struct job_record **found;
+    for (size_t i = 0; i < count; i++)
+        wanted_count += is_gap(records, skip, i);
+    if (wanted_count == 0)
+        return 0;
+    uint64_t *wanted = malloc(wanted_count * sizeof(*wanted));
+    if (!wanted)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        if (is_gap(records, skip, i))
+            wanted[next++] = ids[i];
+    int rc = fetch(engine, wanted, wanted_count, &found);
+    free(wanted);
+    if (rc < 0)
+        return rc;
+    next = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!is_gap(records, skip, i))
+            continue;
+        struct job_record *record = found[next];
+        bool shown = record && engine_may_see(peer, record);
+        records[i] = shown ? record : NULL;
+        found[next++] = shown ? NULL : record;
+    }
+    engine_records_free(found, wanted_count);
+    return 0;
+}
+
+int engine_get(struct engine *engine, const struct peer *peer, uint64_t id,
+               struct job_record **ret_record, struct rpc_error *error)
+{
+    struct job_record *record = NULL;
+    int rc = engine_lock(engine);
+    if (rc < 0)
+        return engine_refuse(engine, error, rc);
+    rc = engine_fill_locked(engine, peer, &id, 1, &record);
+    engine_unlock(engine);
+    if (rc == 0)
+        rc = engine_fill_stored(engine, peer, &id, 1, NULL, &record);
+    if (rc < 0)
+        return engine_refuse(engine, error, rc);
+    if (!record)
+        return engine_refuse_id(error, id);
+    *ret_record = record;
+    return 0;
+}
+
+/* ---- list -------------------------------------------------------------------------------------
+ */
+
+#define END_STATES                                                                                 \
+    (1u << JOB_SUCCEEDED | 1u << JOB_FAILED | 1u << JOB_CANCELLED | 1u << JOB_TIMED_OUT |          \
+     1u << JOB_DEAD)
+
+/* Records in descending order of id. */
+struct list {
+    struct job_record **records;
+    size_t count;
+};
+
+struct listing {
+    const struct peer *peer;
+    const struct engine_filter *filter;
+    uint32_t states; /* of the filter, 0 replaced by all */
+    size_t want;     /* one more than the limit: tells whether there is a next page */
+};
+
+static bool matches(const struct listing *listing, const struct job *job)
+{
+    const struct job_record *record = &job->record;
+    const char *queue = listing->filter->queue;
+    return (listing->states & ~END_STATES & 1u << record->state) && record->state != JOB_NONE &&
+           engine_may_see(listing->peer, record) && (!queue || strcmp(queue, record->queue) == 0);
+}
+
+/* Copy what matches of the slots below *before; lowers it.  -ENODATA: there are no more. */
+static int copy_slice_locked(struct engine *engine, const struct listing *listing,
+                             struct list *list, uint64_t *before)
+{
+    size_t index = job_table_index(&engine->table, *before);
+    size_t stop = index > SLICE ? index - SLICE : 0;
+    while (index > stop && list->count < listing->want) {
+        const struct job_slot *slot = &engine->table.slots[--index];
+        *before = slot->id;
+        if (!slot->job || !matches(listing, slot->job))
+            continue;
+        if (job_record_copy(&slot->job->record, &list->records[list->count]) < 0)
+            return -ENOMEM;
+        list->count++;
+    }
+    return index == 0 || list->count == listing->want ? -ENODATA : 0;
+}
+
+static int list_memory(struct engine *engine, const struct listing *listing, struct list *list)
+{
+    uint64_t before = listing->filter->before ? listing->filter->before : UINT64_MAX;
+    int rc = (listing->states & ~END_STATES) ? 0 : -ENODATA;
+    while (rc == 0) {
+        rc = engine_lock(engine);
+        if (rc < 0)
+            return rc;
+        rc = copy_slice_locked(engine, listing, list, &before);
+        engine_unlock(engine);
+    }
+    return rc == -ENODATA ? 0 : rc;
+}
+
+static int list_store(struct engine *engine, const struct listing *listing, struct list *list)
+{
+    struct engine_op op = {.op.filter = {
+                               .all_users = listing->peer->admin,
+                               .uid = listing->peer->uid,
+                               .states = listing->states & END_STATES,
+                               .queue = listing->filter->queue,
+                               .before = listing->filter->before,
+                               .limit = listing->want,
+                           }};
+    if (op.op.filter.states == 0)
+        return 0;
+    engine_push(engine, &op, STORE_LIST);
+    int rc = engine_await(engine, &op);
+    if (rc < 0)
+        return rc;
+    list->records = op.op.found;
+    list->count = op.op.found_count;
+    return 0;
+}
+
+/* Take the next of a list. */
+static struct job_record *pull(struct list *list, size_t *at)
+{
+    struct job_record *record = list->records[*at];
+    list->records[(*at)++] = NULL;
+    return record;
+}
+
+/* Merge both into page, newest first; of two with one id the store's stays. */
+static void merge(struct list *memory, struct list *store, size_t limit, struct engine_page *page)
+{
+    size_t m = 0, s = 0;
+    while (page->count < limit && (m < memory->count || s < store->count)) {
+        uint64_t memory_id = m < memory->count ? memory->records[m]->id : 0;
+        uint64_t store_id = s < store->count ? store->records[s]->id : 0;
+        if (memory_id == store_id)
+            job_record_free(pull(memory, &m));
+        page->records[page->count++] = store_id >= memory_id ? pull(store, &s) : pull(memory, &m);
+    }
+    bool more = m < memory->count || s < store->count;
+    page->next = more && page->count > 0 ? page->records[page->count - 1]->id : 0;
+}
+
+static int check_queue(struct engine *engine, const char *name, struct rpc_error *error)
+{
+    if (!name)
+        return 0;
+    int rc = engine_lock(engine);
+    if (rc < 0)
+        return engine_refuse(engine, error, rc);
+    if (!queue_set_find(engine->queues, name)) {
+        engine_refuse_queue_locked(engine, name, error);
+        rc = -EINVAL;
+    }
+    engine_unlock(engine);
+    return rc;
+}
+
+static int list_both(struct engine *engine, const struct listing *listing,
+                     struct engine_page *ret_page)
+{
+    struct list memory = {calloc(listing->want, sizeof(struct job_record *)), 0}, store = {0};
+    struct engine_page page = {calloc(listing->want, sizeof(struct job_record *)), 0, 0};
+    int rc = memory.records && page.records ? 0 : -ENOMEM;
+    if (rc == 0)
+        rc = list_memory(engine, listing, &memory);
+    if (rc == 0)
+        rc = list_store(engine, listing, &store);
+    if (rc == 0)
+        merge(&memory, &store, listing->want - 1, &page);
+    engine_records_free(memory.records, memory.count);
+    engine_records_free(store.records, store.count);
+    if (rc < 0)
+        engine_page_destroy(&page);
+    else
+        *ret_page = page;
+    return rc;
+}
+
+int engine_list(struct engine *engine, const struct peer *peer, const struct engine_filter *filter,
+                struct engine_page *ret_page, struct rpc_error *error)
+{
+    size_t limit = filter->limit < ENGINE_LIST_MAX ? filter->limit : ENGINE_LIST_MAX;
+    struct listing listing = {
+        .peer = peer,
+        .filter = filter,
+        .states = filter->states ? filter->states : UINT32_MAX,
+        .want = limit + 1,
+    };
+    int rc = check_queue(engine, filter->queue, error);
+    if (rc < 0)
+        return rc;
+    rc = list_both(engine, &listing, ret_page);
+    return rc < 0 ? engine_refuse(engine, error, rc) : 0;
+}
+
+/* ---- logs -------------------------------------------------------------------------------------
+ */
+
+int engine_logs(struct engine *engine, const struct peer *peer, uint64_t id,
+                enum output_stream stream, uint64_t offset, size_t limit,
+                struct output_chunk *ret_chunk, bool *ret_eof, struct rpc_error *error)
+{
+    struct job_record *record;
+    int rc = engine_get(engine, peer, id, &record, error);
+    if (rc < 0)
+        return rc;
+    uint32_t attempt = record->attempt;
+    bool ended = job_state_is_end(record->state); /* before the read: what it wrote is there */
+    job_record_free(record);
+    rc = output_read(engine->outputs, id, attempt, stream, offset, limit, ret_chunk);
+    if (rc == -ENOMEM || rc == -ECANCELED || rc == -ETIMEDOUT)
+        return engine_refuse(engine, error, rc);
+    if (rc < 0) {
+        rpc_error_set(error, RPC_INTERNAL_ERROR, "the output cannot be read: %s", strerror(-rc));
+        return rc;
+    }
+    *ret_eof = ended && ret_chunk->at_end;
+    return 0;
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine_recover: jobs from the store, at start.
+ *
+ * engine_adopt() puts what was queued and delayed where it belongs and sets aside what was running.
+ * engine_recover() then treats those as crashes, and commits that before anybody is served.
+ *
+ * I20  A record from disk is checked, never trusted: what cannot be is -EBADMSG, and the daemon
+ *      does not start.
+ * Who may call: main, before anything else uses the engine; engine_recover() on the main fiber.
+ */
+#include "daemon/engine_impl.h"
+
+#include "daemon/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CRASH_BATCH = 1024 };
+
+/* ---- adopt ------------------------------------------------------------------------------------
+ */
+
+static bool is_sane(const struct engine *engine, const struct job_record *record)
+{
+    const struct job_table *table = &engine->table;
+    uint64_t last = table->count > 0 ? table->slots[table->count - 1].id : 0;
+    bool live =
+        record->state == JOB_DELAYED || record->state == JOB_QUEUED || record->state == JOB_RUNNING;
+    return live && record->id > last && record->queue && record->spec &&
+           (record->state != JOB_RUNNING || record->attempt > 0);
+}
+
+static int find_queue(struct engine *engine, const char *name, struct queue **ret_queue)
+{
+    struct queue *queue = queue_set_find(engine->queues, name);
+    if (!queue) {
+        int rc = queue_set_add_orphan(engine->queues, name, &queue);
+        if (rc < 0)
+            return rc;
+        log_warning("queue %s is in the store and not in the configuration: its jobs run one at a "
+                    "time, and it takes no new ones",
+                    name);
+    }
+    *ret_queue = queue;
+    return 0;
+}
+
+int engine_adopt(void *arg, const struct job_record *record)
+{
+    struct engine *engine = arg;
+    struct queue *queue;
+    struct job *job;
+    if (!is_sane(engine, record))
+        return -EBADMSG;
+    int rc = find_queue(engine, record->queue, &queue);
+    if (rc == 0)
+        rc = engine_reserve_locked(engine, queue, 1);
+    if (rc == 0)
+        rc = job_new(record, queue, &job);
+    if (rc < 0)
+        return rc;
+    engine_add_live_locked(engine, job);
+    engine_set_next_id(engine, record->id + 1);
+    if (record->state != JOB_RUNNING) {
+        engine_place_locked(engine, job);
+        return 0;
+    }
+    job->recent_next = engine->crashed;
+    engine->crashed = job;
+    return 0;
+}
+
+/* ---- crashes ----------------------------------------------------------------------------------
+ */
+
+struct crash {
+    struct job *job;
+    struct job_record row;
+    char error[96];
+};
+
+struct crashes {
+    struct crash all[CRASH_BATCH];
+    const struct job_record *rows[CRASH_BATCH];
+    size_t count;
+};
+
+/* A spec that cannot be read any more fails when it is run, and says why there. */
+static enum job_on_crash on_crash(const struct job *job)
+{
+    struct job_spec *spec;
+    struct rpc_error error;
+    if (job_spec_from_text(job->record.spec, &spec, &error) < 0)
+        return JOB_CRASH_REQUEUE;
+    enum job_on_crash wish = spec->on_crash;
+    job_spec_free(spec);
+    return wish;
+}
+
+static enum job_state after_crash(const struct engine *engine, const struct job *job)
+{
+    if (on_crash(job) == JOB_CRASH_FAIL)
+        return JOB_FAILED;
+    return job->record.crashes + 1 > engine->limits.crash_limit ? JOB_DEAD : JOB_QUEUED;
+}
+
+static void plan(struct engine *engine, struct crash *crash, struct job *job, int64_t now)
+{
+    crash->job = job;
+    crash->row = job->record;
+    (void)job_record_move(&crash->row, after_crash(engine, job), JOB_BY_CRASH, now);
+    snprintf(crash->error, sizeof(crash->error), "weftd died during attempt %" PRIu32 "%s",
+             job->record.attempt,
+             crash->row.state == JOB_DEAD ? "; it has died too often for another" : "");
+    crash->row.error = crash->error;
+    crash->row.result = NULL;
+}
+
+static void count_crash(struct engine_recovery *recovery, enum job_state state)
+{
+    recovery->requeued += state == JOB_QUEUED;
+    recovery->failed += state == JOB_FAILED;
+    recovery->dead += state == JOB_DEAD;
+}
+
+static void settle(struct engine *engine, struct crashes *crashes, int64_t now,
+                   struct engine_recovery *recovery)
+{
+    engine_lock_shielded(engine);
+    for (size_t i = 0; i < crashes->count; i++) {
+        struct crash *crash = &crashes->all[i];
+        count_crash(recovery, crash->row.state);
+        engine_move_locked(engine, crash->job, crash->row.state, JOB_BY_CRASH, now);
+        job_set_texts(crash->job, NULL, strdup(crash->error)); /* shown; without memory, not */
+        engine_place_locked(engine, crash->job);
+    }
+    engine_unlock(engine);
+}
+
+/* One store op's worth of the jobs that were set aside. */
+static int settle_some(struct engine *engine, struct crashes *crashes,
+                       struct engine_recovery *recovery)
+{
+    int64_t now = job_wall_now();
+    crashes->count = 0;
+    while (engine->crashed && crashes->count < CRASH_BATCH) {
+        struct job *job = engine->crashed;
+        engine->crashed = job->recent_next;
+        plan(engine, &crashes->all[crashes->count], job, now);
+        crashes->rows[crashes->count] = &crashes->all[crashes->count].row;
+        crashes->count++;
+    }
+    struct engine_op op = {.op = {.rows = crashes->rows, .count = crashes->count}};
+    engine_push(engine, &op, STORE_UPDATE);
+    int rc = engine_await(engine, &op);
+    if (rc == 0)
+        settle(engine, crashes, now, recovery);
+    return rc;
+}
+
+static int settle_crashes(struct engine *engine, struct problem *problem,
+                          struct engine_recovery *recovery)
+{
+    struct crashes *crashes = malloc(sizeof(*crashes));
+    int rc = crashes ? 0 : problem_set(problem, -ENOMEM, "out of memory");
+    while (rc == 0 && engine->crashed) {
+        rc = settle_some(engine, crashes, recovery);
+        if (rc < 0 && !engine_has_failed(engine, problem))
+            problem_set(problem, rc, "the store refused what recovery found: %s", strerror(-rc));
+    }
+    free(crashes);
+    return rc;
+}
+
+/* One that cannot be killed (it hangs in the kernel) must not keep all others from running: the
+ * number of its attempt sets it apart. */
+static size_t kill_leftovers(struct engine *engine)
+{
+    int killed = engine->runners.kill_leftovers(engine->runner);
+    if (killed < 0)
+        log_warning("processes of an earlier life of weftd may be left: %s", strerror(-killed));
+    return killed > 0 ? (size_t)killed : 0;
+}
+
+int engine_recover(struct engine *engine, struct problem *problem,
+                   struct engine_recovery *ret_recovery)
+{
+    struct engine_recovery recovery = {
+        .queued = engine->stats.live[JOB_QUEUED],
+        .delayed = engine->stats.live[JOB_DELAYED],
+        .killed = kill_leftovers(engine),
+    };
+    int rc = settle_crashes(engine, problem, &recovery);
+    if (rc < 0)
+        return rc;
+    *ret_recovery = recovery;
+    return 0;
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine_submit: new jobs, one or many, committed by one store op.
+ *
+ * The way of a job: built outside the lock; under it, given its queue, its place in every container
+ * (I8 of engine.c) and its id, in state none, which nobody is shown; one INSERT for all; after the
+ * commit, moved to queued or delayed and put into its heap.  A refused commit drops them again.
+ *
+ * Who may call: request fibers.
+ */
+#include "daemon/engine_impl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* One item on its way. */
+struct submission {
+    struct engine_item *item;
+    struct job *job;       /* NULL: refused */
+    struct job_record row; /* what the store is told: the job as it will be */
+    int err;
+};
+
+struct submissions {
+    struct submission *all;
+    const struct job_record **rows; /* of the accepted ones */
+    size_t count, accepted;
+    bool atomic;
+};
+
+static void refuse(struct engine *engine, struct submission *one, int err)
+{
+    job_free(one->job);
+    one->job = NULL;
+    one->err = engine_refuse(engine, one->item->error, err);
+}
+
+static void build(struct engine *engine, const struct peer *peer, struct submission *one)
+{
+    char *text;
+    const struct job_spec *spec = one->item->spec;
+    if (!spec) {
+        one->err = -EINVAL; /* the caller has filled the error */
+        return;
+    }
+    if (job_spec_to_text(spec, &text) < 0) {
+        refuse(engine, one, -ENOMEM);
+        return;
+    }
+    struct job_record record = {
+        .uid = peer->uid,
+        .gid = peer->gid,
+        .state = JOB_NONE,
+        .priority = spec->priority,
+        .exit_code = JOB_NO_EXIT,
+        .term_signal = JOB_NO_EXIT,
+        .spec = text,
+    };
+    if (job_new(&record, NULL, &one->job) < 0)
+        refuse(engine, one, -ENOMEM);
+    free(text);
+}
+
+static void plan_row(struct submission *one, int64_t now)
+{
+    uint64_t delay = one->item->spec->delay_ns;
+    one->row = one->job->record;
+    (void)job_record_move(&one->row, delay ? JOB_DELAYED : JOB_QUEUED, JOB_BY_SUBMIT, now);
+    if (delay)
+        one->row.due_at = delay > (uint64_t)(INT64_MAX - now) ? INT64_MAX : now + (int64_t)delay;
+}
+
+static void accept_locked(struct engine *engine, struct submission *one, int64_t now)
+{
+    const char *name = one->item->spec->queue;
+    struct queue *queue = queue_set_find(engine->queues, name);
+    if (!queue || !queue->configured) {
+        job_free(one->job);
+        one->job = NULL;
+        one->err = engine_refuse_queue_locked(engine, name, one->item->error);
+        return;
+    }
+    int err =
+        engine->live >= engine->limits.max_jobs ? -EAGAIN : engine_reserve_locked(engine, queue, 1);
+    if (err < 0) {
+        refuse(engine, one, err);
+        return;
+    }
+    one->job->record.id = engine->next_id++;
+    one->job->record.queue = queue->name;
+    one->job->queue = queue;
+    one->job->committing = true;
+    engine_add_live_locked(engine, one->job);
+    plan_row(one, now);
+}
+
+static void drop_all_locked(struct engine *engine, struct submissions *these)
+{
+    for (size_t i = 0; i < these->count; i++) {
+        if (these->all[i].job)
+            engine_drop_locked(engine, these->all[i].job);
+        these->all[i].job = NULL;
+    }
+    these->accepted = 0;
+}
+
+static size_t first_refused(const struct submissions *these)
+{
+    size_t i = 0;
+    while (i < these->count && these->all[i].err == 0)
+        i++;
+    return i;
+}
+
+/* Accept what can be accepted and push it.  Errors: -EINVAL atomic and one is bad, and the
+ * engine's; nothing was pushed then. */
+static int push_locked(struct engine *engine, struct submissions *these, struct engine_op *op,
+                       int64_t now)
+{
+    if (engine_failed(engine))
+        return -EIO;
+    if (engine->draining)
+        return -ESHUTDOWN;
+    for (size_t i = 0; i < these->count; i++) {
+        struct submission *one = &these->all[i];
+        if (one->job)
+            accept_locked(engine, one, now);
+        if (one->job)
+            these->rows[these->accepted++] = &one->row;
+    }
+    if (these->atomic && these->accepted < these->count) {
+        drop_all_locked(engine, these);
+        return -EINVAL;
+    }
+    op->op.rows = these->rows;
+    op->op.count = these->accepted;
+    if (these->accepted > 0)
+        engine_push(engine, op, STORE_INSERT);
+    return 0;
+}
+
+static void settle_locked(struct engine *engine, struct submissions *these, int64_t now)
+{
+    for (size_t i = 0; i < these->count; i++) {
+        struct submission *one = &these->all[i];
+        if (!one->job)
+            continue;
+        engine_move_locked(engine, one->job, one->row.state, JOB_BY_SUBMIT, now);
+        one->job->record.due_at = one->row.due_at;
+        one->job->committing = false;
+        one->item->id = one->row.id;
+        engine_place_locked(engine, one->job);
+        engine->stats.submitted++;
+    }
+}
+
+/* The jobs were given to the store: 0, or the reason why none was taken. */
+static int commit(struct engine *engine, struct submissions *these, struct engine_op *op,
+                  int64_t now)
+{
+    int rc = these->accepted > 0 ? engine_await(engine, op) : 0;
+    engine_lock_shielded(engine);
+    if (rc == 0)
+        settle_locked(engine, these, now);
+    else
+        drop_all_locked(engine, these);
+    engine_unlock(engine);
+    weft_event_set(&engine->kick);
+    return rc;
+}
+
+static void free_unaccepted(struct submissions *these)
+{
+    for (size_t i = 0; i < these->count; i++)
+        job_free(these->all[i].job);
+}
+
+/* Returns 0 if the commit stands. */
+static int submit(struct engine *engine, const struct peer *peer, struct submissions *these)
+{
+    struct engine_op op = {0};
+    int64_t now = job_wall_now();
+    for (size_t i = 0; i < these->count; i++)
+        build(engine, peer, &these->all[i]);
+    if (these->atomic && first_refused(these) < these->count) {
+        free_unaccepted(these);
+        return -EINVAL;
+    }
+    int rc = engine_lock(engine);
+    if (rc < 0) {
+        free_unaccepted(these);
+        return rc;
+    }
+    rc = push_locked(engine, these, &op, now);
+    engine_unlock(engine);
+    if (rc == 0)
+        return commit(engine, these, &op, now);
+    free_unaccepted(these);
+    return rc;
+}
+
+int engine_submit(struct engine *engine, const struct peer *peer, struct job_spec *spec,
+                  uint64_t *ret_id, struct rpc_error *error)
+{
+    struct engine_item item = {.spec = spec, .error = error};
+    struct submission one = {.item = &item};
+    const struct job_record *row;
+    struct submissions these = {.all = &one, .rows = &row, .count = 1};
+    int rc = submit(engine, peer, &these);
+    job_spec_free(spec);
+    if (rc < 0)
+        return engine_refuse(engine, error, rc);
+    if (one.err < 0)
+        return one.err;
+    *ret_id = item.id;
+    return 0;
+}
+
+/* Nothing was accepted: say why, for the whole.  Items keep the errors of their own. */
+static int refuse_all(struct engine *engine, struct submissions *these, int err,
+                      struct rpc_error *error)
+{
+    size_t bad = first_refused(these);
+    for (size_t i = 0; i < these->count; i++)
+        these->all[i].item->id = 0;
+    if (err == -EINVAL && bad < these->count) {
+        const struct rpc_error *cause = these->all[bad].item->error;
+        rpc_error_set(error, cause->code, "nothing was accepted, because of jobs[%zu]: %s", bad,
+                      cause->message);
+        return err;
+    }
+    return engine_refuse(engine, error, err);
+}
+
+int engine_submit_many(struct engine *engine, const struct peer *peer, struct engine_item *items,
+                       size_t count, bool atomic, struct rpc_error *error)
+{
+    struct submissions these = {.count = count, .atomic = atomic};
+    these.all = calloc(count + 1, sizeof(*these.all));
+    these.rows = calloc(count + 1, sizeof(*these.rows));
+    int rc = these.all && these.rows ? 0 : -ENOMEM;
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        items[i].id = 0;
+        these.all[i].item = &items[i];
+    }
+    if (rc == 0)
+        rc = submit(engine, peer, &these);
+    for (size_t i = 0; i < count; i++) {
+        job_spec_free(items[i].spec);
+        items[i].spec = NULL;
+    }
+    if (rc < 0 && these.all && these.rows)
+        rc = refuse_all(engine, &these, rc, error);
+    else if (rc < 0)
+        engine_refuse(engine, error, rc);
+    free(these.all);
+    free(these.rows);
+    return rc;
+}

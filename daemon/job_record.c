@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * job_record: copies of a record, and how a client sees it.
+ *
+ * I1  A copy is one block: the struct, then its strings.
+ * I2  The wire's object never shows env or stdin, and leaves out what has no value.
+ * Pure: any thread.
+ */
+#include "daemon/job.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static size_t text_size(const char *text)
+{
+    return text ? strlen(text) + 1 : 0;
+}
+
+/* Append text at *end; returns where it lies now. */
+static const char *put_text(char **end, const char *text)
+{
+    if (!text)
+        return NULL;
+    char *at = *end;
+    *end = stpcpy(at, text) + 1;
+    return at;
+}
+
+int job_record_copy(const struct job_record *record, struct job_record **ret_copy)
+{
+    size_t size = text_size(record->queue) + text_size(record->spec) + text_size(record->result) +
+                  text_size(record->error);
+    struct job_record *copy = malloc(sizeof(*copy) + size);
+    if (!copy)
+        return -ENOMEM;
+    char *end = (char *)(copy + 1);
+    *copy = *record;
+    copy->queue = put_text(&end, record->queue);
+    copy->spec = put_text(&end, record->spec);
+    copy->result = put_text(&end, record->result);
+    copy->error = put_text(&end, record->error);
+    *ret_copy = copy;
+    return 0;
+}
+
+void job_record_free(struct job_record *record)
+{
+    free(record);
+}
+
+/* Of the spec, in this order; the rest (env, stdin, delay, on_crash) is not shown. */
+static const char *const shown[] = {"argv", "call",     "args",    "cwd",
+                                    "tags", "priority", "retries", "timeout"};
+
+static int add_time(json_t *job, const char *name, int64_t at)
+{
+    return at == 0 ? 0 : json_object_set_new(job, name, json_real((double)at / 1e9));
+}
+
+static int add_exit(json_t *job, const char *name, int32_t value)
+{
+    return value == JOB_NO_EXIT ? 0 : json_object_set_new(job, name, json_integer(value));
+}
+
+static int add_member(json_t *job, const json_t *spec, const char *name)
+{
+    json_t *value = json_object_get(spec, name);
+    return value ? json_object_set(job, name, value) : 0;
+}
+
+/* Text that a program or file name put in may be no UTF-8; then every odd byte is shown as '?'. */
+static json_t *text_json(const char *text)
+{
+    json_t *json = json_string(text);
+    char *plain = json ? NULL : strdup(text);
+    if (!plain)
+        return json;
+    for (char *at = plain; *at; at++)
+        if ((unsigned char)*at >= 0x80)
+            *at = '?';
+    json = json_string(plain);
+    free(plain);
+    return json;
+}
+
+static int add_result(json_t *job, const char *text)
+{
+    if (!text)
+        return 0;
+    json_t *result = json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    return json_object_set_new(job, "result", result ? result : text_json(text));
+}
+
+static int add_state(json_t *job, const struct job_record *record)
+{
+    const char *state = job_state_name(record->state);
+    int rc = json_object_set_new(job, "queue", json_string(record->queue));
+    rc |= json_object_set_new(job, "state", json_string(state ? state : "unknown"));
+    rc |= json_object_set_new(job, "attempt", json_integer(record->attempt));
+    rc |= add_time(job, "submitted_at", record->submitted_at);
+    if (record->state == JOB_DELAYED)
+        rc |= add_time(job, "due_at", record->due_at);
+    rc |= add_time(job, "started_at", record->started_at);
+    rc |= add_time(job, "finished_at", record->finished_at);
+    return rc;
+}
+
+static int add_outcome(json_t *job, const struct job_record *record)
+{
+    int rc = add_exit(job, "exit_code", record->exit_code);
+    rc |= add_exit(job, "signal", record->term_signal);
+    rc |= add_result(job, record->result);
+    if (record->error)
+        rc |= json_object_set_new(job, "error", text_json(record->error));
+    return rc;
+}
+
+static int add_spec(json_t *job, const json_t *spec)
+{
+    int rc = 0;
+    for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
+        rc |= add_member(job, spec, shown[i]);
+    return rc;
+}
+
+/* The store's text of a spec that cannot be read is shown as no spec: the job itself still is. */
+int job_record_to_json(const struct job_record *record, json_t **ret_json)
+{
+    json_t *job = json_object();
+    json_t *spec = record->spec ? json_loads(record->spec, JSON_ALLOW_NUL, NULL) : NULL;
+    int rc = json_object_set_new(job, "id", json_integer((json_int_t)record->id));
+    rc |= add_member(job, spec, "name");
+    rc |= add_state(job, record);
+    rc |= add_spec(job, spec);
+    rc |= add_outcome(job, record);
+    json_decref(spec);
+    if (rc != 0) {
+        json_decref(job);
+        return -ENOMEM;
+    }
+    *ret_json = job;
+    return 0;
+}
