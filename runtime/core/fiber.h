@@ -16,6 +16,7 @@
 
 #include "core/context.h"
 #include "core/scope.h"
+#include "weft/time.h"
 
 struct group;
 struct worker;
@@ -36,5 +37,23 @@ struct fiber {
     int saved_errno;       /* while suspended */
     struct scope base;     /* the scope it starts in, child of its group's */
 } __attribute__((aligned(CACHE_LINE)));
+
+/**
+ * As scope_check, but does not link a scope in which nothing has parked yet (S1), so that a fiber
+ * which only ever finds what it wants at once does not pay for it.  Its ancestors tell instead.
+ */
+static inline int fiber_peek_cancel(struct fiber *self)
+{
+    struct scope *scope = atomic_load_explicit(&self->scope, memory_order_relaxed);
+    int cause = atomic_load_explicit(&scope->cancelled, memory_order_acquire);
+
+    while (!cause && unlikely(!atomic_load_explicit(&scope->linked, memory_order_acquire))) {
+        if (scope->shield || scope->deadline_ns != WEFT_NO_DEADLINE)
+            return scope_check(self);
+        scope = scope->parent;
+        cause = atomic_load_explicit(&scope->cancelled, memory_order_acquire);
+    }
+    return cause;
+}
 
 #endif

@@ -65,7 +65,7 @@ void sched_ready(struct worker *worker, struct fiber *fiber)
         ready_append(worker, displaced);
 }
 
-static struct fiber *slot_take(struct worker *worker)
+struct fiber *sched_take_slot(struct worker *worker)
 {
     if (!atomic_load_explicit(&worker->slot, memory_order_relaxed))
         return NULL;
@@ -78,7 +78,7 @@ struct fiber *sched_next(struct worker *worker)
 
     if (unlikely(--worker->budget < 0))
         return NULL;
-    if (worker->slot_streak < SLOT_STREAK && (fiber = slot_take(worker))) {
+    if (worker->slot_streak < SLOT_STREAK && (fiber = sched_take_slot(worker))) {
         worker->slot_streak++;
         return fiber;
     }
@@ -87,7 +87,7 @@ struct fiber *sched_next(struct worker *worker)
         return fiber;
     if ((fiber = runq_pop(&worker->runq)))
         return fiber;
-    return slot_take(worker);
+    return sched_take_slot(worker);
 }
 
 /* What the stack that was left wanted done here (P1). */

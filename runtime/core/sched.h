@@ -37,6 +37,9 @@ int sched_spawn(struct group *group, const char *name, int (*fn)(void *), void *
 /** The next fiber of the worker's own queues, or NULL: none, or the budget is used up. */
 struct fiber *sched_next(struct worker *worker);
 
+/** Empty the worker's slot: by its owner, or by a late thief (K2 of worker.h).  NULL: it was. */
+struct fiber *sched_take_slot(struct worker *worker);
+
 /** From the scheduler's stack: run the fiber until control comes back here. */
 void sched_run(struct worker *worker, struct fiber *fiber);
 

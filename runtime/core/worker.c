@@ -4,8 +4,8 @@
  *
  *   L1  A worker with work polls its libev loop once per POLL_QUANTUM_NS of time.  The clock is
  *       read once per `period` turns, and the period adapts so that this is often enough.
- *   L2  At each quantum the running lineage of spawners goes behind the woken fibers: a spawn storm
- *       does not starve them, and they do not starve it.
+ *   L2  At each quantum the fiber in the slot, and then the running lineage of spawners, go behind
+ *       the woken fibers: neither a spawn storm nor two fibers that wake each other starve them.
  *   L3  Parking: announce, full barrier, look at every queue again, and only then block (I3).
  *   L4  Timers are precise to the kernel's timer slack: a timerfd, set only before the worker
  *       blocks and only if its next deadline is earlier than what is set.  (libev's own timers
@@ -128,8 +128,17 @@ static void worker_append(struct worker *worker, struct fiber *fiber)
     }
 }
 
-/* A fair share of the inject queue: the first to run, the rest to the ring. */
-static struct fiber *worker_take_injected(struct worker *worker)
+/* Behind all that were woken. */
+static void worker_queue_up(struct worker *worker, struct fiber *fiber)
+{
+    if (!fiber)
+        return;
+    fiber->next = NULL;
+    worker_append(worker, fiber);
+}
+
+/* Move a fair share of the inject queue behind the woken fibers. */
+static void worker_queue_injected(struct worker *worker)
 {
     struct inject *inject = &worker->runtime->inject;
     size_t share = inject_length(inject) / worker->runtime->workers + 1;
@@ -137,12 +146,11 @@ static struct fiber *worker_take_injected(struct worker *worker)
     struct fiber *first = inject_take(inject, share < INJECT_BATCH ? share : INJECT_BATCH, &taken);
 
     if (!first)
-        return NULL;
+        return;
     count(&worker->counters.injected, taken);
-    worker_append(worker, first->next);
+    worker_append(worker, first);
     if (taken > 1)
         worker_notify(worker->runtime, worker);
-    return first;
 }
 
 static void worker_adapt(struct worker *worker, uint64_t elapsed)
@@ -153,28 +161,24 @@ static void worker_adapt(struct worker *worker, uint64_t elapsed)
         worker->period++;
 }
 
-/* The budget of turns is used up: see what else there is.  Returns a fiber whose turn it is, or
+/* The budget of turns is used up: see what else there is.  Returns the fiber whose turn it is, or
  * NULL. */
 static struct fiber *worker_tick(struct worker *worker)
 {
     uint64_t now = weft_now_ns();
-    struct fiber *fiber;
 
     worker_adapt(worker, now - worker->tick_ns);
     worker->tick_ns = now;
     worker->budget = worker->period;
+    worker_queue_injected(worker);
     if (now - worker->poll_ns >= POLL_QUANTUM_NS) {
         worker_note_turn(worker, now);
         ev_run(worker->loop, EVRUN_NOWAIT);
         worker_polled(worker);
-        fiber = deque_pop(&worker->deque); /* L2 */
-        if (fiber) {
-            fiber->next = NULL;
-            worker_append(worker, fiber);
-            return runq_pop(&worker->runq);
-        }
+        worker_queue_up(worker, sched_take_slot(worker)); /* L2 */
+        worker_queue_up(worker, deque_pop(&worker->deque));
     }
-    return worker_take_injected(worker);
+    return runq_pop(&worker->runq);
 }
 
 /* --- searching */
@@ -196,8 +200,8 @@ static struct fiber *worker_steal_from(struct worker *worker, struct worker *vic
 
     if (!fiber)
         fiber = runq_steal(&victim->runq, &worker->runq, &taken);
-    if (!fiber && late && atomic_load_explicit(&victim->slot, memory_order_relaxed))
-        fiber = atomic_exchange_explicit(&victim->slot, NULL, memory_order_acq_rel); /* K2 */
+    if (!fiber && late)
+        fiber = sched_take_slot(victim);
     if (!fiber)
         return NULL;
     count(&worker->counters.steals, 1);
@@ -232,8 +236,6 @@ static struct fiber *worker_search(struct worker *worker)
     count(&worker->counters.searches, 1);
     for (unsigned pass = 0; pass < SEARCH_PASSES; pass++) {
         fiber = worker_steal(worker, pass == SEARCH_PASSES - 1);
-        if (!fiber)
-            fiber = worker_take_injected(worker);
         if (fiber)
             return fiber;
     }
@@ -311,7 +313,8 @@ static struct fiber *worker_pick(struct worker *worker)
             continue;
         if (atomic_load_explicit(&worker->runtime->ended, memory_order_acquire))
             return NULL;
-        if ((fiber = worker_take_injected(worker)) || (fiber = worker_search(worker)))
+        worker_queue_injected(worker);
+        if ((fiber = runq_pop(&worker->runq)) || (fiber = worker_search(worker)))
             return fiber;
         worker_park(worker);
     }

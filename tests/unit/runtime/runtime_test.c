@@ -84,10 +84,13 @@ Test(runtime, plain_threads_spawn_into_a_runtime)
     struct weft_runtime_stats stats;
     pthread_t threads[4];
     atomic_int done = 0;
+    void *both[2];
 
     cr_assert_eq(weft_runtime_new(NULL, &runtime), 0);
+    both[0] = runtime;
+    both[1] = &done;
     for (int i = 0; i < 4; i++)
-        pthread_create(&threads[i], NULL, spawn_hundred, (void *[]){runtime, &done});
+        pthread_create(&threads[i], NULL, spawn_hundred, both);
     for (int i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
     do
