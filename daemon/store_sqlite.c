@@ -30,10 +30,27 @@
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
-static int system_error(struct sqlite_store *store, int otherwise)
+/* What the system said to the last failed call on a file of the database, 0 if nothing. */
+static int file_errno(struct sqlite_store *store, int which)
 {
-    int err = store->db ? sqlite3_system_errno(store->db) : 0;
-    return err ? -err : otherwise;
+    sqlite3_file *file = NULL;
+    int err = 0;
+    sqlite3_file_control(store->db, "main", which, &file);
+    if (file && file->pMethods)
+        file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &err);
+    return err;
+}
+
+/* SQLite keeps the errno with the file; sqlite3_system_errno() is only as good as errno is when
+ * the statement ends. */
+static int system_error(struct sqlite_store *store)
+{
+    int err = store->db ? file_errno(store, SQLITE_FCNTL_JOURNAL_POINTER) : 0; /* the WAL */
+    if (!err && store->db)
+        err = file_errno(store, SQLITE_FCNTL_FILE_POINTER);
+    if (!err && store->db)
+        err = sqlite3_system_errno(store->db);
+    return err > 0 ? -err : -EIO;
 }
 
 static int errno_of(struct sqlite_store *store, int code)
@@ -54,7 +71,7 @@ static int errno_of(struct sqlite_store *store, int code)
         return -EACCES;
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
-        return system_error(store, -EIO);
+        return system_error(store);
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
     case SQLITE_ERROR:      /* a table or column that should be there is not */
