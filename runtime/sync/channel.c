@@ -28,7 +28,6 @@
 #include <string.h>
 
 #include "sync/waitq.h"
-#include "weft/fiber.h"
 
 struct weft_channel {
     struct spin lock;
@@ -152,7 +151,7 @@ static int channel_wait(struct weft_channel *channel, struct waitq *queue, void 
 int weft_channel_send(struct weft_channel *channel, const void *item, uint64_t deadline_ns)
 {
     struct wait_batch batch = {0};
-    int r = weft_check_cancel();
+    int r = waitq_check();
     if (r < 0)
         return r;
 
@@ -168,7 +167,7 @@ int weft_channel_send(struct weft_channel *channel, const void *item, uint64_t d
 int weft_channel_recv(struct weft_channel *channel, void *ret_item, uint64_t deadline_ns)
 {
     struct wait_batch batch = {0};
-    int r = weft_check_cancel();
+    int r = waitq_check();
     if (r < 0)
         return r;
 

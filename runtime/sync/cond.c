@@ -15,7 +15,6 @@
 #include "weft/cond.h"
 
 #include "sync/waitq.h"
-#include "weft/fiber.h"
 
 struct cond {
     struct spin lock;
@@ -40,7 +39,7 @@ int weft_cond_wait(struct weft_cond *public, struct weft_mutex *mutex, uint64_t 
 {
     struct cond *cond = cond_of(public);
     struct waiter waiter;
-    int r = weft_check_cancel();
+    int r = waitq_check();
     if (r < 0)
         return r;
 

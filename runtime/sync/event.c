@@ -15,7 +15,6 @@
 #include "weft/event.h"
 
 #include "sync/waitq.h"
-#include "weft/fiber.h"
 #include "weft/time.h"
 
 struct event {
@@ -93,7 +92,7 @@ static int event_wait(struct event *event, uint64_t deadline_ns, enum waitq_mode
 
 int weft_event_wait(struct weft_event *event, uint64_t deadline_ns)
 {
-    int r = weft_check_cancel();
+    int r = waitq_check();
     if (r < 0)
         return r;
     return event_wait(event_of(event), deadline_ns, WAITQ_CANCELLABLE);

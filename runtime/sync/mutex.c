@@ -18,7 +18,6 @@
 
 #include "core/stack.h"
 #include "sync/waitq.h"
-#include "weft/fiber.h"
 #include "weft/time.h"
 
 struct mutex {
@@ -77,7 +76,7 @@ static int mutex_lock(struct mutex *mutex, enum waitq_mode mode)
 
 int weft_mutex_lock(struct weft_mutex *mutex)
 {
-    int r = weft_check_cancel();
+    int r = waitq_check();
     if (r < 0)
         return r;
     return mutex_lock(mutex_of(mutex), WAITQ_CANCELLABLE);

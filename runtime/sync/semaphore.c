@@ -17,7 +17,6 @@
 #include <errno.h>
 
 #include "sync/waitq.h"
-#include "weft/fiber.h"
 
 struct semaphore {
     struct spin lock;
@@ -56,7 +55,7 @@ int weft_semaphore_acquire(struct weft_semaphore *public, uint64_t deadline_ns)
 {
     struct semaphore *semaphore = semaphore_of(public);
     struct waiter waiter;
-    int r = weft_check_cancel();
+    int r = waitq_check();
     if (r < 0)
         return r;
 

@@ -26,6 +26,7 @@
 
 #include "core/list.h"
 #include "core/spin.h"
+#include "core/stack.h"
 #include "core/wait.h"
 
 /* All zeroes is empty.  Guarded by the owner's lock. */
@@ -52,6 +53,15 @@ static inline void spin_settle(struct spin *spin)
         return;
     spin_lock(spin);
     spin_unlock(spin);
+}
+
+/** 0, or why the caller's scope is cancelled: each waiting call begins with it.  On a fiber. */
+static inline int waitq_check(void)
+{
+    struct fiber *self = fiber_self();
+
+    CHECK(self);
+    return fiber_peek_cancel(self);
 }
 
 static inline struct list *waitq_first(const struct waitq *queue)
