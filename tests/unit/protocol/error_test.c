@@ -10,7 +10,7 @@ Test(error, every_code_has_one_row_a_name_and_a_text)
 {
     size_t count;
     const struct rpc_code_info *table = rpc_code_table(&count);
-    cr_assert_eq(count, 17);
+    cr_assert(count >= 17, "only %zu rows", count);
     for (size_t i = 0; i < count; i++) {
         cr_assert(rpc_code_info(table[i].code) == &table[i], "%s twice", table[i].name);
         cr_assert(strspn(table[i].name, "abcdefghijklmnopqrstuvwxyz_") == strlen(table[i].name),
