@@ -21,22 +21,8 @@ void __tsan_destroy_fiber(void *fiber);
 void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 #endif
 
-/* The frame that context_switch pops, for a context that never ran. */
-struct first_frame {
-#if defined(__x86_64__)
-    void *r15, *r14, *r13, *r12, *rbx, *rbp, *return_address;
-#elif defined(__aarch64__)
-    void *x19, *x20_to_x29[10], *x30;
-    uint64_t d8_to_d15[8];
-#else
-#error "weft: no context switch for this processor"
-#endif
-};
-
 void context_make(struct context *context, void *bottom, void *top, void (*entry)(void))
 {
-    struct first_frame *frame = (struct first_frame *)top - 1;
-
 #ifdef WITH_ASAN
     /* The last fiber of this stack ended without returning from its outermost frame. */
     ASAN_UNPOISON_MEMORY_REGION(bottom, (size_t)((char *)top - (char *)bottom));
@@ -45,15 +31,7 @@ void context_make(struct context *context, void *bottom, void *top, void (*entry
 #ifdef WITH_TSAN
     context->tsan_fiber = __tsan_create_fiber(0);
 #endif
-#if defined(__x86_64__)
-    frame->rbx = (void *)entry;
-    frame->rbp = NULL;
-    frame->return_address = (void *)context_start;
-#elif defined(__aarch64__)
-    frame->x19 = (void *)entry;
-    frame->x30 = (void *)context_start;
-#endif
-    context->sp = frame;
+    context->sp = switch_prepare(top, entry);
     context->stack_bottom = bottom;
     context->stack_size = (size_t)((char *)top - (char *)bottom);
 }
@@ -92,7 +70,7 @@ void context_jump(struct context *from, struct context *to, bool from_ends)
 {
     __sanitizer_start_switch_fiber(from_ends ? NULL : &from->asan_fake_stack, to->stack_bottom,
                                    to->stack_size);
-    context_switch(&from->sp, to->sp);
+    switch_stacks(&from->sp, to->sp);
     context_arrived(from);
 }
 #endif
@@ -103,6 +81,6 @@ __attribute__((no_sanitize("thread"))) void context_jump(struct context *from, s
 {
     (void)from_ends;
     __tsan_switch_to_fiber(to->tsan_fiber, 0);
-    context_switch(&from->sp, to->sp);
+    switch_stacks(&from->sp, to->sp);
 }
 #endif

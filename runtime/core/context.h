@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "core/base.h"
+#include "core/switch.h"
 
 struct context {
     void *sp;           /* valid while suspended; top of the saved frame */
@@ -36,10 +37,6 @@ void context_discard(struct context *context);
 /* Describe the calling thread's own stack, so that it can be left and continued. */
 void context_adopt_thread(struct context *context);
 
-/* context_<arch>.S */
-void context_switch(void **ret_saved_sp, void *next_sp);
-void context_start(void);
-
 /*
  * context_jump: save the caller in `from` and continue `to`; returns when somebody continues
  * `from`, maybe on another thread.  `from_ends`: `from` will never be continued.
@@ -52,10 +49,11 @@ void context_arrived(struct context *self);
 #ifdef WITH_TSAN
 void context_jump(struct context *from, struct context *to, bool from_ends);
 #else
-static inline void context_jump(struct context *from, struct context *to, bool from_ends)
+static inline __attribute__((always_inline)) void context_jump(struct context *from,
+                                                               struct context *to, bool from_ends)
 {
     (void)from_ends;
-    context_switch(&from->sp, to->sp);
+    switch_stacks(&from->sp, to->sp);
 }
 #endif
 static inline void context_arrived(struct context *self)
