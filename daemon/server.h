@@ -5,7 +5,7 @@
  * I1  A stale socket file (nobody listens) is replaced; one on which a weftd answers never is.
  * I2  A connection over a limit gets one error line (busy, id null) and is closed: no silent drop.
  * I3  A connection fiber returns 0 always (a broken client must not cancel its siblings).
- * I4  The socket file is removed at the end only if this server made it.
+ * I4  The socket file is removed at the end only if this server made it, and it is still there.
  */
 #pragma once
 
@@ -15,6 +15,7 @@ struct config;
 struct daemon_context; /* methods.h */
 struct problem;
 struct server;
+struct session_limits;
 
 /**
  * Bind and listen (or take over inherited_fd; -1: none).  context is borrowed and outlives it.
@@ -41,6 +42,9 @@ void server_free(struct server *server); /* after server_run() returned; NULL is
 
 /* Limits for connections and lines from now on.  Any fiber. */
 void server_apply_config(struct server *server, const struct config *config);
+
+/* What new connections are bound by.  Any fiber. */
+void server_limits(struct server *server, struct session_limits *ret_limits);
 
 struct server_stats {
     uint64_t accepted, refused, requests, errors; /* in total */

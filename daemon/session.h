@@ -1,39 +1,57 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * session: one connection.  Reads lines, starts a fiber per message, writes replies as they come.
+ * session: one connection.  Reads lines, starts a fiber per request, writes replies as they come.
  *
  * I1  One fiber reads; requests run on fibers of the session's group, at most max_in_flight: when
- *     that many run, reading stops (back-pressure), nothing is refused.
- * I2  A reply is one whole line under the session's write lock; replies come in any order.  A
- *     batch is answered by one line, when all of it is done.
+ *     that many run, reading stops (back-pressure), nothing is refused.  A batch counts as its
+ *     requests.
+ * I2  A reply is one whole line; replies come in any order.  A batch is answered by one line, when
+ *     all of it is done.
  * I3  A bad line (not JSON, over line_max, too deep) gets its error reply and the connection stays
  *     good.  A partial line older than partial_line_timeout gets an error reply and a close.
- * I4  End of input half-closes: requests under way still reply, then the session ends.  A write
- *     error cancels them (a submit that is already being committed stays committed).
- * I5  A client that does not read its replies stops its own reading, by I1, and nobody else.
+ * I4  End of input half-closes: a last line without its newline counts, requests under way still
+ *     reply, then the session ends.  A write error cancels them, and so does a client that is gone
+ *     for SESSION_GONE_NS (a submit that is already being committed stays committed).
+ * I5  A client that does not read its replies stops its own reading, by I1 (a request is in flight
+ *     until its reply is written), and nobody else; after write_timeout without a byte taken it is
+ *     cut off.
  */
 #pragma once
 
 #include "daemon/job.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
-struct config_daemon;
 struct daemon_context;
 struct weft_stream;
+
+/* How long the requests of a client that hung up may go on, so that one who sends and leaves is
+ * served all the same. */
+#define SESSION_GONE_NS UINT64_C(5000000000)
 
 struct session_limits {
     uint32_t max_in_flight;
     uint64_t line_max;
     uint64_t partial_line_timeout; /* ns, 0: none */
     uint64_t idle_timeout;         /* ns, 0: none */
+    uint64_t write_timeout;        /* ns, 0: none */
 };
 
-/* Serve until the end of the connection.  The caller owns stream and closes it afterwards; peer is
- * copied.  Fiber; ends early when its scope is cancelled.  Returns 0 or the -errno that ended it.
+/* What all sessions of a server have done; atomic, relaxed. */
+struct session_totals {
+    atomic_uint_fast64_t requests;
+    atomic_uint_fast64_t errors; /* error replies */
+    atomic_uint in_flight;       /* now */
+};
+
+/* Serve until the end of the connection.  The caller owns stream and closes it afterwards; peer and
+ * limits are copied, totals and context borrowed.  Fiber; ends early when its scope is cancelled.
+ * Returns 0 or the -errno that ended it.
  */
 int session_serve(struct weft_stream *stream, const struct peer *peer,
-                  const struct session_limits *limits, struct daemon_context *context);
+                  const struct session_limits *limits, struct session_totals *totals,
+                  struct daemon_context *context);
 
-/* Who is at the other end of fd.  Errors: getsockopt's. */
+/* Who is at the other end of fd.  Blocks shortly (the group database).  Errors: getsockopt's. */
 int session_peer(int fd, const char *admin_group, struct peer *ret_peer);

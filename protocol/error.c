@@ -37,6 +37,7 @@ static const struct rpc_code_info codes[] = {
     {RPC_TIMEOUT, "timeout", "the time given ran out before the answer was there"},
     {RPC_NOT_SUPPORTED, "not_supported", "this version of weftd does not support that"},
     {RPC_CONFLICT, "conflict", "the state of the job does not allow this"},
+    {RPC_BAD_CONFIG, "bad_config", "the configuration is bad; the settings in force stay"},
 };
 
 const struct rpc_code_info *rpc_code_table(size_t *ret_count)

@@ -27,6 +27,7 @@ enum rpc_code {
     RPC_TIMEOUT = -32009,
     RPC_NOT_SUPPORTED = -32010, /* known, but not in this version */
     RPC_CONFLICT = -32011,      /* the job's state, or its key, forbids it */
+    RPC_BAD_CONFIG = -32012,    /* daemon.reload: the file is bad, nothing changed */
 };
 
 #define RPC_MESSAGE_MAX 384

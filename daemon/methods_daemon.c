@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/* methods_daemon: hello, ping, daemon.reload. */
+#include "daemon/engine.h"
+#include "daemon/methods_impl.h"
+#include "daemon/native.h"
+#include "daemon/problem.h"
+#include "daemon/server.h"
+#include "daemon/session.h"
+#include "daemon/store.h"
+#include "protocol/jsonrpc.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+int method_ping(struct request *request, json_t **ret_result)
+{
+    (void)request;
+    *ret_result = json_string("pong");
+    return 0;
+}
+
+static json_t *method_names(void)
+{
+    json_t *names = json_array();
+    for (size_t i = 0; names && i < methods_count; i++)
+        json_array_append_new(names, json_string(methods[i].name));
+    return names;
+}
+
+static json_t *handler_names(void)
+{
+    json_t *names = json_array();
+    const struct native_handler *handler;
+    for (size_t i = 0; names && (handler = native_at(i)); i++)
+        json_array_append_new(names, json_string(handler->name));
+    return names;
+}
+
+static json_t *limits_json(const struct daemon_context *context)
+{
+    struct session_limits limits;
+    server_limits(context->server, &limits);
+    return json_pack("{s:I, s:I, s:i, s:i, s:i, s:i, s:i, s:i}", "line_max",
+                     (json_int_t)limits.line_max, "in_flight", (json_int_t)limits.max_in_flight,
+                     "batch", JSONRPC_BATCH_MAX, "depth", JSONRPC_DEPTH_MAX, "ids", METHODS_IDS_MAX,
+                     "jobs", METHODS_JOBS_MAX, "list", ENGINE_LIST_MAX, "logs", METHODS_LOGS_MAX);
+}
+
+int method_hello(struct request *request, json_t **ret_result)
+{
+    const struct daemon_context *context = request->context;
+    struct store_life life;
+    store_life(context->store, &life);
+    *ret_result =
+        json_pack("{s:s, s:s, s:i, s:i, s:s, s:{s:I, s:b}, s:o, s:o, s:o}", "name", "weftd",
+                  "version", context->version, "protocol", METHODS_PROTOCOL, "pid", (int)getpid(),
+                  "instance", life.instance, "you", "uid", (json_int_t)request->peer->uid, "admin",
+                  (int)request->peer->admin, "methods", method_names(), "handlers", handler_names(),
+                  "limits", limits_json(context));
+    return 0;
+}
+
+int method_daemon_reload(struct request *request, json_t **ret_result)
+{
+    if (!request->peer->admin) {
+        rpc_error_set(&request->error, RPC_PERMISSION_DENIED,
+                      "only root, weftd's own user and access.admin_group may reload");
+        return -EPERM;
+    }
+    struct problem problem = {0};
+    int err = request->context->reload(request->context, &problem, ret_result);
+    if (err && problem.err)
+        rpc_error_set(&request->error, err == -EINVAL ? RPC_BAD_CONFIG : RPC_INTERNAL_ERROR,
+                      "%s; the settings in force stay as they are", problem.text);
+    return err;
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/* methods_job: the requests that change something: submit, submit_many, cancel. */
+#include "daemon/engine.h"
+#include "daemon/methods_impl.h"
+#include "protocol/jsonrpc.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static json_t *id_json(uint64_t id)
+{
+    return json_pack("{s:I}", "id", (json_int_t)id);
+}
+
+int method_job_submit(struct request *request, json_t **ret_result)
+{
+    struct job_spec *spec;
+    int err = job_spec_from_json(request->params, &spec, &request->error);
+    if (err)
+        return err;
+    uint64_t id;
+    err = engine_submit(request->context->engine, request->peer, spec, &id, &request->error);
+    if (err)
+        return err;
+    *ret_result = id_json(id);
+    return 0;
+}
+
+/* ---- submit_many ---- */
+
+struct submission {
+    size_t count;
+    bool atomic;
+    struct engine_item *items;
+    struct rpc_error *errors;
+};
+
+static int submission_new(const struct request *request, struct submission *ret_submission)
+{
+    struct submission submission = {
+        .count = json_array_size(params_get(request->params, "jobs")),
+        .atomic = params_bool(request->params, "atomic", false),
+    };
+    submission.items = calloc(submission.count, sizeof *submission.items);
+    submission.errors = calloc(submission.count, sizeof *submission.errors);
+    if (!submission.items || !submission.errors) {
+        free(submission.items);
+        free(submission.errors);
+        return -ENOMEM;
+    }
+    *ret_submission = submission;
+    return 0;
+}
+
+static void submission_parse(struct submission *submission, const json_t *jobs)
+{
+    for (size_t i = 0; i < submission->count; i++) {
+        struct engine_item *item = &submission->items[i];
+        item->error = &submission->errors[i];
+        job_spec_from_json(json_array_get(jobs, i), &item->spec, item->error);
+    }
+}
+
+/* With atomic, the reply is the error of the first job at fault, saying which one that is. */
+static void name_culprit(const struct submission *submission, struct rpc_error *error)
+{
+    for (size_t i = 0; i < submission->count; i++) {
+        const struct rpc_error *found = &submission->errors[i];
+        if (found->code == RPC_OK)
+            continue;
+        char param[32];
+        snprintf(param, sizeof param, "jobs[%zu]", i);
+        rpc_error_set_param(error, found->code, param, found->nearest[0] ? found->nearest : NULL,
+                            "%s: %.300s (atomic: none was accepted)", param, found->message);
+        return;
+    }
+}
+
+static json_t *results_json(const struct submission *submission)
+{
+    json_t *results = json_array();
+    for (size_t i = 0; results && i < submission->count; i++) {
+        const struct rpc_error *error = &submission->errors[i];
+        json_t *one = error->code == RPC_OK
+                          ? id_json(submission->items[i].id)
+                          : json_pack("{s:o}", "error", jsonrpc_error_json(error));
+        if (json_array_append_new(results, one)) {
+            json_decref(results);
+            return NULL;
+        }
+    }
+    return json_pack("{s:o}", "results", results);
+}
+
+int method_job_submit_many(struct request *request, json_t **ret_result)
+{
+    struct submission submission;
+    int err = submission_new(request, &submission);
+    if (err)
+        return err;
+    submission_parse(&submission, params_get(request->params, "jobs"));
+    err = engine_submit_many(request->context->engine, request->peer, submission.items,
+                             submission.count, submission.atomic, &request->error);
+    if (!err)
+        *ret_result = results_json(&submission);
+    else if (submission.atomic && err == -EINVAL)
+        name_culprit(&submission, &request->error);
+    free(submission.items);
+    free(submission.errors);
+    return err;
+}
+
+/* ---- cancel ---- */
+
+int request_ids(const struct request *request, uint64_t **ret_ids, size_t *ret_count)
+{
+    const json_t *list = params_get(request->params, "ids");
+    size_t count = json_array_size(list);
+    uint64_t *ids = malloc((count ? count : 1) * sizeof *ids);
+    if (!ids)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        ids[i] = (uint64_t)json_integer_value(json_array_get(list, i));
+    *ret_ids = ids;
+    *ret_count = count;
+    return 0;
+}
+
+static json_t *cancelled_json(uint64_t id, enum job_state state, const struct rpc_error *error)
+{
+    if (state == JOB_NONE)
+        return json_pack("{s:I, s:o}", "id", (json_int_t)id, "error", jsonrpc_error_json(error));
+    return json_pack("{s:I, s:s}", "id", (json_int_t)id, "state", job_state_name(state));
+}
+
+static json_t *cancel_json(const uint64_t *ids, const enum job_state *states,
+                           const struct rpc_error *errors, size_t count)
+{
+    json_t *results = json_array();
+    for (size_t i = 0; results && i < count; i++) {
+        if (json_array_append_new(results, cancelled_json(ids[i], states[i], &errors[i]))) {
+            json_decref(results);
+            return NULL;
+        }
+    }
+    return json_pack("{s:o}", "results", results);
+}
+
+int method_job_cancel(struct request *request, json_t **ret_result)
+{
+    uint64_t *ids;
+    size_t count;
+    int err = request_ids(request, &ids, &count);
+    if (err)
+        return err;
+    enum job_state *states = calloc(count, sizeof *states);
+    struct rpc_error *errors = calloc(count, sizeof *errors);
+    err = states && errors
+              ? engine_cancel(request->context->engine, request->peer, ids, count, states, errors)
+              : -ENOMEM;
+    if (!err)
+        *ret_result = cancel_json(ids, states, errors, count);
+    free(ids);
+    free(states);
+    free(errors);
+    return err;
+}

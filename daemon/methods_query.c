@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/* methods_query: the requests that only look: get, list, wait, logs. */
+#include "daemon/engine.h"
+#include "daemon/methods_impl.h"
+#include "weft/time.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+int method_job_get(struct request *request, json_t **ret_result)
+{
+    struct job_record *record;
+    uint64_t id = (uint64_t)params_int(request->params, "id", 0);
+    int err = engine_get(request->context->engine, request->peer, id, &record, &request->error);
+    if (err)
+        return err;
+    err = job_record_to_json(record, ret_result);
+    job_record_free(record);
+    return err;
+}
+
+static int page_json(const struct engine_page *page, json_t **ret_jobs)
+{
+    json_t *jobs = json_array();
+    int err = jobs ? 0 : -ENOMEM;
+    for (size_t i = 0; !err && i < page->count; i++) {
+        json_t *job;
+        err = job_record_to_json(page->records[i], &job);
+        if (!err && json_array_append_new(jobs, job))
+            err = -ENOMEM;
+    }
+    if (err) {
+        json_decref(jobs);
+        return err;
+    }
+    *ret_jobs = jobs;
+    return 0;
+}
+
+static uint32_t state_bit(const json_t *name)
+{
+    enum job_state state = JOB_NONE;
+    if (job_state_from_name(json_string_value(name), &state))
+        return 0; /* the table's choices let none of these pass */
+    return UINT32_C(1) << state;
+}
+
+static uint32_t wanted_states(const json_t *states)
+{
+    if (json_is_string(states))
+        return state_bit(states);
+    uint32_t bits = 0;
+    for (size_t i = 0; i < json_array_size(states); i++)
+        bits |= state_bit(json_array_get(states, i));
+    return bits;
+}
+
+int method_job_list(struct request *request, json_t **ret_result)
+{
+    struct engine_filter filter = {
+        .states = wanted_states(params_get(request->params, "state")),
+        .queue = params_string(request->params, "queue", NULL),
+        .before = (uint64_t)params_int(request->params, "before", 0),
+        .limit = (size_t)params_int(request->params, "limit", METHODS_LIST_DEFAULT),
+    };
+    struct engine_page page;
+    int err = engine_list(request->context->engine, request->peer, &filter, &page, &request->error);
+    if (err)
+        return err;
+    json_t *jobs;
+    err = page_json(&page, &jobs);
+    if (!err)
+        *ret_result = json_pack("{s:o, s:o}", "jobs", jobs, "next",
+                                page.next ? json_integer((json_int_t)page.next) : json_null());
+    engine_page_destroy(&page);
+    return err;
+}
+
+static uint64_t wait_deadline(const struct request *request)
+{
+    if (!params_has(request->params, "timeout"))
+        return WEFT_NO_DEADLINE;
+    return weft_deadline_after(params_duration_ns(request->params, "timeout", 0));
+}
+
+int method_job_wait(struct request *request, json_t **ret_result)
+{
+    uint64_t *ids;
+    size_t count;
+    int err = request_ids(request, &ids, &count);
+    if (err)
+        return err;
+    struct engine_page page;
+    err = engine_wait(request->context->engine, request->peer, ids, count, wait_deadline(request),
+                      &page, &request->error);
+    free(ids);
+    if (err)
+        return err;
+    json_t *jobs;
+    err = page_json(&page, &jobs);
+    if (!err)
+        *ret_result = json_pack("{s:o}", "jobs", jobs);
+    engine_page_destroy(&page);
+    return err;
+}
+
+/* ---- logs ---- */
+
+/* How many bytes at the end of data are the beginning of a UTF-8 character that is cut off: 0–3. */
+static size_t cut_character(const char *data, size_t size)
+{
+    for (size_t back = 1; back <= 3 && back <= size; back++) {
+        unsigned char byte = (unsigned char)data[size - back];
+        if (byte < 0x80)
+            return 0;
+        if (byte < 0xC0)
+            continue; /* inside a character */
+        size_t length = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : 2;
+        return length > back ? back : 0;
+    }
+    return 0;
+}
+
+/* Text as it is if it is UTF-8 without NUL, else base64.  `size` may shrink by a cut character, so
+ * that a text file read piece by piece stays text. */
+static int encode(const struct output_chunk *chunk, size_t *size, const char **ret_encoding,
+                  json_t **ret_data)
+{
+    size_t whole = *size - (chunk->at_end ? 0 : cut_character(chunk->data, *size));
+    json_t *text = NULL;
+    if (whole == 0 || !memchr(chunk->data, '\0', whole))
+        text = json_stringn(chunk->data ? chunk->data : "", whole);
+    if (text && (whole > 0 || *size == 0)) {
+        *size = whole;
+        *ret_encoding = "utf-8";
+        *ret_data = text;
+        return 0;
+    }
+    json_decref(text);
+    unsigned char *base64 = malloc(4 * ((*size + 2) / 3) + 1);
+    if (!base64)
+        return -ENOMEM;
+    int length = EVP_EncodeBlock(base64, (const unsigned char *)chunk->data, (int)*size);
+    text = json_stringn_nocheck((char *)base64, (size_t)length);
+    free(base64);
+    *ret_encoding = "base64";
+    *ret_data = text;
+    return text ? 0 : -ENOMEM;
+}
+
+static int logs_json(const struct output_chunk *chunk, bool eof, json_t **ret_result)
+{
+    size_t size = chunk->size;
+    const char *encoding;
+    json_t *data;
+    int err = encode(chunk, &size, &encoding, &data);
+    if (err)
+        return err;
+    *ret_result = json_pack("{s:o, s:s, s:I, s:b}", "data", data, "encoding", encoding, "next",
+                            (json_int_t)(chunk->next - (chunk->size - size)), "eof", (int)eof);
+    return 0;
+}
+
+int method_job_logs(struct request *request, json_t **ret_result)
+{
+    const json_t *params = request->params;
+    bool is_stderr = strcmp(params_string(params, "stream", "stdout"), "stderr") == 0;
+    struct output_chunk chunk;
+    bool eof;
+    int err = engine_logs(
+        request->context->engine, request->peer, (uint64_t)params_int(params, "id", 0),
+        is_stderr ? OUTPUT_STDERR : OUTPUT_STDOUT, (uint64_t)params_int(params, "offset", 0),
+        params_size(params, "limit", METHODS_LOGS_DEFAULT), &chunk, &eof, &request->error);
+    if (err)
+        return err;
+    err = logs_json(&chunk, eof, ret_result);
+    free(chunk.data);
+    return err;
+}

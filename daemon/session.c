@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * session: see session.h.
+ *
+ *   reader (the caller's fiber): bytes -> framer -> line -> a fiber per request of it
+ *   request fiber: methods_call -> its place in the line; the last one of a line makes the reply
+ *   session_output: replies -> socket
+ *
+ * I6  A slot (one of max_in_flight) is taken by the reader for each request, and for each bad line,
+ *     and given back when the reply is written; so what waits to be written is bounded too.
+ * I7  in_flight counts the slots taken, and one for the reader while it may take more; whoever
+ *     brings it to 0 sets `quiet`.
+ */
+#include "daemon/session.h"
+
+#include "daemon/methods.h"
+#include "daemon/session_output.h"
+#include "protocol/framer.h"
+#include "protocol/jsonrpc.h"
+#include "protocol/units.h"
+#include "weft/weft.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define READ_SIZE 16384
+
+struct session {
+    struct weft_stream *stream;
+    struct peer peer;
+    struct session_limits limits;
+    struct session_totals *totals;
+    struct daemon_context *context;
+    struct framer framer;        /* reader only */
+    uint64_t partial_since;      /* reader only: when the line that is not complete began */
+    struct weft_group group;     /* of the request fibers; open as long as the reader runs */
+    struct weft_semaphore slots; /* I6 */
+    struct weft_event quiet;     /* I7 */
+    atomic_uint in_flight;       /* I7; acq_rel: the last one sees what the others did */
+    struct session_output output;
+};
+
+/* One request of a line. */
+struct item {
+    struct line *line;
+    json_t *id;  /* to answer with; borrowed from the message, NULL is null */
+    bool wanted; /* a reply is due: not a notification */
+    json_t *result;
+    struct rpc_error error;
+};
+
+/* One line under way. */
+struct line {
+    struct session *session;
+    struct jsonrpc_message message;
+    atomic_size_t remaining; /* acq_rel: who brings it to 0 sees all items */
+    struct item items[];     /* message.count */
+};
+
+/* ---- replies ------------------------------------------------------------------------------- */
+
+/* session_output's `sent`. */
+static void give_back(void *owner, unsigned slots)
+{
+    struct session *session = owner;
+    if (!slots)
+        return;
+    for (unsigned i = 0; i < slots; i++)
+        weft_semaphore_release(&session->slots);
+    atomic_fetch_sub_explicit(&session->totals->in_flight, slots, memory_order_relaxed);
+    if (atomic_fetch_sub_explicit(&session->in_flight, slots, memory_order_acq_rel) == slots)
+        weft_event_set(&session->quiet);
+}
+
+/* Nobody to answer any more: end what is under way (I4). */
+static void put(struct session *session, const struct jsonrpc_text *text)
+{
+    if (session_output_put(&session->output, text, 1))
+        weft_group_cancel(&session->group);
+}
+
+static int append_error(struct session *session, struct jsonrpc_text *text, const json_t *id,
+                        const struct rpc_error *error)
+{
+    atomic_fetch_add_explicit(&session->totals->errors, 1, memory_order_relaxed);
+    return jsonrpc_append_error(text, id, error);
+}
+
+/* A result that cannot be written as JSON (a string that is not UTF-8) becomes an error. */
+static int append_item(struct session *session, struct jsonrpc_text *text, const struct item *item)
+{
+    if (!item->wanted)
+        return 0;
+    if (item->error.code != RPC_OK)
+        return append_error(session, text, item->id, &item->error);
+    int err = jsonrpc_append_result(text, item->id, item->result);
+    if (err != -EINVAL)
+        return err;
+    struct rpc_error error;
+    rpc_error_set(&error, RPC_INTERNAL_ERROR, "the result holds text that is not UTF-8");
+    return append_error(session, text, item->id, &error);
+}
+
+static int append_line(struct line *line, struct jsonrpc_text *text)
+{
+    int err = line->message.is_batch ? jsonrpc_batch_open(text) : 0;
+    for (size_t i = 0; !err && i < line->message.count; i++)
+        err = append_item(line->session, text, &line->items[i]);
+    return !err && line->message.is_batch ? jsonrpc_batch_close(text) : err;
+}
+
+static void line_free(struct line *line)
+{
+    for (size_t i = 0; i < line->message.count; i++)
+        json_decref(line->items[i].result);
+    jsonrpc_message_destroy(&line->message);
+    free(line);
+}
+
+/* One item is done; the last one sends the reply and frees the line.  Gives back one slot. */
+static void line_done(struct line *line)
+{
+    struct session *session = line->session;
+    if (atomic_fetch_sub_explicit(&line->remaining, 1, memory_order_acq_rel) != 1) {
+        give_back(session, 1);
+        return;
+    }
+    struct jsonrpc_text text = {0};
+    if (append_line(line, &text))
+        weft_group_cancel(&session->group); /* out of memory: better gone than mute */
+    line_free(line);
+    put(session, &text);
+    jsonrpc_text_destroy(&text);
+}
+
+/* ---- requests ------------------------------------------------------------------------------ */
+
+static void run_item(struct line *line, struct item *item)
+{
+    struct jsonrpc_request request;
+    int err =
+        jsonrpc_request_at(&line->message, (size_t)(item - line->items), &request, &item->error);
+    item->id = request.id;
+    item->wanted = err || request.id;
+    if (err)
+        return;
+    struct request call = {
+        .context = line->session->context, .peer = &line->session->peer, .params = request.params};
+    if (methods_call(&call, request.method, &item->result))
+        item->error = call.error;
+}
+
+static int request_main(void *arg)
+{
+    struct item *item = arg;
+    run_item(item->line, item);
+    line_done(item->line);
+    return 0;
+}
+
+/* Noinline: errno's address must not be kept over a suspension. */
+__attribute__((noinline)) static bool peer_is_gone(struct session *session)
+{
+    struct pollfd state = {.fd = weft_stream_fd(session->stream)};
+    return poll(&state, 1, 0) > 0 && state.revents & (POLLHUP | POLLERR);
+}
+
+/* Errors: -EPIPE the client is gone; the scope's. */
+static int take_slot(struct session *session)
+{
+    int err;
+    while ((err = weft_semaphore_acquire(&session->slots, weft_deadline_after(SESSION_GONE_NS))) ==
+           -ETIMEDOUT) {
+        if (weft_check_cancel())
+            return weft_check_cancel();
+        if (peer_is_gone(session))
+            return -EPIPE;
+    }
+    if (err)
+        return err;
+    atomic_fetch_add_explicit(&session->in_flight, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&session->totals->in_flight, 1, memory_order_relaxed);
+    return 0;
+}
+
+static int line_new(struct session *session, struct jsonrpc_message *message,
+                    struct line **ret_line)
+{
+    struct line *line = calloc(1, sizeof *line + message->count * sizeof line->items[0]);
+    if (!line)
+        return -ENOMEM;
+    line->session = session;
+    line->message = *message;
+    atomic_init(&line->remaining, message->count);
+    for (size_t i = 0; i < message->count; i++)
+        line->items[i].line = line;
+    *ret_line = line;
+    return 0;
+}
+
+/* The items from `first` on will not run: nobody is there to be told. */
+static void line_abandon(struct line *line, size_t first)
+{
+    size_t left = line->message.count - first;
+    if (atomic_fetch_sub_explicit(&line->remaining, left, memory_order_acq_rel) == left)
+        line_free(line);
+}
+
+/* Takes over the message. */
+static int start_requests(struct session *session, struct jsonrpc_message *message)
+{
+    struct line *line;
+    int err = line_new(session, message, &line);
+    if (err) {
+        jsonrpc_message_destroy(message);
+        return err;
+    }
+    size_t count = message->count; /* the line may be gone once its last item runs */
+    atomic_fetch_add_explicit(&session->totals->requests, count, memory_order_relaxed);
+    for (size_t i = 0; i < count; i++) {
+        err = take_slot(session);
+        if (err) {
+            line_abandon(line, i);
+            return err;
+        }
+        if (weft_group_spawn(&session->group, "request", request_main, &line->items[i]))
+            request_main(&line->items[i]); /* no stack is left: here, then, one after another */
+    }
+    return 0;
+}
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+/* Answer something that is no request.  Errors: take_slot()'s. */
+static int refuse(struct session *session, const struct rpc_error *error)
+{
+    int err = take_slot(session);
+    if (err)
+        return err;
+    struct jsonrpc_text text = {0};
+    if (append_error(session, &text, NULL, error))
+        weft_group_cancel(&session->group);
+    put(session, &text);
+    jsonrpc_text_destroy(&text);
+    return 0;
+}
+
+static int take_line(struct session *session, const char *text, size_t size)
+{
+    struct jsonrpc_message message;
+    struct rpc_error error;
+    if (jsonrpc_parse(text, size, &message, &error))
+        return refuse(session, &error);
+    return start_requests(session, &message);
+}
+
+static int refuse_long_line(struct session *session)
+{
+    struct rpc_error error;
+    char most[UNITS_TEXT_MAX];
+    rpc_error_set(&error, RPC_LINE_TOO_LONG, "the line is over %s (daemon.line_max)",
+                  units_format_size(session->limits.line_max, most));
+    return refuse(session, &error);
+}
+
+/* All whole lines that have come.  Errors: the session cannot go on. */
+static int take_lines(struct session *session)
+{
+    bool any = false;
+    for (;;) {
+        char *text;
+        size_t size;
+        int result = framer_next(&session->framer, &text, &size);
+        if (result == 0)
+            break;
+        any = true;
+        result = result == 1 ? take_line(session, text, size) : refuse_long_line(session);
+        if (result)
+            return result;
+    }
+    if (any || !session->partial_since)
+        session->partial_since = weft_now_ns();
+    if (!framer_is_partial(&session->framer))
+        session->partial_since = 0;
+    return 0;
+}
+
+static uint64_t read_deadline(const struct session *session)
+{
+    uint64_t partial = session->limits.partial_line_timeout;
+    if (session->partial_since)
+        return partial ? session->partial_since + partial : WEFT_NO_DEADLINE;
+    uint64_t idle = session->limits.idle_timeout;
+    return idle ? weft_deadline_after(idle) : WEFT_NO_DEADLINE;
+}
+
+/* As weft_read(); -ETIME when our own deadline has passed. */
+static ssize_t read_until(struct session *session, char *buffer, uint64_t deadline)
+{
+    if (deadline == WEFT_NO_DEADLINE)
+        return weft_read(session->stream, buffer, READ_SIZE);
+    struct weft_scope scope;
+    weft_scope_enter(&scope, deadline);
+    ssize_t got = weft_read(session->stream, buffer, READ_SIZE);
+    int expired = weft_scope_leave(&scope);
+    return got == -ETIMEDOUT && expired == -ETIMEDOUT && !weft_check_cancel() ? -ETIME : got;
+}
+
+static bool is_working(const struct session *session)
+{
+    return atomic_load_explicit(&session->in_flight, memory_order_relaxed) > 1; /* I7 */
+}
+
+/* Our own deadline has passed: say so and end, unless the silence is ours. */
+static int on_silence(struct session *session)
+{
+    struct rpc_error error;
+    char limit[UNITS_TEXT_MAX];
+    if (!session->partial_since && is_working(session))
+        return 0;
+    if (session->partial_since)
+        rpc_error_set(&error, RPC_TIMEOUT,
+                      "the line that was begun is not complete after %s; the connection is closed",
+                      units_format_duration(session->limits.partial_line_timeout, limit));
+    else
+        rpc_error_set(&error, RPC_TIMEOUT, "no request for %s; the connection is closed",
+                      units_format_duration(session->limits.idle_timeout, limit));
+    int err = refuse(session, &error);
+    return err ? err : -ETIME;
+}
+
+/* Returns 0 at the end of input, -ETIME after silence, or the error that ends the session. */
+static int read_lines(struct session *session)
+{
+    char buffer[READ_SIZE];
+    for (;;) {
+        ssize_t got = read_until(session, buffer, read_deadline(session));
+        int err = 0;
+        if (got == 0)
+            return 0;
+        if (got == -ETIME)
+            err = on_silence(session);
+        else if (got < 0)
+            err = (int)got;
+        else
+            err = framer_feed(&session->framer, buffer, (size_t)got);
+        if (!err)
+            err = take_lines(session);
+        if (err)
+            return err;
+    }
+}
+
+/* The reader takes no more; wait until every reply is out, or nobody is left to read it (I4). */
+static void finish(struct session *session)
+{
+    if (atomic_fetch_sub_explicit(&session->in_flight, 1, memory_order_acq_rel) == 1)
+        return;
+    while (weft_event_wait(&session->quiet, weft_deadline_after(SESSION_GONE_NS)) == -ETIMEDOUT) {
+        if (weft_check_cancel())
+            return;
+        if (peer_is_gone(session)) {
+            weft_group_cancel(&session->group);
+            return;
+        }
+    }
+}
+
+static int serve(struct session *session)
+{
+    int err = read_lines(session);
+    char *text;
+    size_t size;
+    if (!err && framer_finish(&session->framer, &text, &size) == 1)
+        err = take_line(session, text, size);
+    if (err && err != -ETIME)
+        weft_group_cancel(&session->group);
+    else
+        finish(session);
+    return err == -ETIME ? 0 : err;
+}
+
+int session_serve(struct weft_stream *stream, const struct peer *peer,
+                  const struct session_limits *limits, struct session_totals *totals,
+                  struct daemon_context *context)
+{
+    struct session session = {
+        .stream = stream, .peer = *peer, .limits = *limits, .totals = totals, .context = context};
+    framer_init(&session.framer, limits->line_max);
+    weft_semaphore_init(&session.slots, limits->max_in_flight, 0);
+    weft_event_init(&session.quiet);
+    atomic_init(&session.in_flight, 1);
+    session_output_init(&session.output, stream, limits->write_timeout, give_back, &session);
+    weft_group_init(&session.group);
+    int err = serve(&session);
+    weft_group_join(&session.group);
+    session_output_destroy(&session.output);
+    framer_destroy(&session.framer);
+    return err;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * session_output: the writing side of one connection.  Private to session.c.
+ *
+ * Whoever has a reply appends it; the first one to come writes, and goes on writing what others
+ * append meanwhile, so that many replies become one write.
+ *
+ * I1  One fiber writes at a time, and never under the lock.
+ * I2  `sent` is called with the tokens of a reply once it is written, or dropped after an error.
+ * I3  After the first error nothing more is written: a line may have been cut.
+ */
+#pragma once
+
+#include "protocol/jsonrpc.h"
+#include "weft/mutex.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct weft_stream;
+
+struct session_output {
+    struct weft_stream *stream;
+    uint64_t write_timeout;                     /* ns, 0: none */
+    void (*sent)(void *owner, unsigned tokens); /* any fiber of the session; no lock is held */
+    void *owner;
+    struct weft_mutex lock;      /* never held over a write */
+    struct jsonrpc_text waiting; /* guarded by lock: appended, not being written */
+    unsigned waiting_tokens;     /* guarded by lock */
+    bool writing;                /* guarded by lock: a fiber is in output_write() */
+    int err;                     /* guarded by lock: I3, first -errno */
+};
+
+void session_output_init(struct session_output *output, struct weft_stream *stream,
+                         uint64_t write_timeout, void (*sent)(void *owner, unsigned tokens),
+                         void *owner);
+void session_output_destroy(struct session_output *output); /* nobody writes any more */
+
+/* Append whole lines (none is fine: only the tokens count).  Suspends while it writes.
+ * Returns 0 if it was written or left to the fiber that writes now; else the -errno of I3. */
+int session_output_put(struct session_output *output, const struct jsonrpc_text *text,
+                       unsigned tokens);
