@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * weftd: the command line, and what must be set before anything else runs.
+ *
+ * Exit status: 0 stopped in order, 1 failed at run time, 2 wrong usage, 78 bad configuration
+ * (EX_CONFIG, which systemd shows by name).
+ */
+#include "daemon/config.h"
+#include "daemon/life.h"
+#include "daemon/log.h"
+#include "daemon/memory.h"
+#include "daemon/notify.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum { EXIT_USAGE = 2 };
+
+enum action { RUN, CHECK, PRINT_CONFIG };
+
+struct arguments {
+    enum action action;
+    struct life_options life;
+};
+
+static void print_help(FILE *file)
+{
+    fputs("usage: weftd [OPTION...]\n"
+          "Runs jobs that `weft` or any JSON-RPC client submits over a Unix socket.\n"
+          "\n"
+          "  -c, --config FILE     read FILE and FILE.d/*.conf (default: /etc/weft/weftd.conf as\n"
+          "                        root, else ~/.config/weft/weftd.conf; none: built-in defaults)\n"
+          "  -s, --socket PATH     listen there (over daemon.socket)\n"
+          "  -d, --state-dir DIR   keep jobs and output there (over daemon.state_dir)\n"
+          "      --check           check the configuration and exit\n"
+          "      --print-config    print the configuration in force and exit\n"
+          "      --version         print the version and exit\n"
+          "  -h, --help            print this and exit\n"
+          "\n"
+          "Stays in the foreground.  SIGTERM and SIGINT stop it in order, a second one hurries,\n"
+          "SIGHUP reloads the configuration.\n",
+          file);
+}
+
+static void print_and_exit(void (*print)(FILE *file))
+{
+    print(stdout);
+    exit(fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS);
+}
+
+static void print_version(FILE *file)
+{
+    fputs("weftd " WEFT_VERSION "\n", file);
+}
+
+__attribute__((noreturn)) static void exit_with_usage(void)
+{
+    fputs("weftd --help lists the options\n", stderr);
+    exit(EXIT_USAGE);
+}
+
+static void take_option(int option, struct arguments *arguments)
+{
+    switch (option) {
+    case 'c':
+        arguments->life.config_path = optarg;
+        break;
+    case 's':
+        arguments->life.overrides.socket = optarg;
+        break;
+    case 'd':
+        arguments->life.overrides.state_dir = optarg;
+        break;
+    case 'C':
+        arguments->action = CHECK;
+        break;
+    case 'P':
+        arguments->action = PRINT_CONFIG;
+        break;
+    case 'V':
+        print_and_exit(print_version);
+        break;
+    case 'h':
+        print_and_exit(print_help);
+        break;
+    default:
+        exit_with_usage(); /* getopt has said what is wrong */
+    }
+}
+
+static void parse_arguments(int argc, char **argv, struct arguments *arguments)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"socket", required_argument, NULL, 's'},
+        {"state-dir", required_argument, NULL, 'd'},
+        {"check", no_argument, NULL, 'C'},
+        {"print-config", no_argument, NULL, 'P'},
+        {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+    while ((option = getopt_long(argc, argv, "c:s:d:h", options, NULL)) != -1)
+        take_option(option, arguments);
+    if (optind < argc) {
+        fprintf(stderr, "weftd: unexpected argument: %s\n", argv[optind]);
+        exit_with_usage();
+    }
+}
+
+static int load(const struct arguments *arguments, struct config **ret_config)
+{
+    char buffer[4096];
+    struct problem problem = {0};
+    int err = config_load(life_config_path(arguments->life.config_path, buffer),
+                          &arguments->life.overrides, &problem, ret_config);
+    if (err)
+        fprintf(stderr, "weftd: %s\n", problem.text);
+    return err;
+}
+
+static int check(const struct config *config)
+{
+    printf("%s: good\n", config->path ? config->path : "built-in defaults");
+    return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int print_config(const struct config *config)
+{
+    return config_print(config, stdout) || fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* The soft limit on descriptors is for programs that use select(); we do not. */
+static void raise_descriptor_limit(const struct config *config)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)config->daemon.max_connections + 1024;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted)
+        log_warning("only %llu descriptors are allowed: daemon.max_connections cannot be reached "
+                    "(LimitNOFILE=, ulimit -n)",
+                    (unsigned long long)limit.rlim_cur);
+}
+
+/* Every thread inherits this, so it comes before the first one. */
+static void set_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void set_memory(const struct config *config)
+{
+    struct problem problem;
+    int err = memory_configure(&config->memory, &problem);
+    if (err == -EOPNOTSUPP)
+        log_debug("%s", problem.text);
+    else if (err)
+        log_warning("%s", problem.text);
+}
+
+/* Takes over config. */
+static int run(struct arguments *arguments, struct config *config)
+{
+    struct problem problem = {0};
+    if (notify_inherited_socket(&problem, &arguments->life.inherited_fd) < 0) {
+        log_error("%s", problem.text);
+        config_free(config);
+        return EXIT_FAILURE;
+    }
+    set_signals();
+    notify_watchdog_ns(); /* takes it out of the environment, before there are threads */
+    json_object_seed(0);
+    if (log_start(config->log.level))
+        log_warning("no thread for the log: lines are written directly");
+    set_memory(config);
+    raise_descriptor_limit(config);
+    int err = life_run(&arguments->life, config);
+    log_notice("weftd stopped%s", err ? " after a failure" : "");
+    log_stop();
+    return err ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {.life.inherited_fd = -1};
+    struct config *config;
+    prctl(PR_SET_NAME, "weftd"); /* after a restart for [memory] it would be "exe" */
+    parse_arguments(argc, argv, &arguments);
+    int err = load(&arguments, &config);
+    if (err)
+        return err == -ENOMEM ? EXIT_FAILURE : EX_CONFIG;
+    if (arguments.action == RUN) {
+        memory_restart_if_needed(&config->memory, argv);
+        return run(&arguments, config);
+    }
+    int status = arguments.action == CHECK ? check(config) : print_config(config);
+    config_free(config);
+    return status;
+}
