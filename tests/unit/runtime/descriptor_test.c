@@ -5,6 +5,7 @@
 
 #include "core/wait.h"
 #include "core/watch.h"
+#include "core/worker.h"
 #include "support/io.h"
 
 struct wait {
@@ -260,6 +261,34 @@ Test(descriptor, cancel_ends_the_wait_and_frees_the_direction)
     on_fibers_counting_fds(2, cancel_a_wait, NULL);
 }
 
+/* The event comes when the wait is lost already and the fiber has not run since. */
+static int cancel_then_deliver(void *arg)
+{
+    struct weft_group group;
+    struct wait wait = {.deadline_ns = WEFT_NO_DEADLINE};
+    struct wait_batch batch = {0};
+    int peer;
+    (void)arg;
+    descriptor_pair(&wait.descriptor, &peer);
+    weft_group_init(&group);
+    EXPECT_EQ(weft_group_spawn(&group, "waiter", wait_once, &wait), 0);
+    await_arrivals(&wait.arrivals, 1);
+    weft_group_cancel(&group);
+    EXPECT(watch_deliver(watch_tag(wait.descriptor), 1 /* EPOLLIN */, &batch));
+    EXPECT(batch.head == NULL);
+    EXPECT_EQ(weft_group_join(&group), -ECANCELED);
+    EXPECT_EQ(wait.result, -ECANCELED);
+    EXPECT_EQ(weft_descriptor_wait_readable(wait.descriptor, soon()), 0);
+    weft_descriptor_free(wait.descriptor);
+    close(peer);
+    return 0;
+}
+
+Test(descriptor, an_event_that_comes_after_the_cancel_is_kept)
+{
+    on_fibers_counting_fds(1, cancel_then_deliver, NULL);
+}
+
 static int wait_in_cancelled_scope(void *arg)
 {
     struct weft_descriptor *descriptor;
@@ -318,15 +347,31 @@ Test(descriptor, free_ends_the_waits_and_closes)
     on_fibers_counting_fds(1, free_under_waiters, NULL);
 }
 
+/* How many descriptors the caller's worker watches in the kernel. */
+static int watched_now(void)
+{
+    char path[64], line[256];
+    int count = 0;
+    snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", worker_poller(worker_self())->epoll_fd);
+    FILE *file = fopen(path, "re");
+    EXPECT(file != NULL);
+    while (fgets(line, sizeof(line), file))
+        count += strncmp(line, "tfd:", 4) == 0;
+    fclose(file);
+    return count;
+}
+
 static int close_a_duplicated(void *arg)
 {
     struct weft_descriptor *descriptor;
-    int fds[2];
+    int fds[2], before = watched_now();
     (void)arg;
     raw_pipe(fds);
     int duplicate = fcntl(fds[0], F_DUPFD_CLOEXEC, 0);
     EXPECT_EQ(weft_descriptor_new(fds[0], &descriptor), 0);
+    EXPECT_EQ(watched_now(), before + 1);
     weft_descriptor_free(descriptor);
+    EXPECT_EQ(watched_now(), before);
     /* The open file lives on in the duplicate; its events must not reach the slot's next user. */
     int other = eventfd(0, EFD_CLOEXEC);
     EXPECT_EQ(weft_descriptor_new(other, &descriptor), 0);

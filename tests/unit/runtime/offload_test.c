@@ -217,6 +217,37 @@ Test(offload, idle_threads_leave)
     with_threads(1, 4, run_idle);
 }
 
+/* Three threads idle; jobs one by one must all go to one of them, so that the others leave. */
+static int run_in_a_row(void *arg)
+{
+    struct weft_group group;
+    struct gate gates[3];
+    uint64_t deadline_ns = weft_deadline_after(30 * WEFT_SECOND);
+    pthread_t last = pthread_self();
+    (void)arg;
+    weft_group_init(&group);
+    for (int i = 0; i < 3; i++) {
+        gate_init(&gates[i]);
+        EXPECT_EQ(weft_group_spawn(&group, "blocked", offload_gate, &gates[i]), 0);
+        sem_post(&gates[i].go);
+    }
+    EXPECT_EQ(weft_group_join(&group), 0);
+    for (int same = 0; same < 10;) { /* not at once: a thread may be on its way to idling */
+        pthread_t now;
+        EXPECT(weft_now_ns() < deadline_ns);
+        EXPECT_EQ(weft_offload(report_thread, &now, NULL), 0);
+        EXPECT_EQ(weft_sleep(WEFT_MILLISECOND), 0);
+        same = pthread_equal(now, last) ? same + 1 : 0;
+        last = now;
+    }
+    return 0;
+}
+
+Test(offload, the_thread_that_idles_last_is_used_first)
+{
+    with_threads(1, 3, run_in_a_row);
+}
+
 /* ---- cancellation --------------------------------------------------------------------------- */
 
 static int offload_queued(void *arg)

@@ -8,9 +8,10 @@
 
 #include "support/io.h"
 
-/* Run /bin/sh -c script to its end, with its output into `output` of `size` bytes. */
+/* A program that is run to its end, and what it said. */
 struct run {
-    const char *script;
+    const char *script;      /* for sh; or */
+    const char *const *argv; /* without one */
     const char *const *envp;
     const char *cwd;
     bool new_session;
@@ -28,7 +29,7 @@ static void read_all(struct weft_stream *stream, char *buffer, size_t size)
     buffer[total] = '\0';
 }
 
-static void run_script(struct run *run)
+static void run_program(struct run *run)
 {
     const char *argv[] = {"/bin/sh", "-c", run->script, NULL};
     struct weft_process_options options;
@@ -37,7 +38,7 @@ static void run_script(struct run *run)
     int fds[2];
     raw_pipe(fds);
     weft_process_options_init(&options);
-    options.argv = argv;
+    options.argv = run->argv ? run->argv : argv;
     options.envp = run->envp;
     options.cwd = run->cwd;
     options.stdout_fd = options.stderr_fd = fds[1];
@@ -54,7 +55,7 @@ static void run_script(struct run *run)
 static void expect_output(const char *script, const char *output)
 {
     struct run run = {.script = script};
-    run_script(&run);
+    run_program(&run);
     if (strcmp(run.output, output) != 0)
         fprintf(stderr, "%s\n  said: %s  not:  %s", script, run.output, output);
     EXPECT(strcmp(run.output, output) == 0);
@@ -130,12 +131,14 @@ Test(process, tells_how_it_ended)
 
 /* ---- what it starts with -------------------------------------------------------------------- */
 
-/* Nothing blocked and nothing ignored, but for 32 and 33, which are glibc's own. */
+/* Nothing blocked and nothing ignored, but for 32 and 33, which are glibc's own.  Without a shell:
+ * it would unblock signals. */
 static void expect_default_signals(void)
 {
-    struct run run = {.script = "grep -E 'Sig(Blk|Ign)' /proc/self/status"};
+    const char *argv[] = {"grep", "-E", "Sig(Blk|Ign)", "/proc/self/status", NULL};
+    struct run run = {.argv = argv};
     unsigned long long blocked = 1, ignored = 1;
-    run_script(&run);
+    run_program(&run);
     EXPECT_EQ(sscanf(run.output, "SigBlk: %llx SigIgn: %llx", &blocked, &ignored), 2);
     EXPECT_EQ(blocked, 0);
     EXPECT_EQ(ignored & ~(3ull << 31), 0);
@@ -146,7 +149,7 @@ static int see_surroundings(void *arg)
     const char *const env[] = {"WEFT_TEST=seen", NULL};
     struct run run = {.script = "echo $WEFT_TEST; pwd", .envp = env, .cwd = "/usr"};
     (void)arg;
-    run_script(&run);
+    run_program(&run);
     EXPECT(strcmp(run.output, "seen\n/usr\n") == 0);
     expect_output("cat; echo $?", "0\n"); /* stdin is /dev/null */
     /* No descriptor but the three; one more is sh's or ls's own. */
@@ -154,7 +157,7 @@ static int see_surroundings(void *arg)
     expect_default_signals();
     expect_output("test $$ = $(ps -o pgid= -p $$)", "");
     struct run session = {.script = "test $$ = $(ps -o sid= -p $$)", .new_session = true};
-    run_script(&session);
+    run_program(&session);
     EXPECT_EQ(session.status.exit_code, 0);
     return 0;
 }
@@ -278,6 +281,35 @@ static int be_refused(void *arg)
 Test(process, a_refused_spawn_says_what_was_wrong_and_leaves_no_child)
 {
     on_fibers_counting_fds(1, be_refused, NULL);
+}
+
+static int search_past_a_folder(void *arg)
+{
+    const char *good[] = {"true", NULL};
+    char folder[64], inner[80], path[96];
+    const char *envp[] = {path, NULL};
+    struct run run = {.argv = good, .envp = envp};
+    (void)arg;
+    snprintf(folder, sizeof(folder), "/tmp/weft-path-%ld", (long)getpid());
+    snprintf(inner, sizeof(inner), "%s/true", folder);
+    snprintf(path, sizeof(path), "PATH=%s:/usr/bin", folder);
+    EXPECT_EQ(mkdir(folder, 0700), 0);
+    EXPECT_EQ(mkdir(inner, 0700), 0);
+    run_program(&run);
+    EXPECT_EQ(run.status.exit_code, 0);
+    EXPECT_EQ(rmdir(inner), 0);
+    make_junk(inner); /* a file that may not be executed is passed over, too */
+    EXPECT_EQ(chmod(inner, 0600), 0);
+    run_program(&run);
+    EXPECT_EQ(run.status.exit_code, 0);
+    unlink(inner);
+    EXPECT_EQ(rmdir(folder), 0);
+    return 0;
+}
+
+Test(process, the_search_passes_over_what_is_no_program)
+{
+    on_fibers_counting_fds(1, search_past_a_folder, NULL);
 }
 
 static int relative_to_cwd(void *arg)
