@@ -27,7 +27,8 @@ int weft_cond_wait(struct weft_cond *cond, struct weft_mutex *mutex, uint64_t de
 /** Wake the first waiter.  Context: any thread.  Never suspends. */
 void weft_cond_signal(struct weft_cond *cond);
 
-/** Wake all waiters.  Context: any thread.  Never suspends. */
+/** Wake all waiters.  Context: any thread.  Never suspends.  They use the condition until their
+ * calls have returned: it must not be freed before. */
 void weft_cond_broadcast(struct weft_cond *cond);
 
 #ifdef __cplusplus

@@ -28,7 +28,8 @@ int weft_mutex_lock_shielded(struct weft_mutex *mutex);
 /** Lock if free.  Never suspends.  Errors: -EBUSY. */
 int weft_mutex_trylock(struct weft_mutex *mutex);
 
-/** Unlock; the first waiter becomes the owner.  Only the owner.  Never suspends. */
+/** Unlock; the first waiter becomes the owner.  Only the owner.  Never suspends.  The last user may
+ * free the mutex once it has unlocked it. */
 void weft_mutex_unlock(struct weft_mutex *mutex);
 
 #ifdef __cplusplus
