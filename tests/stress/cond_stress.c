@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* A bounded buffer made of a mutex and two conditions, whose users are cancelled and timed out
- * while they wait: no signal is lost (the program would hang), nothing is lost or made up. */
+/*
+ * A bounded buffer made of a mutex and two conditions, whose users are cancelled and timed out
+ * while they wait: no signal is lost (the program would hang), nothing is lost or made up.
+ *
+ * Before it a duel: one fiber waits, another snatches the mutex the moment it is released, signals,
+ * and never signals again until it was heard.
+ */
 #include "support/stress.h"
 
 enum { PRODUCERS = 16, CONSUMERS = 16, ROOM = 4, OPERATIONS = 200 / STRESS_SLOW };
+enum { DUELS = 5000 / STRESS_SLOW };
 
 struct world {
     struct weft_mutex mutex;
@@ -106,9 +112,52 @@ static void close_buffer(struct world *world)
     weft_mutex_unlock(&world->mutex);
 }
 
-static int play(void *arg)
+struct duel {
+    struct weft_mutex mutex;
+    struct weft_cond cond;
+    bool full; /* guarded by mutex */
+};
+
+static int duel_signaller(void *arg)
 {
-    struct stress_round *round = arg;
+    struct duel *duel = arg;
+
+    for (int sent = 0; sent < DUELS;) {
+        for (int spins = 0; weft_mutex_trylock(&duel->mutex) != 0;)
+            if (++spins % 256 == 0)
+                EXPECT_EQ(weft_yield(), 0);
+        bool heard = !duel->full;
+        if (heard) {
+            duel->full = true;
+            weft_cond_signal(&duel->cond);
+            sent++;
+        }
+        weft_mutex_unlock(&duel->mutex);
+        if (!heard)
+            EXPECT_EQ(weft_yield(), 0);
+    }
+    return 0;
+}
+
+static void play_duel(void)
+{
+    struct duel duel = {0};
+    struct weft_group group;
+
+    weft_group_init(&group);
+    EXPECT_EQ(weft_group_spawn(&group, "signaller", duel_signaller, &duel), 0);
+    EXPECT_EQ(weft_mutex_lock(&duel.mutex), 0);
+    for (int heard = 0; heard < DUELS; heard++) {
+        while (!duel.full)
+            EXPECT_EQ(weft_cond_wait(&duel.cond, &duel.mutex, WEFT_NO_DEADLINE), 0);
+        duel.full = false;
+    }
+    weft_mutex_unlock(&duel.mutex);
+    EXPECT_EQ(weft_group_join(&group), 0);
+}
+
+static void play_buffer(struct stress_round *round)
+{
     struct world world = {.chaos.seed = round->seed};
     struct actor actors[PRODUCERS + CONSUMERS];
     struct weft_group trouble, producers, consumers;
@@ -132,6 +181,12 @@ static int play(void *arg)
     EXPECT_EQ(world.put, PRODUCERS * OPERATIONS);
     EXPECT_EQ(world.taken, PRODUCERS * OPERATIONS);
     EXPECT_EQ(world.stored, 0);
+}
+
+static int play(void *arg)
+{
+    play_duel();
+    play_buffer(arg);
     return 0;
 }
 
