@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "support/fibers.h"
 
@@ -242,8 +243,13 @@ static int fake_reload(struct daemon_context *context, struct problem *problem, 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
 static struct daemon_context context = {.version = "1.2.3", .reload = fake_reload};
-static struct peer peer = {.uid = 1000, .admin = true};
+static struct peer peer = {.admin = true};
 static struct rpc_error error;
+
+static void ask_as_ourselves(void)
+{
+    peer.uid = getuid();
+}
 
 /* The result as compact text with sorted keys, or NULL and `error` is filled. */
 static const char *ask(const char *method, const char *params)
@@ -282,7 +288,7 @@ static void refused(const char *method, const char *params, int code, const char
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
-Test(methods, table_is_sorted_and_every_row_complete)
+Test(methods, table_is_sorted_and_every_row_complete, .init = ask_as_ourselves)
 {
     for (size_t i = 0; i < methods_count; i++) {
         cr_assert_not_null(methods[i].handle);
@@ -292,7 +298,7 @@ Test(methods, table_is_sorted_and_every_row_complete)
     cr_assert_eq(methods_count, 11);
 }
 
-Test(methods, unknown_method_names_the_nearest)
+Test(methods, unknown_method_names_the_nearest, .init = ask_as_ourselves)
 {
     refused("job.sumbit", NULL, RPC_METHOD_NOT_FOUND, "did you mean 'job.submit'?");
     cr_assert_str_eq(error.nearest, "job.submit");
@@ -300,7 +306,7 @@ Test(methods, unknown_method_names_the_nearest)
     cr_assert_str_eq(error.nearest, "");
 }
 
-Test(methods, parameters_are_checked_before_the_handler_runs)
+Test(methods, parameters_are_checked_before_the_handler_runs, .init = ask_as_ourselves)
 {
     refused("ping", "{\"x\":1}", RPC_INVALID_PARAMS, "x");
     refused("job.get", NULL, RPC_INVALID_PARAMS, "id");
@@ -322,7 +328,7 @@ Test(methods, parameters_are_checked_before_the_handler_runs)
     refused("job.submit", "{\"call\":\"nope\"}", RPC_NO_SUCH_HANDLER, "");
 }
 
-Test(methods, errno_without_a_sentence_gets_one)
+Test(methods, errno_without_a_sentence_gets_one, .init = ask_as_ourselves)
 {
     static const struct {
         int err, code;
@@ -343,7 +349,7 @@ Test(methods, errno_without_a_sentence_gets_one)
 
 /* ---- the handlers ---------------------------------------------------------------------------- */
 
-Test(methods, ping_and_hello)
+Test(methods, ping_and_hello, .init = ask_as_ourselves)
 {
     cr_assert_str_eq(ask("ping", NULL), "\"pong\"");
     const char *hello = ask("hello", NULL);
@@ -355,7 +361,7 @@ Test(methods, ping_and_hello)
         "\"in_flight\":128",
         "\"job.submit_many\"",
         "\"echo\"",
-        "\"uid\":1000",
+        "\"uid\":",
         "\"admin\":true",
         "\"instance\":\"0123456789abcdef0123456789abcdef\"",
     };
@@ -363,7 +369,7 @@ Test(methods, ping_and_hello)
         cr_assert(strstr(hello, pieces[i]) != NULL, "no %s in %s", pieces[i], hello);
 }
 
-Test(methods, submit_gives_the_id)
+Test(methods, submit_gives_the_id, .init = ask_as_ourselves)
 {
     const char *result = ask("job.submit", "{\"argv\":[\"true\"],\"queue\":\"q\"}");
     cr_assert_not_null(result, "%s", error.message);
@@ -371,7 +377,19 @@ Test(methods, submit_gives_the_id)
     cr_assert_str_eq(world.queue, "q");
 }
 
-Test(methods, submit_many_answers_each_in_order)
+Test(methods, root_works_for_nobody_else, .init = ask_as_ourselves)
+{
+    peer.uid = getuid() + 1;
+    if (getuid() == 0) {
+        refused("job.submit", "{\"argv\":[\"true\"]}", RPC_NOT_SUPPORTED, "root only");
+        refused("job.submit_many", "{\"jobs\":[{\"argv\":[\"true\"]}]}", RPC_NOT_SUPPORTED,
+                "root only");
+    } else {
+        cr_assert_not_null(ask("job.submit", "{\"argv\":[\"true\"]}"));
+    }
+}
+
+Test(methods, submit_many_answers_each_in_order, .init = ask_as_ourselves)
 {
     const char *result = ask("job.submit_many", "{\"jobs\":[{\"argv\":[\"a\"]},{\"argv\":1},"
                                                 "{\"call\":\"echo\"}]}");
@@ -381,7 +399,7 @@ Test(methods, submit_many_answers_each_in_order)
     cr_assert(strstr(result, "}},{\"id\":102}]}") != NULL, "%s", result);
 }
 
-Test(methods, atomic_submit_many_names_the_culprit)
+Test(methods, atomic_submit_many_names_the_culprit, .init = ask_as_ourselves)
 {
     refused("job.submit_many",
             "{\"atomic\":true,\"jobs\":[{\"argv\":[\"a\"]},{\"argv\":[\"b\"],\"piority\":1}]}",
@@ -390,7 +408,7 @@ Test(methods, atomic_submit_many_names_the_culprit)
     cr_assert_str_eq(error.nearest, "priority");
 }
 
-Test(methods, get_shows_the_job)
+Test(methods, get_shows_the_job, .init = ask_as_ourselves)
 {
     const char *job = ask("job.get", "{\"id\":12}");
     cr_assert_not_null(job, "%s", error.message);
@@ -398,7 +416,7 @@ Test(methods, get_shows_the_job)
     cr_assert(strstr(job, "\"argv\":[\"true\"]") != NULL, "%s", job);
 }
 
-Test(methods, list_passes_its_filter_on)
+Test(methods, list_passes_its_filter_on, .init = ask_as_ourselves)
 {
     world.next = 8;
     const char *page = ask("job.list", "{\"state\":[\"failed\",\"dead\"],\"queue\":\"q\","
@@ -420,7 +438,7 @@ Test(methods, list_passes_its_filter_on)
     cr_assert_eq(world.filter.states, 0);
 }
 
-Test(methods, wait_keeps_order_and_timeout)
+Test(methods, wait_keeps_order_and_timeout, .init = ask_as_ourselves)
 {
     const char *page = ask("job.wait", "{\"ids\":[3,1,3]}");
     cr_assert_not_null(page, "%s", error.message);
@@ -436,7 +454,7 @@ Test(methods, wait_keeps_order_and_timeout)
     refused("job.wait", "{\"ids\":[1],\"timeout\":0}", RPC_TIMEOUT, "");
 }
 
-Test(methods, cancel_answers_each)
+Test(methods, cancel_answers_each, .init = ask_as_ourselves)
 {
     const char *result = ask("job.cancel", "{\"ids\":[1,404]}");
     cr_assert_not_null(result, "%s", error.message);
@@ -457,7 +475,7 @@ static const char *logs_of(const char *bytes, size_t size, bool at_end)
     return result;
 }
 
-Test(methods, logs_of_text_are_text)
+Test(methods, logs_of_text_are_text, .init = ask_as_ourselves)
 {
     world.eof = true;
     cr_assert_str_eq(logs_of("h\xc3\xa4\n", 4, true),
@@ -473,7 +491,7 @@ Test(methods, logs_of_text_are_text)
     cr_assert_eq(world.limit, 1024);
 }
 
-Test(methods, logs_cut_inside_a_character_end_before_it)
+Test(methods, logs_cut_inside_a_character_end_before_it, .init = ask_as_ourselves)
 {
     cr_assert_str_eq(logs_of("ab\xe2\x82", 4, false),
                      "{\"data\":\"ab\",\"encoding\":\"utf-8\",\"eof\":false,\"next\":12}");
@@ -482,7 +500,7 @@ Test(methods, logs_cut_inside_a_character_end_before_it)
                      "\"next\":15}");
 }
 
-Test(methods, logs_that_are_no_text_are_base64)
+Test(methods, logs_that_are_no_text_are_base64, .init = ask_as_ourselves)
 {
     cr_assert_str_eq(logs_of("\xff\xfe\xfd", 3, true),
                      "{\"data\":\"//79\",\"encoding\":\"base64\",\"eof\":false,\"next\":13}");
@@ -496,7 +514,7 @@ Test(methods, logs_that_are_no_text_are_base64)
 
 /* ---- the daemon ------------------------------------------------------------------------------ */
 
-Test(methods, reload_reports_and_is_for_admins)
+Test(methods, reload_reports_and_is_for_admins, .init = ask_as_ourselves)
 {
     cr_assert_str_eq(ask("daemon.reload", NULL), "{\"changed\":2,\"restart\":[\"daemon.socket\"]}");
     world.reload_err = -EINVAL;
@@ -542,7 +560,7 @@ static int stats_main(void *arg)
     return 0;
 }
 
-Test(methods, stats_show_every_part)
+Test(methods, stats_show_every_part, .init = ask_as_ourselves)
 {
     on_fibers(2, stats_main, NULL);
 }
