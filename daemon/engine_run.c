@@ -381,6 +381,7 @@ static int run_main(void *arg)
 struct batch {
     struct job_run *runs[BATCH]; /* [0, taken) have a job, [taken, made) are spare */
     size_t made, taken;
+    size_t most;          /* to take at once: one after a shortage, then twice as many each time */
     uint64_t next_due_ns; /* monotonic; WEFT_NO_DEADLINE: nothing is delayed */
     bool more;            /* due jobs are left */
 };
@@ -423,7 +424,7 @@ static void move_due_locked(struct engine *engine, struct batch *batch, int64_t 
 
 static void take_jobs_locked(struct engine *engine, struct batch *batch, int64_t now)
 {
-    while (batch->taken < batch->made) {
+    while (batch->taken < batch->made && batch->taken < batch->most) {
         struct job *job = queue_set_take_next(engine->queues);
         if (!job)
             return;
@@ -492,23 +493,23 @@ static int pause_dispatch(struct engine *engine, const struct batch *batch, bool
     uint64_t retry = shortage ? weft_deadline_after(SHORTAGE_PAUSE_NS) : WEFT_NO_DEADLINE;
     if (batch->more)
         return weft_yield();
-    if (shortage) /* a kick would bring us straight back here */
+    if (shortage) /* the giving back has kicked us, and every submit would */
         return weft_sleep_until(retry < deadline ? retry : deadline);
     int rc = weft_event_wait(&engine->kick, deadline);
     return rc == -ETIMEDOUT ? weft_check_cancel() : rc;
 }
 
-static void say_shortage(bool *said, int rc)
+static void note_shortage(struct batch *batch, int rc)
 {
-    if (!*said)
-        log_warning("cannot start a job now, and will try again: %s", strerror(-rc));
-    *said = true;
+    if (batch->most == BATCH)
+        log_warning("cannot start more jobs now, and will try again: %s", strerror(-rc));
+    batch->most = 1;
 }
 
 /* Returns 0 when the engine has stopped or failed, or the -errno that cancelled this fiber. */
 static int dispatch(struct engine *engine, struct batch *batch)
 {
-    bool said = false;
+    batch->most = BATCH;
     for (;;) {
         weft_event_clear(&engine->kick);
         fill_spare(batch);
@@ -517,9 +518,9 @@ static int dispatch(struct engine *engine, struct batch *batch)
         size_t taken = batch->taken;
         int rc = batch->made == 0 ? -ENOMEM : start_batch(engine, batch);
         if (rc < 0)
-            say_shortage(&said, rc);
-        else if (taken > 0)
-            said = false;
+            note_shortage(batch, rc);
+        else if (taken > 0 && batch->most < BATCH)
+            batch->most *= 2;
         if (rc == 0 && taken > 0)
             continue;
         rc = pause_dispatch(engine, batch, rc < 0);
