@@ -126,6 +126,16 @@ Test(store_damage, a_store_without_one_of_its_tables_is_refused)
     folder_remove(folder);
 }
 
+Test(store_damage, an_index_that_says_something_else_is_refused)
+{
+    char folder[64];
+    make_store(folder_make(folder, true));
+    change_store(folder, "DROP INDEX ended_by_state; CREATE INDEX ended_by_state ON job "
+                         "(state, id, uid) WHERE state >= 5 AND uid = 1000");
+    assert_refused(folder, -EBADMSG, "ended_by_state");
+    folder_remove(folder);
+}
+
 Test(store_damage, a_row_that_was_changed_by_hand_is_refused)
 {
     char folder[64];
@@ -157,14 +167,42 @@ Test(store_damage, a_truncated_database_is_refused_at_any_length)
     folder_remove(folder);
 }
 
-Test(store_damage, a_creation_that_was_cut_short_is_started_over)
+/* Closing must not fold the WAL into a database that was just found to be damaged. */
+Test(store_damage, a_damaged_database_with_a_good_log_is_refused_and_neither_is_touched)
 {
     char folder[64];
+    make_store(folder_make(folder, true));
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(insert_range(boot(folder), JOBS + 1, 1) == 0 ? 0 : 1);
+    int ended;
+    cr_assert_eq(waitpid(pid, &ended, 0), pid);
+    cr_assert_eq(ended, 0);
+    struct bytes db = file_read(folder, "weft.db"), wal = file_read(folder, "weft.db-wal");
+    cr_assert_gt(wal.size, 4096u);
+    unsigned char *first = memmem(db.data, db.size, "exit status 3", 13);
+    cr_assert_not_null(first);
+    first[12] = '4'; /* for the checksum */
+    restore(folder, db, wal);
+    assert_refused(folder, -EBADMSG, "checksum of job");
+    first[12] = '3';
+    memset(db.data + 2 * 4096, 0xff, 100); /* for quick_check */
+    restore(folder, db, wal);
+    assert_refused(folder, -EBADMSG, "it was left as it is");
+    free(db.data);
+    free(wal.data);
+    folder_remove(folder);
+}
+
+Test(store_damage, a_creation_that_was_cut_short_is_started_over)
+{
+    char folder[64], path[128];
     struct bytes half = {(unsigned char *)"SQLite form", 11};
     file_write(folder_make(folder, true), "weft.db.new", half);
     file_write(folder, "weft.db.new-journal", half);
     store_free(boot(folder));
-    cr_assert_eq(file_read(folder, "weft.db.new").size, 0u);
+    path_in(path, folder, "weft.db.new");
+    cr_assert_eq(access(path, F_OK), -1);
     folder_remove(folder);
 }
 
