@@ -14,12 +14,24 @@
 extern int mallctl(const char *name, void *old, size_t *old_size, void *new, size_t new_size)
     __attribute__((weak));
 
-#define ALL_ARENAS "4096" /* jemalloc's MALLCTL_ARENAS_ALL */
-
 static int set(const char *name, void *value, size_t size, struct problem *problem)
 {
     int err = mallctl(name, NULL, NULL, value, size);
     return err ? problem_set(problem, -err, "jemalloc: %s: %s", name, strerror(err)) : 0;
+}
+
+/* The arenas that are there already; one that is not made yet refuses, and will take the default.
+ */
+static void set_existing(ssize_t decay_ms)
+{
+    unsigned count = 0;
+    size_t size = sizeof count;
+    mallctl("arenas.narenas", &count, &size, NULL, 0);
+    for (unsigned i = 0; i < count; i++) {
+        char name[48];
+        snprintf(name, sizeof name, "arena.%u.dirty_decay_ms", i);
+        mallctl(name, NULL, NULL, &decay_ms, sizeof decay_ms);
+    }
 }
 
 int memory_configure(const struct config_memory *config, struct problem *problem)
@@ -30,8 +42,7 @@ int memory_configure(const struct config_memory *config, struct problem *problem
     bool background = true;
     ssize_t decay_ms = (ssize_t)(config->decay / 1000000);
     int err = set("arenas.dirty_decay_ms", &decay_ms, sizeof decay_ms, problem);
-    if (!err)
-        err = set("arena." ALL_ARENAS ".dirty_decay_ms", &decay_ms, sizeof decay_ms, problem);
+    set_existing(decay_ms);
     if (!err)
         err = set("background_thread", &background, sizeof background, problem);
     return err;
