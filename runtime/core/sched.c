@@ -65,6 +65,19 @@ void sched_ready(struct worker *worker, struct fiber *fiber)
         ready_append(worker, displaced);
 }
 
+void sched_ready_list(struct worker *worker, struct fiber *first)
+{
+    struct fiber *next;
+
+    for (struct fiber *fiber = first; fiber; fiber = next) {
+        next = fiber->next;
+        if (worker && worker->runtime == fiber->worker->runtime)
+            ready_append(worker, fiber);
+        else
+            sched_ready(NULL, fiber);
+    }
+}
+
 struct fiber *sched_take_slot(struct worker *worker)
 {
     if (!atomic_load_explicit(&worker->slot, memory_order_relaxed))

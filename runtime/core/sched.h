@@ -28,6 +28,10 @@ typedef void sched_after(struct worker *worker, void *arg);
  * The fiber must not be touched afterwards. */
 void sched_ready(struct worker *worker, struct fiber *fiber);
 
+/** Make several runnable, linked by next, to run in that order: all go to the ring, none to the
+ * slot.  They may belong to different runtimes. */
+void sched_ready_list(struct worker *worker, struct fiber *first);
+
 /** Leave the calling fiber; after(worker, arg) publishes it (P1).  Returns when it is resumed. */
 void sched_suspend(struct fiber *self, sched_after *after, void *arg);
 

@@ -196,12 +196,12 @@ void wait_batch_wake_on(struct worker *worker, struct wait_batch *batch)
 {
     struct fiber *fiber = batch->head;
 
-    while (fiber) {
-        struct fiber *next = fiber->next;
-
+    if (!fiber)
+        return;
+    if (!fiber->next)
         sched_ready(worker, fiber);
-        fiber = next;
-    }
+    else
+        sched_ready_list(worker, fiber);
 }
 
 void wait_batch_wake(struct wait_batch *batch)
