@@ -1,0 +1,54 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Check every model: the true one must hold in all interleavings, each broken variant must be caught.
+# usage: tests/model/run.sh [MODEL...]      needs spin and a C compiler
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+command -v spin >/dev/null || { echo "SKIPPED: spin is not installed (./dev setup test)"; exit 77; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+tested=0
+failing=0
+
+# check MODEL EXPECTED DEFINE...: EXPECTED is "holds" or "caught"
+check() {
+    model=$1 expected=$2
+    shift 2
+    tested=$((tested + 1))
+    if ! spin -a "$@" "$here/$model.pml" >spin.log 2>&1 ||
+        ! cc -O2 -w -DSAFETY -DVECTORSZ=4096 -o pan pan.c >cc.log 2>&1; then
+        echo "$model $*: does not translate"
+        cat spin.log
+        failing=$((failing + 1))
+        return
+    fi
+    ./pan -m1000000 -w24 >pan.log 2>&1 || true
+    errors=$(sed -n 's/.*errors: \([0-9]*\).*/\1/p' pan.log)
+    states=$(sed -n 's/ *\([0-9.e+]*\) states, stored.*/\1/p' pan.log)
+    if grep -q 'max search depth too small' pan.log; then
+        verdict="not searched to the end"
+    elif [ "$errors" = 0 ]; then
+        verdict=holds
+    else
+        verdict=caught
+    fi
+    echo "$model $*: $verdict ($states states)"
+    [ "$verdict" = "$expected" ] && return
+    echo "  expected: $expected"
+    sed -n '/pan:/p' pan.log
+    failing=$((failing + 1))
+}
+
+models=${*:-deque park wait}
+for model in $models; do
+    check "$model" holds -DBROKEN=0
+    [ "$model" = wait ] && check "$model" holds -DBROKEN=0 -DCANCEL_ONLY
+    for broken in $(sed -n 's/^ \* BROKEN \([0-9]\).*/\1/p' "$here/$model.pml"); do
+        only=
+        [ "$model$broken" = wait2 ] && only=-DCANCEL_ONLY
+        check "$model" caught "-DBROKEN=$broken" $only
+    done
+done
+echo "Tested: $tested | Failing: $failing"
+[ "$failing" = 0 ]
