@@ -19,6 +19,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -175,12 +177,36 @@ static void set_memory(const struct config *config)
         log_warning("%s", problem.text);
 }
 
+/* A socket that was passed in has its own path: jobs must be told that one (WEFT_SOCKET). */
+static void take_path_of(int fd, struct arguments *arguments, struct config *config)
+{
+    static struct sockaddr_un address; /* overrides refers to it as long as we run */
+    socklen_t size = sizeof address - 1;
+    if (getsockname(fd, (struct sockaddr *)&address, &size) || address.sun_path[0] != '/')
+        return;
+    char *path = strdup(address.sun_path);
+    if (!path)
+        return;
+    free(config->daemon.socket);
+    config->daemon.socket = path;
+    arguments->life.overrides.socket = address.sun_path;
+}
+
+static int inherit_socket(struct arguments *arguments, struct config *config)
+{
+    struct problem problem = {0};
+    int found = notify_inherited_socket(&problem, &arguments->life.inherited_fd);
+    if (found < 0)
+        log_error("%s", problem.text);
+    if (found > 0)
+        take_path_of(arguments->life.inherited_fd, arguments, config);
+    return found < 0 ? found : 0;
+}
+
 /* Takes over config. */
 static int run(struct arguments *arguments, struct config *config)
 {
-    struct problem problem = {0};
-    if (notify_inherited_socket(&problem, &arguments->life.inherited_fd) < 0) {
-        log_error("%s", problem.text);
+    if (inherit_socket(arguments, config)) {
         config_free(config);
         return EXIT_FAILURE;
     }
