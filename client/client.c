@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * client: see client.h.
+ *
+ * I1  Whoever waits for a reply also writes what is still to be sent: two sides that each wait for
+ *     the other to read cannot happen.
+ * I2  A failed write is not yet the end: the server may have said why before it closed.  The end
+ *     comes with the end of input, and stays (broken).
+ * I3  Every whole line that was read is in `first`; the framer holds only a part of the next.
+ */
+#include "client/client.h"
+
+#include "protocol/framer.h"
+#include "protocol/jsonrpc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define READ_SIZE      65536
+#define REPLY_LINE_MAX ((size_t)1 << 30) /* replies have no limit of their own: a page of jobs */
+
+struct held {
+    struct weft_reply reply;
+    struct held *next;
+};
+
+struct weft_client {
+    int fd;
+    int interrupt_fd;        /* -1: none */
+    int broken;              /* -errno after which nothing comes any more; 0: good */
+    int64_t last_id;         /* of the request sent last */
+    struct framer in;        /* I3 */
+    struct jsonrpc_text out; /* whole requests */
+    size_t sent;             /* bytes of out that the socket took */
+    struct held *first;      /* I3: replies that nobody has asked for yet, oldest first */
+    struct held **last;      /* where the next one is linked */
+};
+
+void weft_reply_destroy(struct weft_reply *reply)
+{
+    json_decref(reply->result);
+    reply->result = NULL;
+}
+
+/* ---- opening and closing ---- */
+
+int weft_client_open_fd(int fd, struct weft_client **ret_client)
+{
+    struct weft_client *client = calloc(1, sizeof *client);
+    if (!client) {
+        close(fd);
+        return -ENOMEM;
+    }
+    client->fd = fd;
+    client->interrupt_fd = -1;
+    client->last = &client->first;
+    framer_init(&client->in, REPLY_LINE_MAX);
+    *ret_client = client;
+    return 0;
+}
+
+int weft_client_open(const char *path, struct weft_client **ret_client)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path)
+        return -ENAMETOOLONG;
+    strcpy(address.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
+        int err = -errno;
+        close(fd);
+        return err;
+    }
+    return weft_client_open_fd(fd, ret_client);
+}
+
+static struct held *unlink_held(struct weft_client *client, struct held **link)
+{
+    struct held *held = *link;
+    *link = held->next;
+    if (client->last == &held->next)
+        client->last = link;
+    return held;
+}
+
+void weft_client_close(struct weft_client *client)
+{
+    if (!client)
+        return;
+    while (client->first) {
+        struct held *held = unlink_held(client, &client->first);
+        weft_reply_destroy(&held->reply);
+        free(held);
+    }
+    framer_destroy(&client->in);
+    jsonrpc_text_destroy(&client->out);
+    close(client->fd);
+    free(client);
+}
+
+void weft_client_interrupt_on(struct weft_client *client, int fd)
+{
+    client->interrupt_fd = fd;
+}
+
+/* ---- sending ---- */
+
+static bool is_retry(int err)
+{
+    return err == EAGAIN || err == EWOULDBLOCK || err == EINTR;
+}
+
+static void drop_output(struct weft_client *client)
+{
+    client->out.size = 0;
+    client->sent = 0;
+}
+
+/* Write what the socket takes now. */
+static void flush(struct weft_client *client)
+{
+    while (client->sent < client->out.size) {
+        ssize_t count = send(client->fd, client->out.data + client->sent,
+                             client->out.size - client->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (count < 0 && is_retry(errno))
+            return;
+        if (count < 0)
+            break; /* I2 */
+        client->sent += (size_t)count;
+    }
+    drop_output(client);
+}
+
+int weft_client_send(struct weft_client *client, const char *method, const json_t *params,
+                     int64_t *ret_id)
+{
+    json_t *id = json_integer(client->last_id + 1);
+    int err = id ? jsonrpc_append_request(&client->out, id, method, params) : -ENOMEM;
+    json_decref(id);
+    if (err)
+        return err;
+    client->last_id++;
+    flush(client);
+    *ret_id = client->last_id;
+    return 0;
+}
+
+/* ---- receiving ---- */
+
+static int convert_reply(const struct jsonrpc_reply *from, struct weft_reply *ret_reply)
+{
+    struct weft_reply reply = {.id = json_integer_value(from->id)};
+    if (!json_is_integer(from->id) && !json_is_null(from->id))
+        return -EBADMSG;
+    const char *param = json_string_value(json_object_get(from->data, "param"));
+    const char *nearest = json_string_value(json_object_get(from->data, "nearest"));
+    if (from->code != 0)
+        rpc_error_set_param(&reply.error, from->code, param, nearest, "%s", from->message);
+    reply.result = json_incref(from->result);
+    *ret_reply = reply;
+    return 0;
+}
+
+static int hold(struct weft_client *client, const struct jsonrpc_reply *reply)
+{
+    struct held *held = calloc(1, sizeof *held);
+    if (!held)
+        return -ENOMEM;
+    int err = convert_reply(reply, &held->reply);
+    if (err) {
+        free(held);
+        return err;
+    }
+    *client->last = held;
+    client->last = &held->next;
+    return 0;
+}
+
+static int take_line(struct weft_client *client, const char *line, size_t size)
+{
+    struct jsonrpc_reply reply;
+    int err = jsonrpc_parse_reply(line, size, &reply);
+    if (err)
+        return err;
+    if (!reply.method) /* a notification is for nobody here */
+        err = hold(client, &reply);
+    jsonrpc_reply_destroy(&reply);
+    return err;
+}
+
+static int take_lines(struct weft_client *client)
+{
+    char *line;
+    size_t size;
+    for (;;) {
+        int rc = framer_next(&client->in, &line, &size);
+        if (rc > 0)
+            rc = take_line(client, line, size);
+        else if (rc == 0)
+            return 0;
+        if (rc < 0)
+            return rc;
+    }
+}
+
+static int read_some(struct weft_client *client)
+{
+    char *space;
+    size_t size;
+    int err = framer_reserve(&client->in, READ_SIZE, &space, &size);
+    if (err)
+        return err;
+    ssize_t count = recv(client->fd, space, size, MSG_DONTWAIT);
+    int read_errno = errno;
+    framer_commit(&client->in, count > 0 ? (size_t)count : 0);
+    if (count > 0)
+        return take_lines(client);
+    return count < 0 && is_retry(read_errno) ? 0 : -ECONNRESET;
+}
+
+/* Wait until something can be read, writing meanwhile (I1). */
+static int exchange(struct weft_client *client)
+{
+    bool has_output = client->sent < client->out.size;
+    struct pollfd wait_for[] = {
+        {.fd = client->fd, .events = (short)(POLLIN | (has_output ? POLLOUT : 0))},
+        {.fd = client->interrupt_fd, .events = POLLIN},
+    };
+    if (poll(wait_for, 2, -1) < 0)
+        return errno == EINTR ? 0 : -errno;
+    if (wait_for[1].revents)
+        return -EINTR;
+    if (wait_for[0].revents & POLLOUT)
+        flush(client);
+    if (!(wait_for[0].revents & ~POLLOUT))
+        return 0;
+    client->broken = read_some(client);
+    return 0;
+}
+
+static struct held **find_held(struct weft_client *client, int64_t id)
+{
+    for (struct held **link = &client->first; *link; link = &(*link)->next) {
+        int64_t held_id = (*link)->reply.id;
+        if (held_id == id || held_id == 0 || id == 0)
+            return link;
+    }
+    return NULL;
+}
+
+int weft_client_receive(struct weft_client *client, int64_t id, struct weft_reply *ret_reply)
+{
+    struct held **link;
+    while (!(link = find_held(client, id))) {
+        int err = client->broken ? client->broken : exchange(client);
+        if (err)
+            return err;
+    }
+    struct held *held = unlink_held(client, link);
+    *ret_reply = held->reply;
+    free(held);
+    return 0;
+}
+
+int weft_client_call(struct weft_client *client, const char *method, const json_t *params,
+                     json_t **ret_result, struct rpc_error *error)
+{
+    int64_t id;
+    struct weft_reply reply;
+    int err = weft_client_send(client, method, params, &id);
+    if (!err)
+        err = weft_client_receive(client, id, &reply);
+    if (err)
+        return err;
+    if (reply.error.code != RPC_OK) {
+        *error = reply.error;
+        return -EREMOTEIO;
+    }
+    *ret_result = reply.result;
+    return 0;
+}

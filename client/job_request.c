@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * job_request: see job_request.h.
+ *
+ * I1  Only what was given is sent: every default but the folder is weftd's.  The folder is the
+ *     caller's own, because a command line means the files of the place where it was typed.
+ */
+#include "client/job_request.h"
+
+#include "protocol/jsonrpc.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STDIN_MAX ((size_t)1 << 20) /* a request is one line of at most 1 MiB */
+
+const struct option_spec job_options[] = {
+    {"queue", 'q', "NAME", "the queue to run in (default: default)"},
+    {"name", 'n', "TEXT", "a label for people"},
+    {"tag", 0, "TEXT", "a tag; may be repeated"},
+    {"priority", 'p', "NUMBER", "higher runs first (default 0)"},
+    {"delay", 0, "DURATION", "not before this long from now: 90, 1.5s, 10m"},
+    {"timeout", 0, "DURATION", "stop an attempt that runs longer"},
+    {"retries", 0, "COUNT", "attempts after the first one failed"},
+    {"on-crash", 0, "ACTION", "if weftd dies meanwhile: requeue (default) or fail"},
+    {0},
+};
+
+const struct option_spec program_options[] = {
+    {"env", 'e', "NAME=VALUE", "a variable for it; NAME alone passes yours; may be repeated"},
+    {"cwd", 'C', "FOLDER", "where it runs (default: here)"},
+    {"stdin", 0, "FILE|-", "text that it reads; - is weft's own standard input"},
+    {0},
+};
+
+static int no_memory(struct command *command)
+{
+    return command_explain(command, -ENOMEM, NULL);
+}
+
+/* Take over value; it is NULL if text was not UTF-8. */
+static int put(struct command *command, json_t *job, const char *member, json_t *value)
+{
+    if (!value)
+        return command_misuse(command, "%s: not UTF-8 text", member);
+    return json_object_set_new(job, member, value) ? no_memory(command) : COMMAND_OK;
+}
+
+/* ---- options ---- */
+
+static int put_text(struct command *command, json_t *job, const char *option, const char *member)
+{
+    const char *text = arguments_value(&command->arguments, option);
+    return text ? put(command, job, member, json_string(text)) : COMMAND_OK;
+}
+
+static int put_number(struct command *command, json_t *job, const char *option)
+{
+    int64_t number;
+    if (!arguments_has(&command->arguments, option))
+        return COMMAND_OK;
+    int status = command_number(command, option, INT32_MIN, INT32_MAX, &number);
+    return status ? status : put(command, job, option, json_integer(number));
+}
+
+static int put_duration(struct command *command, json_t *job, const char *option)
+{
+    const char *text = NULL;
+    int status = command_duration(command, option, &text);
+    return status || !text ? status : put(command, job, option, json_string(text));
+}
+
+static int put_tags(struct command *command, json_t *job)
+{
+    const char *tag;
+    int status = COMMAND_OK;
+    if (!arguments_has(&command->arguments, "tag"))
+        return COMMAND_OK;
+    json_t *tags = json_array();
+    for (size_t i = 0; !status && (tag = arguments_value_at(&command->arguments, "tag", i)); i++) {
+        if (json_array_append_new(tags, json_string(tag)))
+            status = command_misuse(command, "tag: not UTF-8 text");
+    }
+    if (status) {
+        json_decref(tags);
+        return status;
+    }
+    return put(command, job, "tags", tags);
+}
+
+static int put_options(struct command *command, json_t *job)
+{
+    int status = put_text(command, job, "queue", "queue");
+    if (!status)
+        status = put_text(command, job, "name", "name");
+    if (!status)
+        status = put_tags(command, job);
+    if (!status)
+        status = put_number(command, job, "priority");
+    if (!status)
+        status = put_number(command, job, "retries");
+    if (!status)
+        status = put_duration(command, job, "delay");
+    if (!status)
+        status = put_duration(command, job, "timeout");
+    return status ? status : put_text(command, job, "on-crash", "on_crash");
+}
+
+/* ---- a program ---- */
+
+static int put_variable(struct command *command, json_t *env, const char *text)
+{
+    const char *equals = strchr(text, '=');
+    const char *value = equals ? equals + 1 : getenv(text);
+    if (!value)
+        return command_misuse(command, "--env: there is no variable '%s' to pass on", text);
+    char *name = strndup(text, equals ? (size_t)(equals - text) : strlen(text));
+    if (!name)
+        return no_memory(command);
+    int err = json_object_set_new(env, name, json_string(value));
+    free(name);
+    return err ? command_misuse(command, "--env: not UTF-8 text") : COMMAND_OK;
+}
+
+static int put_env(struct command *command, json_t *job)
+{
+    const char *text;
+    int status = COMMAND_OK;
+    if (!arguments_has(&command->arguments, "env"))
+        return COMMAND_OK;
+    json_t *env = json_object();
+    for (size_t i = 0; !status && (text = arguments_value_at(&command->arguments, "env", i)); i++)
+        status = put_variable(command, env, text);
+    if (status) {
+        json_decref(env);
+        return status;
+    }
+    return put(command, job, "env", env);
+}
+
+static int put_cwd(struct command *command, json_t *job)
+{
+    char here[PATH_MAX], path[2 * PATH_MAX];
+    const char *cwd = arguments_value(&command->arguments, "cwd");
+    if (cwd && *cwd == '/')
+        return put(command, job, "cwd", json_string(cwd));
+    if (!getcwd(here, sizeof here))
+        return command_fail(command, COMMAND_FAILED, "where is this? %s; name a folder with --cwd",
+                            strerrordesc_np(errno));
+    snprintf(path, sizeof path, "%s%s%s", here, cwd ? "/" : "", cwd ? cwd : "");
+    return put(command, job, "cwd", json_string(path));
+}
+
+static int read_text(struct command *command, FILE *file, const char *name, json_t **ret_text)
+{
+    char *data = malloc(STDIN_MAX + 1);
+    if (!data)
+        return no_memory(command);
+    size_t size = fread(data, 1, STDIN_MAX + 1, file);
+    bool failed = ferror(file);
+    json_t *text = size <= STDIN_MAX ? json_stringn(data, size) : NULL;
+    free(data);
+    if (failed)
+        return command_fail(command, COMMAND_FAILED, "%s could not be read", name);
+    if (text) {
+        *ret_text = text;
+        return COMMAND_OK;
+    }
+    return command_fail(command, COMMAND_FAILED,
+                        size > STDIN_MAX ? "--stdin: %s is larger than 1 MiB; let the program "
+                                           "open the file itself"
+                                         : "--stdin: %s is not UTF-8 text; let the program open "
+                                           "the file itself",
+                        name);
+}
+
+static int put_stdin(struct command *command, json_t *job)
+{
+    json_t *text = NULL;
+    const char *path = arguments_value(&command->arguments, "stdin");
+    if (!path)
+        return COMMAND_OK;
+    bool is_own = strcmp(path, "-") == 0;
+    FILE *file = is_own ? command->in : fopen(path, "re");
+    if (!file)
+        return command_fail(command, COMMAND_FAILED, "--stdin: %s: %s", path,
+                            strerrordesc_np(errno));
+    int status = read_text(command, file, is_own ? "standard input" : path, &text);
+    if (!is_own)
+        fclose(file);
+    return status ? status : put(command, job, "stdin", text);
+}
+
+static int put_argv(struct command *command, json_t *job)
+{
+    const struct arguments *arguments = &command->arguments;
+    json_t *argv = json_array();
+    for (size_t i = 0; i < arguments->words_count; i++) {
+        if (json_array_append_new(argv, json_string(arguments->words[i]))) {
+            json_decref(argv);
+            return command_misuse(command, "an argument of the program is not UTF-8 text");
+        }
+    }
+    return put(command, job, "argv", argv);
+}
+
+static int put_program(struct command *command, json_t *job)
+{
+    int status = put_argv(command, job);
+    if (!status)
+        status = put_options(command, job);
+    if (!status)
+        status = put_env(command, job);
+    if (!status)
+        status = put_cwd(command, job);
+    return status ? status : put_stdin(command, job);
+}
+
+/* ---- a call ---- */
+
+static int put_call(struct command *command, json_t *job)
+{
+    const struct arguments *arguments = &command->arguments;
+    json_t *args;
+    struct rpc_error error;
+    int status = put(command, job, "call", json_string(arguments->words[0]));
+    if (!status)
+        status = put_options(command, job);
+    if (status || arguments->words_count < 2)
+        return status;
+    const char *text = arguments->words[1];
+    int err = jsonrpc_parse_value(text, strlen(text), &args, &error);
+    if (err == -ENOMEM)
+        return no_memory(command);
+    if (err)
+        return command_misuse(command, "the arguments are not JSON: %s", error.message);
+    if (!json_is_object(args)) {
+        json_decref(args);
+        return command_misuse(command, "the arguments must be a JSON object: {\"name\": value}");
+    }
+    return put(command, job, "args", args);
+}
+
+/* ---- the three ---- */
+
+static int request(struct command *command, int (*fill)(struct command *, json_t *),
+                   json_t **ret_job)
+{
+    json_t *job = json_object();
+    int status = job ? fill(command, job) : no_memory(command);
+    if (status) {
+        json_decref(job);
+        return status;
+    }
+    *ret_job = job;
+    return COMMAND_OK;
+}
+
+int job_request_options(struct command *command, json_t **ret_job)
+{
+    return request(command, put_options, ret_job);
+}
+
+int job_request_program(struct command *command, json_t **ret_job)
+{
+    return request(command, put_program, ret_job);
+}
+
+int job_request_call(struct command *command, json_t **ret_job)
+{
+    return request(command, put_call, ret_job);
+}

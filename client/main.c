@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* weft: the command.  Everything is in command.c and the verbs; see weft --help. */
+#include "client/command.h"
+
+#include <signal.h>
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); /* a closed output is seen by command.c, which ends quietly */
+    return command_main(argc, argv, stdin, stdout, stderr);
+}

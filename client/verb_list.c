@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/* verb_list: jobs, newest first, page by page.  A page is printed before the next is asked for, so
+ * memory is bounded and `weft list --all | head` ends early. */
+#include "client/job_text.h"
+#include "client/table.h"
+#include "client/text.h"
+#include "client/verbs.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LIMIT_DEFAULT 50
+#define PAGE_MAX      500
+#define COMMAND_MAX   256
+
+const struct option_spec list_options[] = {
+    {"state", 's', "STATE,...", "only these: delayed queued running succeeded failed ..."},
+    {"queue", 'q', "NAME", "only this queue"},
+    {"limit", 'l', "COUNT", "at most so many (default 50)"},
+    {"before", 0, "ID", "only ids below this one"},
+    {"all", 'a', NULL, "every job, however many"},
+    {0},
+};
+
+struct listing {
+    struct command *command;
+    const char *states, *queue; /* NULL: all */
+    int64_t before;             /* 0: from the newest */
+    int64_t left;               /* jobs still wanted */
+    size_t printed;
+};
+
+static json_t *split(const char *text)
+{
+    json_t *list = json_array();
+    while (list && *text) {
+        size_t size = strcspn(text, ",");
+        json_array_append_new(list, json_stringn(text, size));
+        text += size + (text[size] == ',');
+    }
+    return list;
+}
+
+static json_t *page_params(const struct listing *listing)
+{
+    json_int_t limit = listing->left < PAGE_MAX ? listing->left : PAGE_MAX;
+    json_t *params = json_pack("{s:I}", "limit", limit);
+    if (listing->before > 0)
+        json_object_set_new(params, "before", json_integer(listing->before));
+    if (listing->states)
+        json_object_set_new(params, "state", split(listing->states));
+    if (listing->queue)
+        json_object_set_new(params, "queue", json_string(listing->queue));
+    return params;
+}
+
+/* ---- printing ---- */
+
+static void add_job(struct table *table, const json_t *job)
+{
+    char text[COMMAND_MAX], time[TEXT_SHORT_MAX];
+    const char *name = job_string(job, "name"), *queue = job_string(job, "queue");
+    table_add(table, "%lld", (long long)job_id(job));
+    table_add(table, "%s", *name ? text_safe(name, strlen(name), text, 32) : "-");
+    table_add(table, "%s", text_safe(queue, strlen(queue), text, 32));
+    table_add(table, "%s", job_string(job, "state"));
+    table_add(table, "%lld", json_integer_value(json_object_get(job, "attempt")));
+    table_add(table, "%s", text_duration(job_age(job), time));
+    table_add(table, "%s", text_duration(job_run_time(job), time));
+    table_add(table, "%s", job_command(job, text, sizeof text));
+}
+
+static void add_heading(struct table *table)
+{
+    static const char *const names[] = {"ID",  "NAME", "QUEUE", "STATE",
+                                        "TRY", "AGE",  "TIME",  "COMMAND"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        table_add(table, "%s", names[i]);
+}
+
+static int print_table(struct listing *listing, const json_t *jobs)
+{
+    size_t i;
+    json_t *job;
+    struct table table;
+    table_init(&table, "rlllrrrl");
+    if (listing->printed == 0)
+        add_heading(&table);
+    json_array_foreach(jobs, i, job) add_job(&table, job);
+    int err = table_print(&table, listing->command->out, command_width(listing->command));
+    table_destroy(&table);
+    return err ? command_explain(listing->command, err, NULL) : COMMAND_OK;
+}
+
+static int print_page(struct listing *listing, const json_t *jobs)
+{
+    size_t i;
+    json_t *job;
+    if (!listing->command->json)
+        return print_table(listing, jobs);
+    json_array_foreach(jobs, i, job) command_print_json(listing->command, job);
+    return COMMAND_OK;
+}
+
+/* ---- the whole ---- */
+
+/* *ret_more: there is another page to ask for. */
+static int list_page(struct listing *listing, bool *ret_more)
+{
+    json_t *result;
+    int status = command_call(listing->command, "job.list", page_params(listing), &result);
+    if (status)
+        return status;
+    const json_t *jobs = json_object_get(result, "jobs");
+    status = print_page(listing, jobs);
+    listing->printed += json_array_size(jobs);
+    listing->left -= (int64_t)json_array_size(jobs);
+    listing->before = json_integer_value(json_object_get(result, "next"));
+    *ret_more = listing->before > 0 && listing->left > 0;
+    json_decref(result);
+    return status;
+}
+
+static int read_options(struct listing *listing)
+{
+    struct command *command = listing->command;
+    const char *before = arguments_value(&command->arguments, "before");
+    int status = command_number(command, "limit", 1, INT64_MAX, &listing->left);
+    if (!status && before)
+        status = command_id(command, before, &listing->before);
+    if (!status && arguments_has(&command->arguments, "all"))
+        listing->left = INT64_MAX;
+    return status;
+}
+
+int verb_list(struct command *command)
+{
+    struct listing listing = {
+        .command = command,
+        .states = arguments_value(&command->arguments, "state"),
+        .queue = arguments_value(&command->arguments, "queue"),
+        .left = LIMIT_DEFAULT,
+    };
+    bool more = true;
+    int status = read_options(&listing);
+    while (!status && more && command_flush(command))
+        status = list_page(&listing, &more);
+    if (!status && !more && listing.before > 0 && !command->json)
+        fprintf(command->err, "more: weft list --before %lld, or --all\n",
+                (long long)listing.before);
+    return status;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/* verb_submit: submit and call.  Nothing but ids on standard output. */
+#include "client/job_request.h"
+#include "client/submit_stream.h"
+#include "client/verbs.h"
+
+const struct option_spec from_options[] = {
+    {"from", 0, "FILE|-", "submit many: a JSON object a line; - is standard input"},
+    {0},
+};
+
+static int submit(struct command *command, json_t *job)
+{
+    json_t *result;
+    int status = command_call(command, "job.submit", job, &result);
+    if (status)
+        return status;
+    if (command->json)
+        command_print_json(command, result);
+    else
+        fprintf(command->out, "%lld\n",
+                (long long)json_integer_value(json_object_get(result, "id")));
+    json_decref(result);
+    return COMMAND_OK;
+}
+
+static bool is_stream(const struct command *command)
+{
+    return arguments_has(&command->arguments, "from");
+}
+
+/* Options of one program mean nothing for a file of jobs: say so instead of passing over them. */
+static int check_stream(struct command *command)
+{
+    static const char *const program_only[] = {"env", "cwd", "stdin"};
+    for (size_t i = 0; i < sizeof program_only / sizeof program_only[0]; i++) {
+        if (arguments_has(&command->arguments, program_only[i]))
+            return command_misuse(command, "--%s cannot be combined with --from", program_only[i]);
+    }
+    if (command->arguments.words_count > 0)
+        return command_misuse(command, "a program cannot be combined with --from");
+    return COMMAND_OK;
+}
+
+int verb_submit(struct command *command)
+{
+    json_t *job;
+    if (is_stream(command)) {
+        int status = check_stream(command);
+        return status ? status : submit_stream(command, NULL);
+    }
+    if (command->arguments.words_count == 0)
+        return command_misuse(command, "which program?");
+    int status = job_request_program(command, &job);
+    return status ? status : submit(command, job);
+}
+
+int verb_call(struct command *command)
+{
+    json_t *job;
+    const struct arguments *arguments = &command->arguments;
+    if (is_stream(command) && arguments->words_count > 1)
+        return command_misuse(command, "JSON arguments cannot be combined with --from");
+    if (is_stream(command))
+        return submit_stream(command, arguments->words_count ? arguments->words[0] : NULL);
+    if (arguments->words_count == 0)
+        return command_misuse(command, "which handler?");
+    int status = job_request_call(command, &job);
+    return status ? status : submit(command, job);
+}

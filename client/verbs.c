@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/* verbs: the table of what weft can do.  Help, parsing and dispatch all read it. */
+#include "client/verbs.h"
+
+#include "client/help.h"
+#include "client/job_request.h"
+
+#include <stdint.h>
+
+#define ANY SIZE_MAX
+
+const struct verb verbs[] = {
+    {
+        .name = "submit",
+        .usage = "[options] -- PROGRAM ARG... | [options] --from FILE",
+        .summary = "Run a program as a job; prints its id",
+        .details = "The id is printed once the job is in the store: it is not lost any more.\n"
+                   "With --from, each line of FILE is a job as job.submit takes it:\n"
+                   "{\"argv\": [\"date\"]} or {\"call\": \"echo\", \"args\": {}}; ids are printed\n"
+                   "in the order of the lines.\n",
+        .example = "weft submit --name thumbs --retries 3 -- convert in.png -resize 128 out.png",
+        .options = {job_options, program_options, from_options, common_options},
+        .stops_at_word = true,
+        .words_max = ANY,
+        .run = verb_submit,
+    },
+    {
+        .name = "call",
+        .usage = "[options] HANDLER [JSON] | [options] --from FILE [HANDLER]",
+        .summary = "Call a handler inside weftd as a job; prints its id",
+        .details = "With --from, each line of FILE is the arguments of a call of HANDLER, or a\n"
+                   "whole job if no HANDLER is given; ids are printed in the order of the lines.\n",
+        .example = "weft call file.hash '{\"path\": \"/etc/hostname\"}'",
+        .options = {job_options, from_options, common_options},
+        .words_max = 2,
+        .run = verb_call,
+    },
+    {
+        .name = "run",
+        .usage = "[options] -- PROGRAM ARG...",
+        .summary = "Run a program as a job, show its output, end with its status",
+        .details = "Ctrl-C cancels the job; a second one stops waiting for it.  A signal that\n"
+                   "ended the program counts as 128 + its number, a timeout as 124.\n",
+        .example = "weft run --timeout 10m -- make -j4",
+        .options = {job_options, program_options, common_options},
+        .stops_at_word = true,
+        .words_min = 1,
+        .words_max = ANY,
+        .run = verb_run,
+    },
+    {
+        .name = "list",
+        .usage = "[options]",
+        .summary = "List jobs, newest first",
+        .example = "weft list --state failed,dead --limit 20",
+        .options = {list_options, common_options},
+        .run = verb_list,
+    },
+    {
+        .name = "show",
+        .usage = "ID...",
+        .summary = "Show all there is to know about jobs",
+        .example = "weft show 17",
+        .options = {common_options},
+        .words_min = 1,
+        .words_max = ANY,
+        .run = verb_show,
+    },
+    {
+        .name = "logs",
+        .usage = "[options] ID",
+        .summary = "Print what a program wrote",
+        .example = "weft logs --follow 17",
+        .options = {logs_options, common_options},
+        .words_min = 1,
+        .words_max = 1,
+        .run = verb_logs,
+    },
+    {
+        .name = "wait",
+        .usage = "[options] ID... | -",
+        .summary = "Wait until jobs have ended; fails if one did not succeed",
+        .details = "\"-\" reads the ids from standard input.\n",
+        .example = "weft submit --from jobs.txt | weft wait --timeout 1h -",
+        .options = {wait_options, common_options},
+        .words_min = 1,
+        .words_max = ANY,
+        .run = verb_wait,
+    },
+    {
+        .name = "cancel",
+        .usage = "ID... | -",
+        .summary = "Cancel jobs, queued or running, and wait until they are gone",
+        .details = "A job that had ended already stays as it is.  \"-\" reads the ids from\n"
+                   "standard input.\n",
+        .example = "weft cancel 17 18",
+        .options = {common_options},
+        .words_min = 1,
+        .words_max = ANY,
+        .run = verb_cancel,
+    },
+    {
+        .name = "stats",
+        .usage = "",
+        .summary = "Show weftd's counters: workers, jobs, store, memory",
+        .example = "weft stats --json | jq .store.commits",
+        .options = {common_options},
+        .run = verb_stats,
+    },
+    {
+        .name = "reload",
+        .usage = "[options]",
+        .summary = "Make weftd read its configuration again",
+        .details = "Says what changed and what needs a restart.  A bad file changes nothing.\n",
+        .example = "weft reload --wait",
+        .options = {reload_options, common_options},
+        .run = verb_reload,
+    },
+    {
+        .name = "ping",
+        .usage = "",
+        .summary = "Ask whether weftd answers",
+        .example = "weft ping && echo up",
+        .options = {common_options},
+        .run = verb_ping,
+    },
+};
+const size_t verbs_count = sizeof verbs / sizeof verbs[0];

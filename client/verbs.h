@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* verbs: the functions behind the rows of verbs.c, by file, and their options. */
+#pragma once
+
+#include "client/command.h"
+
+/* verb_submit.c */
+extern const struct option_spec from_options[];
+int verb_submit(struct command *command);
+int verb_call(struct command *command);
+
+/* verb_run.c */
+int verb_run(struct command *command);
+
+/* verb_list.c */
+extern const struct option_spec list_options[];
+int verb_list(struct command *command);
+
+/* verb_show.c */
+int verb_show(struct command *command);
+
+/* verb_logs.c */
+extern const struct option_spec logs_options[];
+int verb_logs(struct command *command);
+
+/* verb_wait.c */
+extern const struct option_spec wait_options[];
+int verb_wait(struct command *command);
+int verb_cancel(struct command *command);
+
+/* verb_stats.c */
+int verb_stats(struct command *command);
+
+/* verb_daemon.c */
+extern const struct option_spec reload_options[];
+int verb_reload(struct command *command);
+int verb_ping(struct command *command);
