@@ -152,8 +152,8 @@ static void stop_all(struct life *life, struct weft_group *helpers)
     int err = engine_stop(life->engine, weft_deadline_after(life->drain));
     if (err)
         log_error("jobs could not be stopped in order: %s", strerrordesc_np(-err));
-    bool hurried = atomic_load(&life->signals) > 1;
-    server_stop(life->server, hurried ? weft_now_ns() : weft_deadline_after(FAREWELL));
+    atomic_store(&life->jobs_stopped, true);
+    server_stop(life->server, weft_deadline_after(FAREWELL));
 }
 
 static void free_all(struct life *life)
@@ -237,12 +237,22 @@ static int serve(struct life *life)
     return err ? err : stop_reason(life);
 }
 
+static int stop_store(void *arg)
+{
+    struct life *life = arg;
+    store_stop(life->store);
+    return 0;
+}
+
 static int life_main(void *arg)
 {
     struct life *life = arg;
     int err = make_all(life);
     if (!err)
         err = serve(life);
+    /* its thread calls into the engine and wakes fibers: before those and the runtime are gone */
+    if (weft_offload(stop_store, life, NULL) < 0)
+        stop_store(life);
     free_all(life);
     return err;
 }

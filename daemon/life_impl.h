@@ -35,6 +35,7 @@ struct life {
 
     uint64_t grace, drain;  /* of the stop; set before its fibers start */
     uint64_t stop_deadline; /* its begin + grace */
+    atomic_bool jobs_stopped;
 };
 
 /* life_reload.c: daemon_context.reload, and the same for SIGHUP. */

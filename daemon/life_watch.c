@@ -13,10 +13,12 @@
 
 /* ---- signals ------------------------------------------------------------------------------- */
 
+/* While jobs are being stopped, clients who wait for them are still to be told. */
 void life_hurry(struct life *life)
 {
     engine_hurry(life->engine);
-    server_stop(life->server, weft_now_ns());
+    if (atomic_load(&life->jobs_stopped))
+        server_stop(life->server, weft_now_ns());
 }
 
 /* First: stop.  Second: hurry.  Third: leave as things are; the store is good at any moment. */
