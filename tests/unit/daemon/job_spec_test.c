@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/* What job.submit accepts, refuses, and keeps. */
+#include "daemon/job.h"
+
+#include "support/test.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct job_spec *parse(const char *text)
+{
+    struct job_spec *spec = NULL;
+    struct rpc_error error = {0};
+    json_t *json = json_loads(text, JSON_ALLOW_NUL, NULL);
+    cr_assert_not_null(json, "%s", text);
+    int rc = job_spec_from_json(json, &spec, &error);
+    json_decref(json);
+    cr_assert_eq(rc, 0, "%s: %s", text, error.message);
+    return spec;
+}
+
+Test(job_spec, a_program_has_defaults)
+{
+    struct job_spec *spec = parse("{\"argv\":[\"date\",\"-u\"]}");
+    cr_assert_str_eq(spec->argv[0], "date");
+    cr_assert_str_eq(spec->argv[1], "-u");
+    cr_assert_null(spec->argv[2]);
+    cr_assert_str_eq(spec->queue, "default");
+    cr_assert_null(spec->call);
+    cr_assert_null(spec->args);
+    cr_assert_null(spec->env);
+    cr_assert_null(spec->cwd);
+    cr_assert_null(spec->stdin_data);
+    cr_assert_eq(spec->timeout_ns, 0);
+    cr_assert_eq(spec->on_crash, JOB_CRASH_REQUEUE);
+    job_spec_free(spec);
+}
+
+#define EVERYTHING                                                                                 \
+    "{\"argv\":[\"a\",\"\"],\"env\":{\"A\":\"1\",\"B\":\"x=y\"},\"cwd\":\"/tmp\","                 \
+    "\"stdin\":\"n\\u0000l\",\"queue\":\"q\",\"name\":\"me\",\"tags\":[\"x\",\"y\"],"              \
+    "\"priority\":-3,\"retries\":4,\"delay\":\"1m30s\",\"timeout\":\"1.5s\",\"on_crash\":"         \
+    "\"fail\"}"
+
+Test(job_spec, everything_is_read)
+{
+    struct job_spec *spec = parse(EVERYTHING);
+    cr_assert_str_eq(spec->argv[1], "");
+    cr_assert_str_eq(spec->env[0], "A=1");
+    cr_assert_str_eq(spec->env[1], "B=x=y");
+    cr_assert_null(spec->env[2]);
+    cr_assert_eq(spec->stdin_size, 3);
+    cr_assert_arr_eq(spec->stdin_data, "n\0l", 3);
+    cr_assert_str_eq(spec->queue, "q");
+    cr_assert_str_eq(spec->name, "me");
+    cr_assert_str_eq(spec->tags[1], "y");
+    cr_assert_eq(spec->priority, -3);
+    cr_assert_eq(spec->retries, 4);
+    cr_assert_eq(spec->delay_ns, UINT64_C(90000000000));
+    cr_assert_eq(spec->timeout_ns, UINT64_C(1500000000));
+    cr_assert_eq(spec->on_crash, JOB_CRASH_FAIL);
+    job_spec_free(spec);
+    job_spec_free(NULL);
+}
+
+static void round_trip(const char *text)
+{
+    struct job_spec *spec = parse(text), *again;
+    struct rpc_error error = {0};
+    char *first, *second;
+    cr_assert_eq(job_spec_to_text(spec, &first), 0);
+    cr_assert_eq(job_spec_from_text(first, &again, &error), 0, "%s", error.message);
+    cr_assert_eq(job_spec_to_text(again, &second), 0);
+    cr_assert_str_eq(first, second);
+    free(first);
+    free(second);
+    job_spec_free(spec);
+    job_spec_free(again);
+}
+
+Test(job_spec, text_and_spec_are_the_same)
+{
+    struct job_spec *spec = parse(EVERYTHING);
+    char *text;
+    cr_assert_eq(job_spec_to_text(spec, &text), 0);
+    cr_assert_str_eq(text, EVERYTHING);
+    free(text);
+    job_spec_free(spec);
+    round_trip("{\"argv\":[\"x\"]}");
+    round_trip("{\"call\":\"echo\"}");
+    round_trip("{\"call\":\"echo\",\"args\":{\"b\":[1,2.5,null],\"a\":{\"\":\"\\u0000\"}}}");
+    round_trip("{\"argv\":[\"x\"],\"env\":{},\"tags\":[],\"stdin\":\"\",\"delay\":0.25}");
+}
+
+Test(job_spec, defaults_are_left_out_of_the_text)
+{
+    struct job_spec *spec = parse("{\"call\":\"echo\",\"args\":{},\"queue\":\"default\","
+                                  "\"priority\":0,\"retries\":0,\"timeout\":0,"
+                                  "\"on_crash\":\"requeue\",\"durable\":true}");
+    char *text;
+    cr_assert_eq(job_spec_to_text(spec, &text), 0);
+    cr_assert_str_eq(text, "{\"call\":\"echo\"}");
+    free(text);
+    job_spec_free(spec);
+}
+
+static void refuse(const char *text, int code, const char *param, const char *part)
+{
+    struct job_spec *spec = NULL;
+    struct rpc_error error = {0};
+    json_t *json = json_loads(text, JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL);
+    cr_assert_not_null(json, "%s", text);
+    cr_assert_eq(job_spec_from_json(json, &spec, &error), -EINVAL, "%s", text);
+    cr_assert_null(spec);
+    cr_assert_eq(error.code, code, "%s: %d %s", text, error.code, error.message);
+    cr_assert_str_eq(error.param, param, "%s: %s", text, error.param);
+    cr_assert_not_null(strstr(error.message, part), "%s: %s", text, error.message);
+    json_decref(json);
+}
+
+Test(job_spec, what_is_wrong_is_refused_by_name)
+{
+    const int bad = RPC_INVALID_PARAMS;
+    refuse("{}", bad, "argv", "needs");
+    refuse("[]", bad, "", "object");
+    refuse("{\"argv\":[\"x\"],\"call\":\"echo\"}", bad, "call", "not both");
+    refuse("{\"argv\":[]}", bad, "argv", "the least is 1");
+    refuse("{\"argv\":[\"\"]}", bad, "argv", "empty");
+    refuse("{\"argv\":\"x\"}", bad, "argv", "array of strings");
+    refuse("{\"argv\":[1]}", bad, "argv[0]", "string");
+    refuse("{\"argv\":[\"x\\u0000\"]}", bad, "argv", "NUL");
+    refuse("{\"argv\":[\"x\"],\"env\":{\"A\":\"\\u0000\"}}", bad, "env", "NUL");
+    refuse("{\"argv\":[\"x\"],\"env\":{\"A=B\":\"\"}}", bad, "env", "A=B");
+    refuse("{\"argv\":[\"x\"],\"env\":{\"\":\"\"}}", bad, "env", "variable");
+    refuse("{\"argv\":[\"x\"],\"cwd\":\"tmp\"}", bad, "cwd", "absolute");
+    refuse("{\"argv\":[\"x\"],\"cwd\":\"/t\\u0000\"}", bad, "cwd", "NUL");
+    refuse("{\"argv\":[\"x\"],\"args\":{}}", bad, "args", "call");
+    refuse("{\"call\":\"echo\",\"env\":{}}", bad, "env", "argv");
+    refuse("{\"call\":\"echo\",\"stdin\":\"\"}", bad, "stdin", "argv");
+    refuse("{\"call\":\"echo\",\"cwd\":\"/\"}", bad, "cwd", "argv");
+    refuse("{\"call\":\"echo\",\"args\":[]}", bad, "args", "object");
+    refuse("{\"argv\":[\"x\"],\"retries\":-1}", bad, "retries", "range");
+    refuse("{\"argv\":[\"x\"],\"retries\":1001}", bad, "retries", "range");
+    refuse("{\"argv\":[\"x\"],\"retries\":1.5}", bad, "retries", "integer");
+    refuse("{\"argv\":[\"x\"],\"priority\":1000001}", bad, "priority", "range");
+    refuse("{\"argv\":[\"x\"],\"delay\":-1}", bad, "delay", "duration");
+    refuse("{\"argv\":[\"x\"],\"timeout\":\"soon\"}", bad, "timeout", "duration");
+    refuse("{\"argv\":[\"x\"],\"timeout\":1e300}", bad, "timeout", "too large");
+    refuse("{\"argv\":[\"x\"],\"delay\":\"200000d\"}", bad, "delay", "range");
+    refuse("{\"argv\":[\"x\"],\"on_crash\":\"explode\"}", bad, "on_crash", "requeue");
+    refuse("{\"argv\":[\"x\"],\"queue\":\"\"}", bad, "queue", "least");
+    refuse("{\"argv\":[\"x\"],\"queue\":null}", bad, "queue", "string");
+    refuse("{\"argv\":[\"x\"],\"piority\":1}", bad, "piority", "priority");
+    refuse("{\"argv\":[\"x\"],\"after\":[1]}", RPC_NOT_SUPPORTED, "after", "not supported");
+    refuse("{\"argv\":[\"x\"],\"key\":\"k\"}", RPC_NOT_SUPPORTED, "key", "not supported");
+    refuse("{\"argv\":[\"x\"],\"durable\":false}", RPC_NOT_SUPPORTED, "durable", "not supported");
+    refuse("{\"call\":\"ehco\"}", RPC_NO_SUCH_HANDLER, "call", "ehco");
+}
+
+Test(job_spec, a_stored_text_that_cannot_be_read_says_so)
+{
+    struct job_spec *spec = NULL;
+    struct rpc_error error = {0};
+    cr_assert_eq(job_spec_from_text("{\"argv\":", &spec, &error), -EINVAL);
+    cr_assert_eq(error.code, RPC_INTERNAL_ERROR);
+    cr_assert_eq(job_spec_from_text("", &spec, &error), -EINVAL);
+    cr_assert_eq(job_spec_from_text("{\"argv\":[\"a\"],\"argv\":[\"b\"]}", &spec, &error), -EINVAL);
+    cr_assert_null(spec);
+}
