@@ -42,19 +42,22 @@ static int open_signals(struct running *running)
     return COMMAND_OK;
 }
 
-static void close_signals(struct running *running)
-{
-    weft_client_interrupt_on(running->command->client, -1);
-    close(running->signals);
-    pthread_sigmask(SIG_SETMASK, &running->before, NULL);
-}
-
 static int take_signal(struct running *running)
 {
     struct signalfd_siginfo info;
     if (read(running->signals, &info, sizeof info) != sizeof info)
         return 0;
     return (int)info.ssi_signo;
+}
+
+/* What came and was not asked for has been dealt with: it must not strike when unblocked. */
+static void close_signals(struct running *running)
+{
+    weft_client_interrupt_on(running->command->client, -1);
+    while (take_signal(running))
+        ;
+    close(running->signals);
+    pthread_sigmask(SIG_SETMASK, &running->before, NULL);
 }
 
 /* ---- the job ---- */

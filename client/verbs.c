@@ -58,7 +58,7 @@ const struct verb verbs[] = {
     },
     {
         .name = "show",
-        .usage = "ID...",
+        .usage = "[options] ID...",
         .summary = "Show all there is to know about jobs",
         .example = "weft show 17",
         .options = {common_options},
@@ -89,7 +89,7 @@ const struct verb verbs[] = {
     },
     {
         .name = "cancel",
-        .usage = "ID... | -",
+        .usage = "[options] ID... | -",
         .summary = "Cancel jobs, queued or running, and wait until they are gone",
         .details = "A job that had ended already stays as it is.  \"-\" reads the ids from\n"
                    "standard input.\n",
@@ -101,7 +101,7 @@ const struct verb verbs[] = {
     },
     {
         .name = "stats",
-        .usage = "",
+        .usage = "[options]",
         .summary = "Show weftd's counters: workers, jobs, store, memory",
         .example = "weft stats --json | jq .store.commits",
         .options = {common_options},
@@ -118,7 +118,7 @@ const struct verb verbs[] = {
     },
     {
         .name = "ping",
-        .usage = "",
+        .usage = "[options]",
         .summary = "Ask whether weftd answers",
         .example = "weft ping && echo up",
         .options = {common_options},
