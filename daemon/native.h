@@ -3,8 +3,8 @@
  * native: handlers that run inside weftd, as fiber functions, by name.
  *
  * A module is a table of handlers (modules/core.c: echo, sleep; modules/file.c: file.copy,
- * file.hash).  Modules are linked in and listed in native.c; loading shared objects comes later
- * behind the same versioned struct.
+ * file.hash, which live in modules/file_copy.c and modules/file_hash.c).  Modules are linked in and
+ * listed in native.c; loading shared objects comes later behind the same versioned struct.
  */
 #pragma once
 
@@ -25,6 +25,10 @@ struct native_handler {
     const struct param_spec *params; /* NULL: any object is accepted (echo) */
     size_t params_count;
 
+    /* What the table cannot say, asked after it; may be NULL.  Any thread, must not block.
+     * Errors: -EINVAL with *error. */
+    int (*check)(const json_t *args, struct rpc_error *error);
+
     /* Runs on a fiber, may suspend, may resume on another thread, must not block a loop (blocking
      * calls and long computations by weft_offload).  Cancellation, timeout and shutdown arrive by
      * the scope: pass -ECANCELED and -ETIMEDOUT of any suspending call on, after undoing what must
@@ -42,6 +46,13 @@ struct native_module {
 
 extern const struct native_module native_core; /* modules/core.c */
 extern const struct native_module native_file; /* modules/file.c */
+
+struct run_request; /* run.h */
+struct run_outcome;
+
+/* Call the handler that request->spec names, and put what came of it into the outcome.
+ * Returns: 0 with outcome->result; else -errno with outcome->error.  Context: as the handler's. */
+int native_run(const struct run_request *request, struct run_outcome *ret_outcome);
 
 /* NULL if there is none; then nearest is named by native_check().  Any thread. */
 const struct native_handler *native_find(const char *name);

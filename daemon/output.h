@@ -7,12 +7,14 @@
  * read by anybody at any time, by offset.
  *
  * I1  A file never exceeds the cap: what comes behind it is read from the pipe and dropped, so
- *     the program never blocks on us, and `truncated` is set.
+ *     the program never blocks on us.  How much was dropped is kept beside the file, in
+ *     <id>.<attempt>.out.dropped, and told to whoever reads to the end.
  * I2  Trouble with the file (ENOSPC, EIO) never disturbs the program: the rest is dropped and
  *     the error is reported by output_close().
  * I3  Not fsynced: output survives a killed weftd, and may miss its tail after a power cut.
  *
- * All calls: from a fiber, may suspend; file I/O goes through weft_offload.
+ * All calls: from a fiber, may suspend; file I/O goes through weft_offload.  But output_store_new()
+ * and output_store_free(): any thread, and new blocks shortly.
  */
 #pragma once
 
@@ -29,12 +31,12 @@ struct output;       /* one stream of one attempt, being written */
 int output_store_new(const char *state_dir, struct output_store **ret_store);
 void output_store_free(struct output_store *store);
 
-/* Start a stream; files of the same attempt from an interrupted run are replaced. */
+/* Start a stream; files of the same attempt from an interrupted run are replaced.  Trouble with
+ * those is I2's.  Errors: -ENOMEM. */
 int output_open(struct output_store *store, uint64_t id, uint32_t attempt,
                 enum output_stream stream, uint64_t cap, struct output **ret_output);
 
-/* Append; never fails for the file's sake (I1, I2).  Errors: none but scope's are swallowed: runs
- * shielded. */
+/* Append; never fails for the file's sake (I1, I2).  Shielded. */
 void output_write(struct output *output, const void *data, size_t size);
 
 struct output_summary {
@@ -43,14 +45,17 @@ struct output_summary {
     int err;          /* I2: first -errno, or 0 */
 };
 
+/* Shielded.  Frees output. */
 void output_close(struct output *output, struct output_summary *ret_summary);
 
 /* One piece of a stream. */
 struct output_chunk {
     char *data; /* malloc'ed, the caller's; NULL if size is 0 */
     size_t size;
-    uint64_t next; /* offset to ask for next */
-    bool at_end;   /* nothing behind it now; it is eof only if the attempt is over too */
+    uint64_t next;    /* offset to ask for next */
+    bool at_end;      /* nothing behind it now; it is eof only if the attempt is over too */
+    uint64_t dropped; /* at_end, and the attempt is over: bytes that were written behind the last
+                       * one and not kept; else 0 */
 };
 
 /* Read up to limit bytes from offset.  No file is an empty stream.  An offset behind the end gives

@@ -9,17 +9,21 @@
  * I1  When run_exec() returns, by whatever way, no process of the attempt is left that the runner
  *     can find, and no fiber or descriptor of it: clean-up is shielded and comes before the return.
  * I2  Stopping a program: SIGTERM to its process group and every found descendant, kill_grace,
- *     then SIGKILL to the whole tree, rescanned until a scan finds nobody.
+ *     then SIGKILL to the whole tree, rescanned until a scan finds nobody.  What a root that ended
+ *     by itself left behind is ended the same way.
  * I3  The tree of an attempt = descendants of its root by parent, and children of weftd (it is a
- *     subreaper, orphans come to it) whose initial environment names this instance, job and
- *     attempt, and *their* descendants.  So setsid and double forks are found; an orphan that
- *     also wiped its environment is not, until a cgroup leaf per job closes that (the hook is
- *     struct run_tree, private to tree.c).
- * I4  Processes are signalled by pidfd, opened and then checked again (start time), never by a pid
- *     that may have been recycled.
- * I5  Orphans are reaped (waitid on their pid) after each run and each stop, never a root: a root's
- *     status belongs to its struct weft_process.  Roots are registered before they can be seen.
- * When the root ends by itself, descendants that live on are killed too (I1): a job is its tree.
+ *     subreaper, orphans come to it) that are in the root's session or whose initial environment
+ *     names this instance, job and attempt, and *their* descendants.  So setsid and double forks
+ *     are found; an orphan that left the session and also wiped its environment is not, until a
+ *     cgroup leaf per job closes that (the hook is struct run_tree, private to tree.c).
+ * I4  Processes are signalled by pidfd, opened and then checked again (start time), or by a group
+ *     that a member is held in, never by a pid that may have been recycled.
+ * I5  Orphans are reaped (waitid on their pid) after each run, at each stop and every few seconds
+ *     while programs run, never a root: a root's status belongs to its struct weft_process.  Roots
+ *     are registered before they can be seen.
+ * When the root ends by itself the attempt has ended, as a systemd service does: descendants that
+ * live on are ended (I1: a job is its tree), and the output pipes are read to their end, for a
+ * second at most where a process outside the tree holds one.
  */
 #pragma once
 
@@ -48,6 +52,7 @@ struct run_outcome {
     int term_signal; /* that ended it, else JOB_NO_EXIT (-1) */
     char *result;    /* JSON text of a call's result */
     char *error;     /* why it did not succeed: "exit status 3", "program not found: foo", … */
+    uint64_t output_dropped; /* bytes of output over the cap, or lost to an error of the file */
 };
 
 void run_outcome_init(struct run_outcome *outcome);

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * output: what programs wrote, in files.  The contract stands in output.h.
+ *
+ * I4  Names are relative to the folder's descriptor, which is open as long as the store: moving or
+ *     mounting over the state folder cannot split it.
+ * I5  Blocking calls run in the ..._main functions, on threads of the pool, and see no fiber.
+ * I6  One fiber at a time uses a struct output.
+ */
+#include "daemon/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <weft/weft.h>
+
+enum { NAME_SIZE = 96, PER_FOLDER = 1000 };
+
+struct output_store {
+    int folder; /* STATE/output */
+};
+
+struct output {
+    const struct output_store *store;
+    uint64_t cap;
+    int fd; /* -1: nothing was written yet */
+    struct output_summary summary;
+    char folder[NAME_SIZE], name[NAME_SIZE], dropped_name[NAME_SIZE];
+};
+
+/* fn(arg) on a thread of the pool whatever the scope says; where that cannot be, here. */
+static int offload_shielded(int (*fn)(void *), void *arg)
+{
+    struct weft_scope shield;
+    int result = 0;
+    weft_shield_enter(&shield);
+    int rc = weft_offload(fn, arg, &result);
+    weft_scope_leave(&shield);
+    return rc < 0 ? fn(arg) : result;
+}
+
+/* ---- names ------------------------------------------------------------------------------------
+ */
+
+static void folder_name(char name[static NAME_SIZE], uint64_t id)
+{
+    snprintf(name, NAME_SIZE, "%" PRIu64, id / PER_FOLDER);
+}
+
+static void file_name(char name[static NAME_SIZE], uint64_t id, uint32_t attempt,
+                      enum output_stream stream, const char *suffix)
+{
+    snprintf(name, NAME_SIZE, "%" PRIu64 "/%" PRIu64 ".%" PRIu32 ".%s%s", id / PER_FOLDER, id,
+             attempt, stream == OUTPUT_STDOUT ? "out" : "err", suffix);
+}
+
+static int remove_file(const struct output_store *store, const char *name)
+{
+    return unlinkat(store->folder, name, 0) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+/* ---- the folder -------------------------------------------------------------------------------
+ */
+
+/* Returns the descriptor. */
+static int open_folder(const char *path)
+{
+    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+        return -errno;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) == 0)
+        return fd;
+    int rc = -errno;
+    close(fd);
+    return rc;
+}
+
+int output_store_new(const char *state_dir, struct output_store **ret_store)
+{
+    char *path;
+    if (asprintf(&path, "%s/output", state_dir) < 0)
+        return -ENOMEM;
+    int fd = open_folder(path);
+    free(path);
+    if (fd < 0)
+        return fd;
+    struct output_store *store = malloc(sizeof(*store));
+    if (!store) {
+        close(fd);
+        return -ENOMEM;
+    }
+    store->folder = fd;
+    *ret_store = store;
+    return 0;
+}
+
+void output_store_free(struct output_store *store)
+{
+    if (!store)
+        return;
+    close(store->folder);
+    free(store);
+}
+
+/* ---- writing ----------------------------------------------------------------------------------
+ */
+
+static int forget_main(void *arg)
+{
+    struct output *output = arg;
+    int rc = remove_file(output->store, output->name);
+    int dropped_rc = remove_file(output->store, output->dropped_name);
+    return rc < 0 ? rc : dropped_rc;
+}
+
+int output_open(struct output_store *store, uint64_t id, uint32_t attempt,
+                enum output_stream stream, uint64_t cap, struct output **ret_output)
+{
+    struct output *output = calloc(1, sizeof(*output));
+    if (!output)
+        return -ENOMEM;
+    output->store = store;
+    output->cap = cap;
+    output->fd = -1;
+    folder_name(output->folder, id);
+    file_name(output->name, id, attempt, stream, "");
+    file_name(output->dropped_name, id, attempt, stream, ".dropped");
+    output->summary.err = offload_shielded(forget_main, output);
+    *ret_output = output;
+    return 0;
+}
+
+/* The folder may be taken away between the two, when its last file is removed.  Returns the
+ * descriptor. */
+static int create(const struct output *output, const char *name)
+{
+    int fd;
+    for (int try = 0; try < 8; try++) {
+        fd = openat(output->store->folder, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        if (fd >= 0 || errno != ENOENT)
+            break;
+        if (mkdirat(output->store->folder, output->folder, 0700) < 0 && errno != EEXIST)
+            break;
+    }
+    return fd < 0 ? -errno : fd;
+}
+
+struct piece {
+    struct output *output;
+    const char *data;
+    size_t size;
+};
+
+/* Errors: the file's; what was written is counted either way. */
+static int write_main(void *arg)
+{
+    struct piece *piece = arg;
+    struct output *output = piece->output;
+    if (output->fd < 0)
+        output->fd = create(output, output->name);
+    if (output->fd < 0)
+        return output->fd;
+    while (piece->size > 0) {
+        ssize_t n = write(output->fd, piece->data, piece->size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        piece->data += n;
+        piece->size -= (size_t)n;
+        output->summary.written += (uint64_t)n;
+    }
+    return 0;
+}
+
+void output_write(struct output *output, const void *data, size_t size)
+{
+    struct output_summary *summary = &output->summary;
+    uint64_t room = output->cap - summary->written;
+    struct piece piece = {output, data, size < room ? size : (size_t)room};
+    summary->dropped += size - piece.size;
+    if (piece.size > 0 && summary->err == 0)
+        summary->err = offload_shielded(write_main, &piece);
+    summary->dropped += piece.size; /* 0 unless there is an error */
+}
+
+/* Best effort: without it a reader is only not told. */
+static void note_dropped(const struct output *output)
+{
+    char text[32];
+    int size = snprintf(text, sizeof(text), "%" PRIu64 "\n", output->summary.dropped);
+    int fd = create(output, output->dropped_name);
+    if (fd < 0)
+        return;
+    if (write(fd, text, (size_t)size) != size)
+        (void)remove_file(output->store, output->dropped_name);
+    close(fd);
+}
+
+static int close_main(void *arg)
+{
+    struct output *output = arg;
+    if (output->summary.dropped > 0)
+        note_dropped(output);
+    if (output->fd >= 0 && close(output->fd) < 0 && output->summary.err == 0)
+        output->summary.err = -errno;
+    return 0;
+}
+
+void output_close(struct output *output, struct output_summary *ret_summary)
+{
+    if (output->fd >= 0 || output->summary.dropped > 0)
+        (void)offload_shielded(close_main, output);
+    *ret_summary = output->summary;
+    free(output);
+}
+
+/* ---- reading ----------------------------------------------------------------------------------
+ */
+
+struct reading {
+    const struct output_store *store;
+    char name[NAME_SIZE], dropped_name[NAME_SIZE];
+    uint64_t offset;
+    size_t limit;
+    struct output_chunk chunk;
+};
+
+static uint64_t read_dropped(const struct output_store *store, const char *name)
+{
+    char text[32];
+    int fd = openat(store->folder, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return strtoull(text, NULL, 10);
+}
+
+/* size bytes from the offset; fewer if there are fewer. */
+static int read_piece(int fd, struct reading *reading, size_t size)
+{
+    struct output_chunk *chunk = &reading->chunk;
+    chunk->data = malloc(size);
+    if (!chunk->data)
+        return -ENOMEM;
+    while (chunk->size < size) {
+        off_t at = (off_t)(reading->offset + chunk->size);
+        ssize_t n = pread(fd, chunk->data + chunk->size, size - chunk->size, at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            return 0;
+        chunk->size += (size_t)n;
+    }
+    return 0;
+}
+
+static int read_file(int fd, struct reading *reading)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    uint64_t end = (uint64_t)status.st_size;
+    uint64_t left = reading->offset < end ? end - reading->offset : 0;
+    size_t size = left < reading->limit ? (size_t)left : reading->limit;
+    int rc = size > 0 ? read_piece(fd, reading, size) : 0;
+    reading->chunk.at_end = reading->offset + reading->chunk.size >= end;
+    return rc;
+}
+
+static int read_main(void *arg)
+{
+    struct reading *reading = arg;
+    int rc = 0;
+    int fd = openat(reading->store->folder, reading->name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno != ENOENT)
+        return -errno;
+    reading->chunk.at_end = true;
+    if (fd >= 0) {
+        rc = read_file(fd, reading);
+        close(fd);
+    }
+    if (rc == 0 && reading->chunk.at_end)
+        reading->chunk.dropped = read_dropped(reading->store, reading->dropped_name);
+    return rc;
+}
+
+int output_read(struct output_store *store, uint64_t id, uint32_t attempt,
+                enum output_stream stream, uint64_t offset, size_t limit,
+                struct output_chunk *ret_chunk)
+{
+    struct reading reading = {.store = store, .offset = offset, .limit = limit};
+    int result;
+    if (offset > INT64_MAX - limit)
+        reading.limit = 0; /* behind the end of any file */
+    file_name(reading.name, id, attempt, stream, "");
+    file_name(reading.dropped_name, id, attempt, stream, ".dropped");
+    int rc = weft_offload(read_main, &reading, &result);
+    rc = rc < 0 ? rc : result;
+    if (rc == 0 && reading.chunk.size > 0) {
+        reading.chunk.next = offset + reading.chunk.size;
+        *ret_chunk = reading.chunk;
+        return 0;
+    }
+    free(reading.chunk.data);
+    reading.chunk.data = NULL;
+    reading.chunk.next = offset;
+    if (rc == 0)
+        *ret_chunk = reading.chunk;
+    return rc;
+}
+
+/* ---- removal ----------------------------------------------------------------------------------
+ */
+
+struct removal {
+    const struct output_store *store;
+    uint64_t id;
+    uint32_t attempt;
+};
+
+static int remove_attempt(const struct removal *removal, uint32_t attempt)
+{
+    static const char *const suffixes[] = {"", ".dropped"};
+    char name[NAME_SIZE];
+    int rc = 0;
+    for (int stream = 0; stream < OUTPUT_STREAM_COUNT; stream++) {
+        for (int i = 0; i < 2; i++) {
+            file_name(name, removal->id, attempt, (enum output_stream)stream, suffixes[i]);
+            int r = remove_file(removal->store, name);
+            rc = r < 0 ? r : rc;
+        }
+    }
+    return rc;
+}
+
+static int remove_main(void *arg)
+{
+    const struct removal *removal = arg;
+    char folder[NAME_SIZE];
+    int rc = 0;
+    for (uint32_t attempt = 1; attempt != 0 && attempt <= removal->attempt; attempt++) {
+        int r = remove_attempt(removal, attempt);
+        rc = r < 0 ? r : rc;
+    }
+    folder_name(folder, removal->id);
+    (void)unlinkat(removal->store->folder, folder, AT_REMOVEDIR); /* once it is empty */
+    return rc;
+}
+
+int output_remove(struct output_store *store, uint64_t id, uint32_t attempt)
+{
+    struct removal removal = {store, id, attempt};
+    int result;
+    int rc = weft_offload(remove_main, &removal, &result);
+    return rc < 0 ? rc : result;
+}

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * run_exec: one attempt of a program.
+ *
+ * The program is started in a session of its own, with two pipes that two fibers read.  The run
+ * waits for the root's end on a pidfd of its own, which reaps nothing.  As with systemd's services
+ * the attempt ends when its root ends: what is left of the tree is ended (run_stop.c), then the
+ * pipes are read to their end, which a process outside the tree that holds one can put off by
+ * DRAIN_NS at most, and last the root is reaped.
+ *
+ * I11 A root is registered under the lock under which it is spawned, and stays so until it is
+ *     reaped: nobody else reaps it (tree_roots.c).
+ * I12 From the spawn on, every way out goes through finish().
+ * I13 Long-lived roots may leave dead orphans behind: while programs run, one of them looks for
+ *     such every SWEEP_NS.
+ */
+#include "daemon/run_impl.h"
+
+#include "daemon/job.h"
+#include "daemon/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
+
+#define DRAIN_NS WEFT_SECOND
+#define SWEEP_NS (5 * WEFT_SECOND)
+
+struct exec {
+    struct run_attempt attempt;
+    struct run_outcome *outcome;
+    struct run_pump pumps[OUTPUT_STREAM_COUNT];
+    size_t pumps_count; /* made */
+    int fds[3];         /* the program's, -1: /dev/null, or handed over */
+    struct weft_group group;
+};
+
+/* ---- what the program reads and writes --------------------------------------------------------
+ */
+
+static int write_all(int fd, const char *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = write(fd, data, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        data += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+/* A file in memory, opened again so that the program can only read it, from its beginning.  Not
+ * inlined, as all here that reads errno: its address must not be kept across a suspension. */
+static __attribute__((noinline)) int open_input(const char *data, size_t size)
+{
+    char path[32];
+    int memory = memfd_create("weft-stdin", MFD_CLOEXEC);
+    if (memory < 0)
+        return -errno;
+    int rc = write_all(memory, data, size);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", memory);
+    int fd = rc < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    if (rc == 0 && fd < 0)
+        rc = -errno;
+    close(memory);
+    return rc < 0 ? rc : fd;
+}
+
+static void close_fds(struct exec *exec)
+{
+    for (int i = 0; i < 3; i++) {
+        if (exec->fds[i] >= 0)
+            close(exec->fds[i]);
+        exec->fds[i] = -1;
+    }
+}
+
+static int open_stream(struct exec *exec, enum output_stream stream)
+{
+    const struct run_request *request = exec->attempt.request;
+    struct run_pump *pump = &exec->pumps[stream];
+    int rc = run_pump_init(pump, &exec->fds[1 + stream]);
+    if (rc < 0)
+        return rc;
+    rc = output_open(exec->attempt.runner->outputs, request->id, request->attempt, stream,
+                     exec->attempt.settings->output_max, &pump->output);
+    if (rc < 0) {
+        run_pump_destroy(pump);
+        return rc;
+    }
+    exec->pumps_count++;
+    return 0;
+}
+
+static int open_streams(struct exec *exec)
+{
+    const struct job_spec *spec = exec->attempt.request->spec;
+    if (spec->stdin_data) {
+        int fd = open_input(spec->stdin_data, spec->stdin_size);
+        if (fd < 0)
+            return fd;
+        exec->fds[0] = fd;
+    }
+    int rc = open_stream(exec, OUTPUT_STDOUT);
+    return rc < 0 ? rc : open_stream(exec, OUTPUT_STDERR);
+}
+
+static int start_pumps(struct exec *exec)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < exec->pumps_count; i++)
+        rc = weft_group_spawn(&exec->group, "output", run_pump_main, &exec->pumps[i]);
+    return rc;
+}
+
+/* Read what is left, for a bounded time. */
+static void drain(struct exec *exec)
+{
+    uint64_t deadline_ns = weft_deadline_after(DRAIN_NS);
+    for (size_t i = 0; i < exec->pumps_count; i++)
+        if (weft_event_wait(&exec->pumps[i].end, deadline_ns) < 0)
+            run_pump_abort(&exec->pumps[i]);
+}
+
+static void close_streams(struct exec *exec)
+{
+    for (size_t i = 0; i < exec->pumps_count; i++) {
+        struct run_pump *pump = &exec->pumps[i];
+        output_close(pump->output, &pump->summary);
+        run_pump_destroy(pump);
+        exec->outcome->output_dropped += pump->summary.dropped;
+        if (pump->summary.err < 0 && pump->summary.dropped > 0)
+            log_warning("job %" PRIu64 ": output is lost: %s", exec->attempt.request->id,
+                        strerror(-pump->summary.err));
+    }
+}
+
+/* ---- the start --------------------------------------------------------------------------------
+ */
+
+/* Says what failed; returns rc. */
+static int cannot_start(struct exec *exec, enum weft_process_fault fault, const char *cwd, int rc)
+{
+    const char *program = exec->attempt.request->spec->argv[0];
+    if (rc == -ECANCELED || rc == -ETIMEDOUT)
+        return rc;
+    if (fault == WEFT_PROCESS_FAULT_CWD)
+        run_outcome_fail(exec->outcome, "cannot enter the working directory %s: %s", cwd,
+                         strerror(-rc));
+    else if (fault == WEFT_PROCESS_FAULT_PROGRAM && rc == -ENOENT)
+        run_outcome_fail(exec->outcome, "program not found: %s", program);
+    else
+        run_outcome_fail(exec->outcome, "cannot start %s: %s", program, strerror(-rc));
+    return rc;
+}
+
+static void tell_programs(struct runner *runner, int live)
+{
+    if (live > 0)
+        atomic_fetch_add(&runner->programs, 1);
+    atomic_fetch_add(&runner->live, (unsigned)live);
+}
+
+static void link_attempt(struct run_attempt *attempt)
+{
+    struct runner *runner = attempt->runner;
+    pthread_mutex_lock(&runner->lock);
+    attempt->next = runner->attempts;
+    attempt->link = &runner->attempts;
+    if (attempt->next)
+        attempt->next->link = &attempt->next;
+    runner->attempts = attempt;
+    pthread_mutex_unlock(&runner->lock);
+    tell_programs(runner, 1);
+}
+
+static void unlink_attempt(struct run_attempt *attempt)
+{
+    struct runner *runner = attempt->runner;
+    pthread_mutex_lock(&runner->lock);
+    *attempt->link = attempt->next;
+    if (attempt->next)
+        attempt->next->link = attempt->link;
+    pthread_mutex_unlock(&runner->lock);
+    tell_programs(runner, -1);
+}
+
+/* I11 */
+static int spawn(struct run_attempt *attempt, const struct weft_process_options *options)
+{
+    struct tree_roots *roots = &attempt->runner->roots;
+    tree_roots_begin(roots);
+    int rc = weft_process_spawn(options, &attempt->process);
+    attempt->root.pid = rc < 0 ? 0 : weft_process_pid(attempt->process);
+    tree_roots_end(roots, &attempt->root);
+    attempt->tree.root = attempt->root.pid;
+    return rc;
+}
+
+/* Errors: -EMFILE and the like. */
+static __attribute__((noinline)) int watch_end(struct run_attempt *attempt)
+{
+    int fd = pidfd_open(attempt->root.pid, 0);
+    if (fd < 0)
+        return -errno;
+    int rc = weft_descriptor_new(fd, &attempt->ended);
+    if (rc < 0)
+        close(fd);
+    return rc;
+}
+
+static void reap(struct run_attempt *attempt, struct run_outcome *outcome)
+{
+    struct weft_process_status status;
+    struct weft_scope shield;
+    weft_shield_enter(&shield);
+    int rc = weft_process_wait(attempt->process, WEFT_NO_DEADLINE, &status);
+    weft_scope_leave(&shield);
+    tree_roots_remove(&attempt->runner->roots, &attempt->root);
+    weft_process_free(attempt->process);
+    if (rc < 0)
+        return;
+    if (status.signal) {
+        outcome->term_signal = status.signal;
+        const char *name = sigabbrev_np(status.signal);
+        run_outcome_fail(outcome, "killed by signal %d (SIG%s)", status.signal, name ? name : "?");
+        return;
+    }
+    outcome->exit_code = status.exit_code;
+    if (status.exit_code)
+        run_outcome_fail(outcome, "exit status %d", status.exit_code);
+}
+
+/* One that cannot be watched is not left to run. */
+static void discard(struct run_attempt *attempt)
+{
+    struct run_outcome unseen;
+    run_outcome_init(&unseen);
+    (void)weft_process_kill_group(attempt->process, SIGKILL);
+    reap(attempt, &unseen);
+    run_outcome_destroy(&unseen);
+}
+
+static int start(struct exec *exec)
+{
+    struct run_attempt *attempt = &exec->attempt;
+    const struct job_spec *spec = attempt->request->spec;
+    const struct run_settings *settings = attempt->settings;
+    const struct run_tree *tree = &attempt->tree;
+    const char *last[] = {tree->marks[0], tree->marks[1], tree->marks[2], settings->socket, NULL};
+    const char **env;
+    struct weft_process_options options;
+    enum weft_process_fault fault = WEFT_PROCESS_FAULT_OTHER;
+    int rc = run_env_merge(settings->env, spec->env, last, &env);
+    if (rc < 0)
+        return cannot_start(exec, fault, NULL, rc);
+    weft_process_options_init(&options);
+    options.argv = (const char *const *)spec->argv;
+    options.envp = env;
+    options.cwd = spec->cwd ? spec->cwd : settings->cwd;
+    options.stdin_fd = exec->fds[0];
+    options.stdout_fd = exec->fds[1];
+    options.stderr_fd = exec->fds[2];
+    options.new_session = true;
+    options.ret_fault = &fault;
+    rc = spawn(attempt, &options);
+    free(env);
+    if (rc < 0)
+        return cannot_start(exec, fault, options.cwd, rc);
+    rc = watch_end(attempt);
+    if (rc < 0) {
+        discard(attempt);
+        return cannot_start(exec, WEFT_PROCESS_FAULT_OTHER, NULL, rc);
+    }
+    link_attempt(attempt);
+    return 0;
+}
+
+/* ---- the run ----------------------------------------------------------------------------------
+ */
+
+/* I13: whoever comes first in each period. */
+static void sweep(struct runner *runner)
+{
+    uint_fast64_t last_ns = atomic_load(&runner->swept_ns);
+    uint64_t now_ns = weft_now_ns();
+    if (now_ns - last_ns < SWEEP_NS / 2 ||
+        !atomic_compare_exchange_strong(&runner->swept_ns, &last_ns, now_ns))
+        return;
+    (void)tree_roots_orphans(&runner->roots, NULL);
+}
+
+/* Returns 0: the root has ended; that a cancel came too then does not count. */
+static int await_root(struct run_attempt *attempt)
+{
+    for (;;) {
+        int rc = run_await_end(attempt->ended, weft_deadline_after(SWEEP_NS));
+        if (rc == 0)
+            return 0;
+        int cause = weft_check_cancel();
+        if (cause < 0)
+            return cause;
+        if (rc != -ETIMEDOUT)
+            return rc;
+        sweep(attempt->runner);
+    }
+}
+
+/* I12 */
+static void finish(struct exec *exec)
+{
+    struct weft_scope shield;
+    weft_shield_enter(&shield);
+    run_stop(&exec->attempt);
+    drain(exec);
+    reap(&exec->attempt, exec->outcome);
+    weft_descriptor_free(exec->attempt.ended);
+    unlink_attempt(&exec->attempt);
+    weft_scope_leave(&shield);
+}
+
+/* With the streams open. */
+static int run(struct exec *exec)
+{
+    weft_group_init(&exec->group);
+    int rc = start_pumps(exec);
+    if (rc == 0)
+        rc = start(exec);
+    else
+        cannot_start(exec, WEFT_PROCESS_FAULT_OTHER, NULL, rc);
+    close_fds(exec); /* so that the pumps see the end */
+    if (rc == 0) {
+        rc = await_root(&exec->attempt);
+        finish(exec);
+    }
+    (void)weft_group_join(&exec->group); /* pumps never fail, and a cancel came to us already */
+    return rc;
+}
+
+int run_exec(struct runner *runner, const struct run_request *request,
+             struct run_outcome *ret_outcome)
+{
+    struct exec exec = {.outcome = ret_outcome, .fds = {-1, -1, -1}};
+    struct run_attempt *attempt = &exec.attempt;
+    attempt->runner = runner;
+    attempt->request = request;
+    attempt->settings = run_settings_get(runner);
+    tree_init(&attempt->tree, &runner->roots, 0, runner->instance, request->id, request->attempt);
+    int rc = open_streams(&exec);
+    if (rc == 0)
+        rc = run(&exec);
+    else
+        cannot_start(&exec, WEFT_PROCESS_FAULT_OTHER, NULL, rc);
+    close_fds(&exec);
+    close_streams(&exec);
+    tree_destroy(&attempt->tree);
+    run_settings_put(attempt->settings);
+    return rc;
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the run files share; nobody else includes this.
+ *   run.c         the runner: settings, statistics, hurry; outcomes
+ *   run_env.c     the environment of a program
+ *   run_pump.c    a pipe of a program into an output file
+ *   run_exec.c    one attempt of a program
+ *   run_stop.c    the end of its processes, and of an earlier life's
+ *   run_native.c  one call of a handler (in native.c's terms)
+ */
+#pragma once
+
+#include "daemon/output.h"
+#include "daemon/run.h"
+#include "daemon/tree.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <weft/weft.h>
+
+/* What a program run takes from the configuration; immutable. */
+struct run_settings {
+    atomic_uint references;
+    char **env; /* "NAME=value" of the allow-list, NULL-terminated */
+    char *cwd;
+    char *socket; /* "WEFT_SOCKET=path" */
+    uint64_t output_max;
+    uint64_t kill_grace;
+};
+
+struct run_attempt;
+
+struct runner {
+    struct output_store *outputs; /* borrowed */
+    char instance[64];
+    struct tree_roots roots;
+    pthread_mutex_t lock;          /* a leaf; never held over a suspension */
+    struct run_settings *settings; /* guarded by lock; a run holds a reference of its own */
+    struct run_attempt *attempts;  /* guarded by lock: the programs that run */
+    atomic_bool hurried;
+    atomic_uint_fast64_t programs, calls, killed; /* struct runner_stats */
+    atomic_uint live;
+    atomic_uint_fast64_t swept_ns; /* when dead orphans were last looked for */
+};
+
+struct run_settings *run_settings_get(struct runner *runner);
+void run_settings_put(struct run_settings *settings);
+
+/* fn(arg) on a thread of the pool; where that cannot be, here.  For clean-up: shielded. */
+int run_offload(int (*fn)(void *), void *arg);
+
+/* outcome->error = the text; without memory it stays NULL. */
+void run_outcome_fail(struct run_outcome *outcome, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* ---- run_env.c ---- */
+
+/* The variables of `names` (a trailing * matches any rest) that are set in `from`, each once; one
+ * block and its pointers, free with free(*ret_env).  Errors: -ENOMEM. */
+int run_env_allowed(char *const *names, char *const *from, char ***ret_env);
+
+/* allowed, over it the job's, over that `last`; free with free(*ret_env), the strings are
+ * borrowed. */
+int run_env_merge(char *const *allowed, char *const *job, const char *const *last,
+                  const char ***ret_env);
+
+/* ---- run_pump.c ---- */
+
+/**
+ * Reads one pipe to its end on a fiber of its own and appends to a file.  A cancel of its group
+ * does not reach it: what a program wrote before it was stopped is kept.
+ */
+struct run_pump {
+    struct weft_stream *stream;
+    struct output *output;
+    struct output_summary summary; /* once joined */
+    pthread_mutex_t lock;
+    struct weft_scope scope;
+    bool open;             /* scope is entered; guarded by lock */
+    bool aborted;          /* guarded by lock */
+    struct weft_event end; /* it reads no more */
+};
+
+/* Makes the pipe; *ret_fd is the end for the program, the caller's to close. */
+int run_pump_init(struct run_pump *pump, int *ret_fd);
+int run_pump_main(void *pump);                /* the fiber; needs pump->output */
+void run_pump_abort(struct run_pump *pump);   /* read no more.  Any fiber */
+void run_pump_destroy(struct run_pump *pump); /* no fiber may be in it */
+
+/* ---- run_stop.c ---- */
+
+/* A program that runs. */
+struct run_attempt {
+    struct runner *runner;
+    struct run_settings *settings;
+    const struct run_request *request;
+    struct weft_process *process;
+    struct tree_root root;
+    struct weft_descriptor *ended; /* a pidfd of the root: readable when it has ended, which
+                                    * reaps nothing, so that its numbers stay its own */
+    struct run_tree tree;
+    struct run_attempt *next, **link; /* guarded by runner->lock */
+    struct weft_scope grace;
+    bool in_grace; /* grace is entered; guarded by runner->lock */
+};
+
+/* End whatever is left of the tree: SIGTERM, the grace, SIGKILL; returns when a scan finds nobody,
+ * or when the runtime's stop breaks shields.  The root is left to be reaped.  Shielded. */
+void run_stop(struct run_attempt *attempt);
+
+/* Wait until the process behind a pidfd has ended.  Errors: weft_descriptor_wait_readable's. */
+int run_await_end(struct weft_descriptor *pidfd, uint64_t deadline_ns);

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/* run_native: a handler's call as a run.  What a handler is, and what it may do: native.h. */
+#include "daemon/native.h"
+#include "daemon/run_impl.h"
+
+int run_native(struct runner *runner, const struct run_request *request,
+               struct run_outcome *ret_outcome)
+{
+    int rc = weft_check_cancel();
+    if (rc < 0)
+        return rc;
+    atomic_fetch_add(&runner->calls, 1);
+    return native_run(request, ret_outcome);
+}
