@@ -117,8 +117,8 @@ static int see_environment(struct world *world)
     expect_exit(&trial, 0);
     snprintf(expected, sizeof(expected),
              "DIR=%s\nLC_ALL=C\nLC_TIME=job's\nPATH=/usr/bin:/bin\nWEFT_ATTEMPT=1\n"
-             "WEFT_INSTANCE=" INSTANCE "\nWEFT_JOB_ID=17\nWEFT_SOCKET=%s\n",
-             world->folder, world->config->daemon.socket);
+             "WEFT_INSTANCE=%s\nWEFT_JOB_ID=17\nWEFT_SOCKET=%s\n",
+             world->folder, world->instance, world->config->daemon.socket);
     expect_output(&trial, OUTPUT_STDOUT, expected);
     run_outcome_destroy(&trial.outcome);
     trial.variable = "WEFT_JOB_ID=18"; /* nobody passes for another */

@@ -16,11 +16,11 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#define UNUSED   __attribute__((unused)) /* a test file needs not all of these */
-#define INSTANCE "00112233445566778899aabbccddeeff"
+#define UNUSED __attribute__((unused)) /* a test file needs not all of these */
 
 struct world {
-    char folder[64]; /* temporary; programs find it as $DIR */
+    char folder[64];   /* temporary; programs find it as $DIR */
+    char instance[33]; /* of this test's alone: tests run side by side */
     struct config *config;
     struct output_store *outputs;
     struct runner *runner;
@@ -67,8 +67,10 @@ UNUSED static void remove_tree(const char *path)
 
 UNUSED static const char *in_folder(const struct world *world, const char *name)
 {
-    static _Thread_local char path[256];
-    snprintf(path, sizeof(path), "%s/%s", world->folder, name);
+    static _Thread_local char paths[4][256]; /* good for four calls */
+    static _Thread_local unsigned turn;
+    char *path = paths[turn++ % 4];
+    snprintf(path, sizeof(paths[0]), "%s/%s", world->folder, name);
     return path;
 }
 
@@ -202,24 +204,51 @@ static int world_main(void *arg)
     struct world *world = arg;
     struct problem problem;
     EXPECT_EQ(output_store_new(world->folder, &world->outputs), 0);
-    EXPECT_EQ(runner_new(world->config, world->outputs, INSTANCE, &problem, &world->runner), 0);
+    EXPECT_EQ(runner_new(world->config, world->outputs, world->instance, &problem, &world->runner),
+              0);
     EXPECT_EQ(world->body(world), 0);
     runner_free(world->runner);
     output_store_free(world->outputs);
     return 0;
 }
 
-/* Run body(world) on a fiber; afterwards no child and no descriptor is left. */
+static void world_init(struct world *world, const char *config, int (*body)(struct world *world))
+{
+    struct problem problem;
+    *world = (struct world){.folder = "/tmp/weft-run-XXXXXX", .body = body};
+    EXPECT(mkdtemp(world->folder) != NULL);
+    snprintf(world->instance, sizeof(world->instance), "%032x", (unsigned)getpid());
+    if (config_parse("test", config, strlen(config), &problem, &world->config) < 0)
+        fprintf(stderr, "%s\n", problem.text);
+    EXPECT(world->config != NULL);
+}
+
+/* Anywhere on this machine. */
+static void expect_nobody(const struct world *world)
+{
+    struct tree_pids all = {0};
+    char mark[64];
+    const char *marks[] = {mark};
+    snprintf(mark, sizeof(mark), "WEFT_INSTANCE=%s", world->instance);
+    EXPECT_EQ(tree_everybody(&all), 0);
+    for (size_t i = 0; i < all.count; i++)
+        EXPECT(!tree_environ_has(all.pids[i], marks, 1));
+    tree_pids_destroy(&all);
+}
+
+static void world_run(struct world *world, unsigned workers)
+{
+    on_fibers_counting_fds(workers, world_main, world);
+    expect_no_child();
+    config_free(world->config);
+    remove_tree(world->folder);
+}
+
+/* Run body(world) on a fiber; afterwards no process and no descriptor is left. */
 UNUSED static void in_world(unsigned workers, const char *config, int (*body)(struct world *world))
 {
-    struct world world = {.folder = "/tmp/weft-run-XXXXXX", .body = body};
-    struct problem problem;
-    EXPECT(mkdtemp(world.folder) != NULL);
-    if (config_parse("test", config, strlen(config), &problem, &world.config) < 0)
-        fprintf(stderr, "%s\n", problem.text);
-    EXPECT(world.config != NULL);
-    on_fibers_counting_fds(workers, world_main, &world);
-    expect_no_child();
-    config_free(world.config);
-    remove_tree(world.folder);
+    struct world world;
+    world_init(&world, config, body);
+    world_run(&world, workers);
+    expect_nobody(&world);
 }

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* Handlers by name, and what is said of a bad call. */
+#include "daemon/native.h"
+
+#include "protocol/error.h"
+
+#include "support/test.h"
+
+#include <errno.h>
+#include <string.h>
+
+Test(native, finds_every_handler_that_it_lists)
+{
+    const struct native_handler *handler;
+    size_t count = 0;
+    for (; (handler = native_at(count)); count++)
+        cr_assert_eq(native_find(handler->name), handler);
+    cr_assert_eq(count, 4);
+    cr_assert_null(native_find("no.such"));
+    cr_assert_null(native_find(""));
+    cr_assert_not_null(native_find("echo"));
+    cr_assert_not_null(native_find("file.hash"));
+}
+
+static void expect_check(const char *name, const char *args, int code, const char *param,
+                         const char *message)
+{
+    struct rpc_error error = {0};
+    json_t *json = args ? json_loads(args, JSON_DECODE_ANY, NULL) : NULL;
+    int rc = native_check(name, json, &error);
+    json_decref(json);
+    cr_assert_eq(rc, code == RPC_OK ? 0 : -EINVAL, "%s %s: %s", name, args, error.message);
+    cr_assert_eq(error.code, code);
+    cr_assert_str_eq(error.param, param);
+    cr_assert(strstr(error.message, message), "%s", error.message);
+}
+
+Test(native, checks_names_and_arguments)
+{
+    expect_check("echo", "{\"any\": [1]}", RPC_OK, "", "");
+    expect_check("echo", NULL, RPC_OK, "", "");
+    expect_check("echo", "[1]", RPC_INVALID_PARAMS, "args", "must be an object");
+    expect_check("sleep", "{\"seconds\": \"1.5s\"}", RPC_OK, "", "");
+    expect_check("sleep", "{\"seconds\": 0.1}", RPC_OK, "", "");
+    expect_check("sleep", "{}", RPC_INVALID_PARAMS, "args.seconds", "seconds");
+    expect_check("sleep", "{\"seconds\": -1}", RPC_INVALID_PARAMS, "args.seconds", "sleep");
+    expect_check("sleep", "{\"second\": 1}", RPC_INVALID_PARAMS, "args.second", "seconds");
+    expect_check("file.copy", "{\"from\": \"/a\", \"to\": \"/b\"}", RPC_OK, "", "");
+    expect_check("file.copy", "{\"from\": \"/a\", \"to\": \"b\"}", RPC_INVALID_PARAMS, "args.to",
+                 "absolute path");
+    expect_check("file.copy", "{\"from\": \"/a\"}", RPC_INVALID_PARAMS, "args.to", "to");
+    expect_check("file.hash", "{\"path\": \"/a\", \"algorithm\": \"sha512\"}", RPC_OK, "", "");
+    expect_check("file.hash", "{\"path\": \"/a\", \"algorithm\": \"md4\"}", RPC_INVALID_PARAMS,
+                 "args.algorithm", "sha256");
+    expect_check("file.hash", "{\"path\": \"\"}", RPC_INVALID_PARAMS, "args.path", "path");
+}
+
+Test(native, names_the_nearest_handler)
+{
+    struct rpc_error error = {0};
+    cr_assert_eq(native_check("file.hsh", NULL, &error), -EINVAL);
+    cr_assert_eq(error.code, RPC_NO_SUCH_HANDLER);
+    cr_assert_str_eq(error.nearest, "file.hash");
+    cr_assert_eq(native_check("nothing.like.it", NULL, &error), -EINVAL);
+    cr_assert_str_eq(error.nearest, "");
+}
