@@ -197,10 +197,12 @@ static void *writer_main(void *arg)
 static bool stderr_is_journald(void)
 {
     const char *stream = getenv("JOURNAL_STREAM");
-    unsigned long long device, inode;
     struct stat status;
-    return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
-           fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device && status.st_ino == inode;
+    if (!stream || fstat(STDERR_FILENO, &status))
+        return false;
+    char ours[64];
+    snprintf(ours, sizeof ours, "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
+    return strcmp(ours, stream) == 0;
 }
 
 static int start_writer(void)

@@ -64,16 +64,17 @@ void memory_restart_if_needed(const struct config_memory *config, char **argv)
     execv("/proc/self/exe", argv);
 }
 
-/* Pages that are in memory, from /proc.  0 if that cannot be read. */
+/* From /proc/self/statm: "TOTAL RESIDENT …", in pages.  0 if that cannot be read. */
 static uint64_t resident_bytes(void)
 {
     FILE *file = fopen("/proc/self/statm", "re");
     if (!file)
         return 0;
-    unsigned long long total, resident;
-    int found = fscanf(file, "%llu %llu", &total, &resident);
+    char line[128];
+    const char *read = fgets(line, sizeof line, file);
     fclose(file);
-    return found == 2 ? resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+    const char *resident = read ? strchr(line, ' ') : NULL;
+    return resident ? strtoull(resident, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 /* mallctl's figures are of the last epoch: begin a new one. */

@@ -147,28 +147,39 @@ static int dress(int fd, const struct config_daemon *config, struct server_socke
     return 0;
 }
 
-static int bind_locked(const struct config_daemon *config, const struct sockaddr_un *address,
-                       struct problem *problem, int *ret_fd, struct server_socket *ret_socket)
+static int bind_and_dress(int fd, const struct config_daemon *config,
+                          const struct sockaddr_un *address, struct problem *problem,
+                          struct server_socket *ret_socket)
 {
-    int err = clear_path(address, problem);
-    if (err)
-        return err;
-    OWNED_FD fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return problem_set(problem, -errno, "socket: %s", strerror(errno));
     if (bind(fd, (const struct sockaddr *)address, sizeof *address))
         return problem_set(problem, -errno, "cannot make the socket %s: %s", address->sun_path,
                            strerror(errno));
     struct server_socket socket = {.path = strdup(config->socket)};
-    err = socket.path ? dress(fd, config, &socket, problem) : -ENOMEM;
+    int err = socket.path ? dress(fd, config, &socket, problem) : -ENOMEM;
     if (err) {
         unlink(address->sun_path);
         free(socket.path);
         return err;
     }
     *ret_socket = socket;
+    return 0;
+}
+
+static int bind_locked(const struct config_daemon *config, const struct sockaddr_un *address,
+                       struct problem *problem, int *ret_fd, struct server_socket *ret_socket)
+{
+    int err = clear_path(address, problem);
+    if (err)
+        return err;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return problem_set(problem, -errno, "socket: %s", strerror(errno));
+    err = bind_and_dress(fd, config, address, problem, ret_socket);
+    if (err) {
+        close(fd);
+        return err;
+    }
     *ret_fd = fd;
-    fd = -1;
     return 0;
 }
 
