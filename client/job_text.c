@@ -145,12 +145,21 @@ int job_exit_status(const json_t *job)
     return COMMAND_FAILED;
 }
 
+/* As a sentence has it. */
+static const char *state_words(const char *state)
+{
+    if (strcmp(state, "timed_out") == 0)
+        return "timed out";
+    return strcmp(state, "dead") == 0 ? "is dead" : state;
+}
+
 void job_complain(struct command *command, const json_t *job)
 {
     char reason[512];
     const char *error = job_string(job, "error");
+    const char *state = state_words(job_string(job, "state"));
+    bool has_reason = *error && strcmp(error, state) != 0;
     text_safe(error, strlen(error), reason, sizeof reason);
-    command_fail(command, 0, "job %lld %s%s%s%s", (long long)job_id(job),
-                 strcmp(job_string(job, "state"), "dead") == 0 ? "is " : "",
-                 job_string(job, "state"), *reason ? ": " : "", reason);
+    command_fail(command, 0, "job %lld %s%s%s", (long long)job_id(job), state,
+                 has_reason ? ": " : "", has_reason ? reason : "");
 }
