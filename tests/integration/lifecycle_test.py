@@ -258,6 +258,7 @@ def test_reload_applies_names_and_refuses(folder):
     folder.configure("socket_mode = 0600\n[queue new]\n")
     report = connection.result("daemon.reload")
     assert report == {"changed": 1, "restart": ["daemon.socket_mode"]}, report
+    wait_for_log(process, "configuration reloaded: 1 changed")
     assert connection.result("job.submit", {"call": "echo", "queue": "new"})["id"] > 0
     folder.configure("[queue other]\nconcurency = 1\n")
     error = connection.ask("daemon.reload")["error"]
