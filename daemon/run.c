@@ -123,6 +123,7 @@ int runner_new(const struct config *config, struct output_store *outputs, const 
         return problem_set(problem, -ENOMEM, "out of memory");
     }
     runner->outputs = outputs;
+    runner->sweep_ns = RUN_SWEEP_NS;
     snprintf(runner->instance, sizeof(runner->instance), "%s", instance);
     pthread_mutex_init(&runner->lock, NULL);
     tree_roots_init(&runner->roots);

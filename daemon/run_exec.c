@@ -12,7 +12,7 @@
  *     reaped: nobody else reaps it (tree_roots.c).
  * I12 From the spawn on, every way out goes through finish().
  * I13 Long-lived roots may leave dead orphans behind: while programs run, one of them looks for
- *     such every SWEEP_NS.
+ *     such every sweep_ns.
  */
 #include "daemon/run_impl.h"
 
@@ -31,7 +31,6 @@
 #include <unistd.h>
 
 #define DRAIN_NS WEFT_SECOND
-#define SWEEP_NS (5 * WEFT_SECOND)
 
 struct exec {
     struct run_attempt attempt;
@@ -294,7 +293,7 @@ static void sweep(struct runner *runner)
 {
     uint_fast64_t last_ns = atomic_load(&runner->swept_ns);
     uint64_t now_ns = weft_now_ns();
-    if (now_ns - last_ns < SWEEP_NS / 2 ||
+    if (now_ns - last_ns < runner->sweep_ns / 2 ||
         !atomic_compare_exchange_strong(&runner->swept_ns, &last_ns, now_ns))
         return;
     (void)tree_roots_orphans(&runner->roots, NULL);
@@ -304,7 +303,7 @@ static void sweep(struct runner *runner)
 static int await_root(struct run_attempt *attempt)
 {
     for (;;) {
-        int rc = run_await_end(attempt->ended, weft_deadline_after(SWEEP_NS));
+        int rc = run_await_end(attempt->ended, weft_deadline_after(attempt->runner->sweep_ns));
         if (rc == 0)
             return 0;
         int cause = weft_check_cancel();

@@ -31,6 +31,8 @@ struct run_settings {
 
 struct run_attempt;
 
+#define RUN_SWEEP_NS (5 * WEFT_SECOND)
+
 struct runner {
     struct output_store *outputs; /* borrowed */
     char instance[64];
@@ -41,6 +43,7 @@ struct runner {
     atomic_bool hurried;
     atomic_uint_fast64_t programs, calls, killed; /* struct runner_stats */
     atomic_uint live;
+    uint64_t sweep_ns;             /* constant: run_exec.c, I13 */
     atomic_uint_fast64_t swept_ns; /* when dead orphans were last looked for */
 };
 

@@ -176,8 +176,8 @@ static bool holds(const char *text, size_t size, const char *mark)
 
 bool tree_environ_has(pid_t pid, const char *const *marks, size_t count)
 {
-    char *text;
-    size_t size, found = 0;
+    char *text = NULL;
+    size_t size = 0, found = 0;
     int fd = open_of(pid, "environ");
     if (fd < 0)
         return false;

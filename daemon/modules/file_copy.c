@@ -22,8 +22,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -34,7 +34,7 @@ enum { PIECE = 128 * 1024 };
 struct copy {
     const char *from, *to;
     int source, target; /* -1: not opened yet */
-    bool by_hand;       /* copy_file_range cannot do it here */
+    char *piece;        /* PIECE bytes, once copy_file_range cannot do it; else NULL */
     uint64_t bytes;     /* copied */
     mode_t mode;
     const char *fault; /* the path at fault, once something failed */
@@ -143,14 +143,13 @@ static int write_piece(struct copy *copy, const char *data, size_t size)
 /* Returns: bytes copied, 0 at the end. */
 static ssize_t copy_by_hand(struct copy *copy)
 {
-    char piece[PIECE];
     ssize_t n;
     do
-        n = read(copy->source, piece, sizeof(piece));
+        n = read(copy->source, copy->piece, PIECE);
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return failed(copy, copy->from, -errno);
-    int rc = write_piece(copy, piece, (size_t)n);
+    int rc = write_piece(copy, copy->piece, (size_t)n);
     return rc < 0 ? rc : n;
 }
 
@@ -163,21 +162,22 @@ static bool cannot_be_ranged(int err)
 /* Files of /proc and the like seem empty to copy_file_range: the first 0 is not believed. */
 static ssize_t copy_some(struct copy *copy, size_t size)
 {
-    if (copy->by_hand)
+    if (copy->piece)
         return copy_by_hand(copy);
-    ssize_t n = copy_file_range(copy->source, NULL, copy->target, NULL, size, 0);
+    ssize_t n;
+    do
+        n = copy_file_range(copy->source, NULL, copy->target, NULL, size, 0);
+    while (n < 0 && errno == EINTR);
     if (n > 0) {
         copy->bytes += (uint64_t)n;
         return n;
     }
-    if (n < 0 && errno == EINTR)
-        return copy_some(copy, size);
     if (n < 0 && !cannot_be_ranged(errno))
         return failed(copy, copy->to, -errno);
     if (n == 0 && copy->bytes > 0)
         return 0;
-    copy->by_hand = true;
-    return copy_by_hand(copy);
+    copy->piece = malloc(PIECE);
+    return copy->piece ? copy_by_hand(copy) : failed(copy, copy->to, -ENOMEM);
 }
 
 /* ---- the end ----------------------------------------------------------------------------------
@@ -232,6 +232,7 @@ static int copy_clean_up(void *arg)
         close(copy->target);
     if (copy->temporary[0])
         unlink(copy->temporary);
+    free(copy->piece);
     return 0;
 }
 

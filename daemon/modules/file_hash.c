@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 enum { PIECE = 128 * 1024 };
@@ -21,6 +22,7 @@ struct hash {
     const char *path, *algorithm;
     int fd; /* -1: not opened yet */
     EVP_MD_CTX *context;
+    char *piece;                       /* PIECE bytes */
     char hex[2 * EVP_MAX_MD_SIZE + 1]; /* once done */
 };
 
@@ -37,7 +39,8 @@ static int begin(struct hash *hash)
         return hash->fd;
     (void)posix_fadvise(hash->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     hash->context = EVP_MD_CTX_new();
-    if (!hash->context)
+    hash->piece = malloc(PIECE);
+    if (!hash->context || !hash->piece)
         return -ENOMEM;
     const EVP_MD *digest = EVP_get_digestbyname(hash->algorithm);
     return digest && EVP_DigestInit_ex(hash->context, digest, NULL) ? 0 : crypto_failed();
@@ -61,19 +64,18 @@ static int end(struct hash *hash)
 static int hash_slice(void *arg)
 {
     struct hash *hash = arg;
-    char piece[PIECE];
     int rc = hash->fd < 0 ? begin(hash) : 0;
     if (rc < 0)
         return rc;
     for (size_t total = 0; total < FILE_SLICE;) {
-        ssize_t n = read(hash->fd, piece, sizeof(piece));
+        ssize_t n = read(hash->fd, hash->piece, PIECE);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return -errno;
         if (n == 0)
             return end(hash);
-        if (!EVP_DigestUpdate(hash->context, piece, (size_t)n))
+        if (!EVP_DigestUpdate(hash->context, hash->piece, (size_t)n))
             return crypto_failed();
         total += (size_t)n;
     }
@@ -84,6 +86,7 @@ static int hash_clean_up(void *arg)
 {
     struct hash *hash = arg;
     EVP_MD_CTX_free(hash->context);
+    free(hash->piece);
     if (hash->fd >= 0)
         close(hash->fd);
     return 0;

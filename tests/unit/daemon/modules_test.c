@@ -4,6 +4,8 @@
 
 #include "daemon/native.h"
 
+#include <sys/resource.h>
+
 /* One call, from its arguments to what came of it. */
 struct call {
     struct world *world;
@@ -242,6 +244,30 @@ static int fail_to_copy(struct world *world)
 Test(modules, file_copy_says_why_it_failed_and_leaves_nothing)
 {
     in_world(1, "", fail_to_copy);
+}
+
+/* The disk is full, as it were, in the middle of it. */
+static int copy_into_limit(struct world *world)
+{
+    struct rlimit limit, low = {1 << 20, RLIM_INFINITY};
+    struct stat status;
+    make_file(world, "large", 5 * 1024 * 1024, 0644);
+    make_file(world, "precious", 20, 0644);
+    signal(SIGXFSZ, SIG_IGN);
+    EXPECT_EQ(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    low.rlim_max = limit.rlim_max;
+    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &low), 0);
+    expect_failure(world, "file.copy", paths(world, "large", "precious"), -EFBIG, "too large");
+    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    EXPECT_EQ(stat(in_folder(world, "precious"), &status), 0);
+    EXPECT_EQ(status.st_size, 20);
+    EXPECT_EQ(count_names(world), 3);
+    return 0;
+}
+
+Test(modules, a_copy_that_fails_leaves_the_target_as_it_was)
+{
+    in_world(1, "", copy_into_limit);
 }
 
 /* Wait until this process has opened the file so often. */
