@@ -27,7 +27,8 @@ fi
 copy=$WEFT_DEMO_DIR/copy
 work=$WEFT_DEMO_DIR/work # lists, ids, answers: left for a look
 wrong=0
-waiter=
+label=  # the phase under way
+waiter= # its weft wait
 
 # ---- small things ----
 
@@ -109,6 +110,7 @@ phase() {
     [ "$good" -eq "$jobs" ] || complain "$label: $((jobs - good)) of $jobs jobs did not succeed"
     echo "$label $jobs $((jobs - good)) $seconds" >>"$work/table"
     [ -t 1 ] || echo "  $label: $jobs jobs, $((jobs - good)) failures"
+    label=
 }
 
 # ---- the work ----
@@ -141,9 +143,11 @@ copy_all() {
     phase copy call file.copy
 }
 
-# The largest 100 copies, each by a program of its own; gzip and xz in turn where there is xz.
+# The largest 100 copies that do not look compressed, each by a program of its own; gzip and xz in
+# turn where there is xz.
 compress_some() {
-    (cd "$copy" && find . -type f -printf '%s %p\n') | sort -rn | head -n 100 |
+    (cd "$copy" && find . -type f ! -path '*[! -~]*' ! -name '*[zZ]' -printf '%s %p\n') |
+        sort -rn | head -n 100 |
         sed 's/^[0-9]* //' | sed "s|^\./|$copy/|" >"$work/largest"
     xz='"gzip","-k","-9"'
     ! command -v xz >/dev/null || xz='"xz","-k","-1"'
@@ -173,7 +177,7 @@ check_copies() {
 
 check_compressed() {
     checked=0
-    while read -r file; do
+    while IFS= read -r file; do
         if [ -f "$file.gz" ]; then
             gzip -dc -- "$file.gz" | cmp -s - "$file" || complain "$file.gz is not $file"
         elif [ -f "$file.xz" ]; then
@@ -225,12 +229,12 @@ HELP
 stop() {
     status=$?
     trap - EXIT INT TERM
-    [ -z "$waiter" ] || {
-        kill "$waiter" 2>/dev/null || :
+    [ -z "$waiter" ] || kill "$waiter" 2>/dev/null || :
+    if [ -n "$label" ]; then
         echo
         echo "demo: stopped; cancelling its jobs" >&2
         weft cancel - <"$work/$label.ids" >/dev/null 2>&1 || :
-    }
+    fi
     exit "$status"
 }
 
