@@ -131,12 +131,12 @@ static int give_up(struct running *running, int err, const struct rpc_error *err
         return command_fail(command, COMMAND_SIGNAL + running->signal,
                             "not waiting any more; weftd goes on cancelling job %lld",
                             (long long)running->id);
-    int status = command_explain(command, err, error);
-    if (err == -ECONNRESET || (err == -EREMOTEIO && error->code == RPC_SHUTTING_DOWN))
+    bool is_stopping = err == -EREMOTEIO && error->code == RPC_SHUTTING_DOWN;
+    if (err == -ECONNRESET || is_stopping)
         return command_fail(command, COMMAND_UNREACHABLE,
-                            "job %lld is kept and runs again when weftd does",
-                            (long long)running->id);
-    return status;
+                            "weftd %s; job %lld is kept and runs again when weftd does",
+                            is_stopping ? "is stopping" : "went away", (long long)running->id);
+    return command_explain(command, err, error);
 }
 
 static int run(struct running *running, json_t *job)

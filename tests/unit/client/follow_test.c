@@ -237,7 +237,7 @@ Test(run, a_daemon_that_stops_keeps_the_job)
         STARTS, {"job.wait", "\"error\":{\"code\":-32007,\"message\":\"weftd is stopping\"}"}, {0}};
     struct fake fake = {.canned = canned};
     expect_run(fake_run(&fake, "", run_true), COMMAND_UNREACHABLE, "",
-               "weft: weftd is stopping\nweft: job 5 is kept and runs again when weftd does\n");
+               "weft: weftd is stopping; job 5 is kept and runs again when weftd does\n");
     fake_free(&fake);
 }
 
