@@ -213,12 +213,13 @@ summary() {
 }
 
 next() {
+    show=$(printf '%-29s' "weft show $(head -n 1 "$work/hash.ids")")
     cat <<HELP
 
 What to try next (./dev run --keep leaves weftd running):
   export WEFT_SOCKET='${WEFT_SOCKET:-}' PATH="$(dirname "$(command -v weft)"):\$PATH"
   weft list                       the jobs of this run, newest first
-  weft show $(head -n 1 "$work/hash.ids")                     one of them, with its result
+  $show   one of them, with its result
   weft run -- sh -c 'echo hello; exit 3'
   weft stats                      what weftd and its workers did
   weft --help
