@@ -25,6 +25,7 @@ if(WEFT_SANITIZE)
   target_compile_options(weft_options INTERFACE -fsanitize=${WEFT_SANITIZE} -fno-sanitize-recover=all
     $<$<COMPILE_LANGUAGE:C>:-O1>)
   target_link_options(weft_options INTERFACE -fsanitize=${WEFT_SANITIZE})
+  target_compile_definitions(weft_options INTERFACE WITH_SHAKER) # runtime/core/shake.h
 endif()
 if(WEFT_FUZZ)
   target_compile_options(weft_options INTERFACE $<$<COMPILE_LANGUAGE:C>:-fsanitize=fuzzer-no-link>)

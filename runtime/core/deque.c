@@ -17,6 +17,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "core/shake.h"
+
 enum { INITIAL_SLOTS = 256 };
 
 #ifdef WITH_TSAN
@@ -121,6 +123,7 @@ struct fiber *deque_pop(struct deque *deque)
         atomic_store_explicit(&deque->bottom, bottom + 1, memory_order_relaxed);
         return NULL;
     }
+    shake();
     fiber = ring_get(ring, bottom);
     if (likely(top < bottom))
         return fiber;
@@ -147,6 +150,7 @@ struct fiber *deque_steal(struct deque *deque)
 #endif
     if (top >= bottom)
         return NULL;
+    shake();
     ring = atomic_load_explicit(&deque->ring, memory_order_acquire); /* pairs with deque_grow */
     fiber = ring_get(ring, top);
     if (!atomic_compare_exchange_strong_explicit(&deque->top, &top, top + 1, memory_order_seq_cst,

@@ -60,6 +60,7 @@ void group_child_ended(struct group *group)
     struct wait_batch batch = {0};
     int64_t before = atomic_fetch_sub_explicit(&group->balance, 1, memory_order_acq_rel);
 
+    shake();
     if (likely(before != GROUP_JOINING + 1))
         return; /* G4 */
     if (owner)

@@ -65,6 +65,7 @@ bool idle_stop_search(struct idle *idle)
 {
     unsigned before = atomic_fetch_sub_explicit(&idle->state, SEARCHING, memory_order_seq_cst);
 
+    shake();
     return (before & SEARCHING_MASK) == 1;
 }
 

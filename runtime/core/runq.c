@@ -10,6 +10,8 @@
  */
 #include "core/runq.h"
 
+#include "core/shake.h"
+
 bool runq_push(struct runq *runq, struct fiber *fiber)
 {
     unsigned head = atomic_load_explicit(&runq->head, memory_order_acquire); /* R3 */
@@ -56,6 +58,7 @@ struct fiber *runq_steal(struct runq *victim, struct runq *mine, unsigned *ret_c
             count = 0;
             continue;
         }
+        shake();
         first = atomic_load_explicit(&victim->slots[head % RUNQ_SLOTS], memory_order_relaxed);
         for (unsigned i = 1; i < count; i++) {
             fiber =

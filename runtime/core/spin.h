@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "core/base.h"
+#include "core/shake.h"
 
 struct spin {
     atomic_uint locked; /* atomic: 0 or 1; acquire in spin_lock pairs with release in spin_unlock */
@@ -25,6 +26,7 @@ static inline bool spin_trylock(struct spin *spin)
 
 static inline void spin_lock(struct spin *spin)
 {
+    shake();
     if (unlikely(!spin_trylock(spin)))
         spin_lock_slow(spin);
 }
@@ -32,6 +34,7 @@ static inline void spin_lock(struct spin *spin)
 static inline void spin_unlock(struct spin *spin)
 {
     atomic_store_explicit(&spin->locked, 0, memory_order_release);
+    shake();
 }
 
 #endif

@@ -49,6 +49,7 @@ static bool park_take(struct fiber *fiber, uint_fast64_t *word, enum park_state 
     uint_fast64_t claimed = (*word & ~(uint_fast64_t)PARK_STATE_MASK) | outcome;
     enum park_state before = park_state(*word);
 
+    shake();
     /* Release: what the claimer wrote for the waiter.  Acquire: the fiber's saved registers. */
     if (!atomic_compare_exchange_weak_explicit(&fiber->park, word, claimed, memory_order_seq_cst,
                                                memory_order_seq_cst))
@@ -135,6 +136,7 @@ static void wait_publish(struct worker *worker, void *arg)
     struct fiber *fiber = arg;
     uint_fast64_t word = atomic_load_explicit(&fiber->park, memory_order_relaxed);
 
+    shake();
     while (park_state(word) == PARK_ARMING || park_state(word) == PARK_ARMING_SHIELDED) {
         /* PARK_WAITING is PARK_ARMING + 2, shielded or not. */
         if (atomic_compare_exchange_weak_explicit(&fiber->park, &word, word + 2,
