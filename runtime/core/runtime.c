@@ -220,6 +220,8 @@ static void runtime_destroy(struct weft_runtime *runtime)
         pthread_join(runtime->thread[i].id, NULL);
     if (runtime->offload)
         offload_pool_free(runtime->offload);
+    while (atomic_load_explicit(&runtime->visitors, memory_order_acquire) > 0)
+        sched_yield();
     for (unsigned i = 0; i < runtime->workers_made; i++)
         worker_destroy(&runtime->worker[i]);
     idle_destroy(&runtime->idle);

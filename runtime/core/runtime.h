@@ -4,8 +4,8 @@
  *
  * The stop, in order: (1) new fibers of the root are refused; (2) the root scope is cancelled;
  * (3) when the grace is over, or at a second stop, shields are broken; (4) when the last fiber has
- * ended, `ended` is set and every loop is woken; (5) the threads are joined, then the offload pool,
- * and what is left is freed by one thread.
+ * ended, `ended` is set and every loop is woken; (5) the threads are joined, then the offload pool;
+ * (6) threads that woke a fiber from outside leave; what is left is freed by one thread.
  */
 #ifndef RUNTIME_CORE_RUNTIME_H
 #define RUNTIME_CORE_RUNTIME_H
@@ -32,8 +32,10 @@ struct weft_runtime {
     struct group root;
     struct offload_pool *offload;
     atomic_uint_fast64_t spawned_outside; /* atomic: fibers spawned by plain threads */
-    atomic_bool stopping;                 /* atomic: relaxed; a late spawn is cancelled anyway */
-    atomic_bool ended; /* atomic: release by the last fiber, acquire by the workers */
+    atomic_uint visitors; /* atomic: who is in sched_inject; its release pairs with the acquire of
+                             runtime_destroy, which waits for them */
+    atomic_bool stopping; /* atomic: relaxed; a late spawn is cancelled anyway */
+    atomic_bool ended;    /* atomic: release by the last fiber, acquire by the workers */
 
     int event_fd;         /* readable when something changed for whoever waits */
     pthread_mutex_t lock; /* guards what follows */

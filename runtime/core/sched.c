@@ -46,20 +46,30 @@ static void ready_append(struct worker *worker, struct fiber *fiber)
     worker_notify(worker->runtime, worker);
 }
 
+/* Make a fiber runnable from outside its runtime.  It may be the runtime's last, and may have ended
+ * before this returns: being a visitor holds the runtime until then. */
+static void sched_inject(struct weft_runtime *runtime, struct fiber *fiber)
+{
+    atomic_fetch_add_explicit(&runtime->visitors, 1, memory_order_relaxed);
+    inject_push(&runtime->inject, fiber, fiber, 1);
+    worker_notify(runtime, NULL);
+    atomic_fetch_sub_explicit(&runtime->visitors, 1, memory_order_release);
+}
+
 void sched_ready(struct worker *worker, struct fiber *fiber)
 {
     struct weft_runtime *runtime = fiber->worker->runtime;
     struct fiber *displaced;
 
     if (unlikely(!worker || worker->runtime != runtime)) {
-        inject_push(&runtime->inject, fiber, fiber, 1);
-        worker_notify(runtime, NULL);
+        sched_inject(runtime, fiber);
         return;
     }
     if (!atomic_load_explicit(&worker->slot, memory_order_relaxed)) {
         atomic_store_explicit(&worker->slot, fiber, memory_order_release); /* K2, Q3 */
         return;
     }
+    shake();
     displaced = atomic_exchange_explicit(&worker->slot, fiber, memory_order_acq_rel);
     if (displaced)
         ready_append(worker, displaced);
@@ -280,8 +290,7 @@ int sched_spawn(struct group *group, const char *name, int (*fn)(void *), void *
     }
     atomic_fetch_add_explicit(&runtime->spawned_outside, 1, memory_order_relaxed);
     child->worker = &runtime->worker[0];
-    inject_push(&runtime->inject, child, child, 1);
-    worker_notify(runtime, NULL);
+    sched_inject(runtime, child);
     return 0;
 }
 
