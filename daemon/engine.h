@@ -111,12 +111,19 @@ bool engine_has_failed(struct engine *engine, struct problem *problem);
 /* ---- what clients ask --------------------------------------------------------------------------
  */
 
+/* Called once the jobs of a submit have their ids, before they are committed: what the same client
+ * submits from then on gets higher ids.  Not called when nothing was accepted. */
+struct engine_turn {
+    void (*done)(void *arg);
+    void *arg;
+};
+
 /**
- * Accept a job.  Takes over spec on success and on failure alike.
+ * Accept a job.  Takes over spec on success and on failure alike.  turn may be NULL.
  * Errors: -EINVAL (no_such_queue, with the nearest), -EAGAIN (busy) over daemon.max_jobs, -ENOSPC.
  */
 int engine_submit(struct engine *engine, const struct peer *peer, struct job_spec *spec,
-                  uint64_t *ret_id, struct rpc_error *error);
+                  const struct engine_turn *turn, uint64_t *ret_id, struct rpc_error *error);
 
 /* One of many: in: spec (taken over; NULL: error was filled by the caller already and stays).
  * out: id, or 0 with error filled. */
@@ -132,7 +139,8 @@ struct engine_item {
  * Returns 0 if the commit stands, even if some items were refused.
  */
 int engine_submit_many(struct engine *engine, const struct peer *peer, struct engine_item *items,
-                       size_t count, bool atomic, struct rpc_error *error);
+                       size_t count, bool atomic, const struct engine_turn *turn,
+                       struct rpc_error *error);
 
 int engine_get(struct engine *engine, const struct peer *peer, uint64_t id,
                struct job_record **ret_record, struct rpc_error *error);

@@ -22,6 +22,7 @@ struct submission {
 };
 
 struct submissions {
+    const struct engine_turn *turn; /* may be NULL */
     struct submission *all;
     const struct job_record **rows; /* of the accepted ones */
     size_t count, accepted;
@@ -193,6 +194,8 @@ static int submit(struct engine *engine, const struct peer *peer, struct submiss
     }
     rc = push_locked(engine, these, &op, now);
     engine_unlock(engine);
+    if (rc == 0 && these->turn)
+        these->turn->done(these->turn->arg);
     if (rc == 0)
         return commit(engine, these, &op, now);
     free_unaccepted(these);
@@ -200,12 +203,12 @@ static int submit(struct engine *engine, const struct peer *peer, struct submiss
 }
 
 int engine_submit(struct engine *engine, const struct peer *peer, struct job_spec *spec,
-                  uint64_t *ret_id, struct rpc_error *error)
+                  const struct engine_turn *turn, uint64_t *ret_id, struct rpc_error *error)
 {
     struct engine_item item = {.spec = spec, .error = error};
     struct submission one = {.item = &item};
     const struct job_record *row;
-    struct submissions these = {.all = &one, .rows = &row, .count = 1};
+    struct submissions these = {.turn = turn, .all = &one, .rows = &row, .count = 1};
     int rc = submit(engine, peer, &these);
     job_spec_free(spec);
     if (rc < 0)
@@ -233,9 +236,10 @@ static int refuse_all(struct engine *engine, struct submissions *these, int err,
 }
 
 int engine_submit_many(struct engine *engine, const struct peer *peer, struct engine_item *items,
-                       size_t count, bool atomic, struct rpc_error *error)
+                       size_t count, bool atomic, const struct engine_turn *turn,
+                       struct rpc_error *error)
 {
-    struct submissions these = {.count = count, .atomic = atomic};
+    struct submissions these = {.turn = turn, .count = count, .atomic = atomic};
     these.all = calloc(count + 1, sizeof(*these.all));
     these.rows = calloc(count + 1, sizeof(*these.rows));
     int rc = these.all && these.rows ? 0 : -ENOMEM;

@@ -67,8 +67,8 @@ const struct method methods[] = {
     {"job.get", TAKES(id_params), method_job_get},
     {"job.list", TAKES(list_params), method_job_list},
     {"job.logs", TAKES(logs_params), method_job_logs},
-    {"job.submit", TAKES_NONE, method_job_submit, .checks_itself = true},
-    {"job.submit_many", TAKES(submit_many_params), method_job_submit_many},
+    {"job.submit", TAKES_NONE, method_job_submit, .checks_itself = true, .takes_turns = true},
+    {"job.submit_many", TAKES(submit_many_params), method_job_submit_many, .takes_turns = true},
     {"job.wait", TAKES(wait_params), method_job_wait},
     {"ping", TAKES_NONE, method_ping},
 };
@@ -81,6 +81,12 @@ static const struct method *find(const char *name)
             return &methods[i];
     }
     return NULL;
+}
+
+bool methods_takes_turns(const char *name)
+{
+    const struct method *method = find(name);
+    return method && method->takes_turns;
 }
 
 static int refuse_method(const char *name, struct rpc_error *error)

@@ -47,7 +47,8 @@ struct daemon_context {
 struct request {
     struct daemon_context *context;
     const struct peer *peer;
-    const json_t *params; /* checked object; NULL if none were given */
+    const json_t *params;           /* checked object; NULL if none were given */
+    const struct engine_turn *turn; /* for submits: when the next request may start; or NULL */
     struct rpc_error error;
 };
 
@@ -57,12 +58,16 @@ struct method {
     size_t params_count;
     int (*handle)(struct request *request, json_t **ret_result);
     bool checks_itself; /* params go to the handler unchecked (job.submit) */
+    bool takes_turns;   /* a client's requests of this kind take effect in the order they came */
 };
 
 /* hello ping job.submit job.submit_many job.get job.list job.wait job.cancel job.logs daemon.stats
  * daemon.reload.  Sorted by name. */
 extern const struct method methods[];
 extern const size_t methods_count;
+
+/* Whether requests of this method take turns: then the handler calls request->turn.  Pure. */
+bool methods_takes_turns(const char *name);
 
 /* Check and run one request: what session.c calls.  Never NULL-result on 0.
  * Errors: -errno with request->error complete (method_not_found names the nearest). */

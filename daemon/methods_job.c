@@ -35,7 +35,8 @@ int method_job_submit(struct request *request, json_t **ret_result)
     if (err)
         return err;
     uint64_t id;
-    err = engine_submit(request->context->engine, request->peer, spec, &id, &request->error);
+    err = engine_submit(request->context->engine, request->peer, spec, request->turn, &id,
+                        &request->error);
     if (err)
         return err;
     *ret_result = id_json(id);
@@ -119,7 +120,7 @@ int method_job_submit_many(struct request *request, json_t **ret_result)
         return err;
     submission_parse(&submission, params_get(request->params, "jobs"));
     err = engine_submit_many(request->context->engine, request->peer, submission.items,
-                             submission.count, submission.atomic, &request->error);
+                             submission.count, submission.atomic, request->turn, &request->error);
     if (!err)
         *ret_result = results_json(&submission);
     else if (submission.atomic && err == -EINVAL)

@@ -10,9 +10,13 @@
  *     and given back when the reply is written; so what waits to be written is bounded too.
  * I7  in_flight counts the slots taken, and one for the reader while it may take more; whoever
  *     brings it to 0 sets `quiet`.
+ * I8  A request starts when the one before it has had its turn: a submit once its jobs have ids,
+ *     anything else at once.  So pipelined submits get ids in the order they were sent, although
+ *     their fibers run on several workers and their commits overlap.
  */
 #include "daemon/session.h"
 
+#include "daemon/engine.h"
 #include "daemon/methods.h"
 #include "daemon/session_output.h"
 #include "protocol/framer.h"
@@ -37,6 +41,7 @@ struct session {
     uint64_t partial_since;      /* reader only: when the line that is not complete began */
     struct weft_group group;     /* of the request fibers; open as long as the reader runs */
     struct weft_semaphore slots; /* I6 */
+    struct weft_semaphore turn;  /* I8; one permit */
     struct weft_event quiet;     /* I7 */
     atomic_uint in_flight;       /* I7; acq_rel: the last one sees what the others did */
     struct session_output output;
@@ -45,8 +50,9 @@ struct session {
 /* One request of a line. */
 struct item {
     struct line *line;
-    json_t *id;  /* to answer with; borrowed from the message, NULL is null */
-    bool wanted; /* a reply is due: not a notification */
+    json_t *id;     /* to answer with; borrowed from the message, NULL is null */
+    bool wanted;    /* a reply is due: not a notification */
+    bool turn_over; /* it has given back session.turn (I8) */
     json_t *result;
     struct rpc_error error;
 };
@@ -137,17 +143,31 @@ static void line_done(struct line *line)
 
 /* ---- requests ------------------------------------------------------------------------------ */
 
-static void run_item(struct line *line, struct item *item)
+/* engine_turn's `done`.  Once per item, however often it is called. */
+static void end_turn(void *arg)
+{
+    struct item *item = arg;
+    if (!item->turn_over)
+        weft_semaphore_release(&item->line->session->turn);
+    item->turn_over = true;
+}
+
+static void call_item(struct line *line, struct item *item)
 {
     struct jsonrpc_request request;
+    struct engine_turn turn = {.done = end_turn, .arg = item};
     int err =
         jsonrpc_request_at(&line->message, (size_t)(item - line->items), &request, &item->error);
     item->id = request.id;
     item->wanted = err || request.id;
     if (err)
         return;
-    struct request call = {
-        .context = line->session->context, .peer = &line->session->peer, .params = request.params};
+    if (!methods_takes_turns(request.method))
+        end_turn(item);
+    struct request call = {.context = line->session->context,
+                           .peer = &line->session->peer,
+                           .params = request.params,
+                           .turn = &turn};
     if (methods_call(&call, request.method, &item->result))
         item->error = call.error;
 }
@@ -155,7 +175,8 @@ static void run_item(struct line *line, struct item *item)
 static int request_main(void *arg)
 {
     struct item *item = arg;
-    run_item(item->line, item);
+    call_item(item->line, item);
+    end_turn(item);
     line_done(item->line);
     return 0;
 }
@@ -183,6 +204,18 @@ static int take_slot(struct session *session)
     atomic_fetch_add_explicit(&session->in_flight, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&session->totals->in_flight, 1, memory_order_relaxed);
     return 0;
+}
+
+/* Errors: take_slot()'s. */
+static int take_turn_and_slot(struct session *session)
+{
+    int err = weft_semaphore_acquire(&session->turn, WEFT_NO_DEADLINE); /* I8 */
+    if (err)
+        return err;
+    err = take_slot(session);
+    if (err)
+        weft_semaphore_release(&session->turn);
+    return err;
 }
 
 static int line_new(struct session *session, struct jsonrpc_message *message,
@@ -220,7 +253,7 @@ static int start_requests(struct session *session, struct jsonrpc_message *messa
     size_t count = message->count; /* the line may be gone once its last item runs */
     atomic_fetch_add_explicit(&session->totals->requests, count, memory_order_relaxed);
     for (size_t i = 0; i < count; i++) {
-        err = take_slot(session);
+        err = take_turn_and_slot(session);
         if (err) {
             line_abandon(line, i);
             return err;
@@ -390,6 +423,7 @@ int session_serve(struct weft_stream *stream, const struct peer *peer,
         .stream = stream, .peer = *peer, .limits = *limits, .totals = totals, .context = context};
     framer_init(&session.framer, limits->line_max);
     weft_semaphore_init(&session.slots, limits->max_in_flight, 0);
+    weft_semaphore_init(&session.turn, 1, 1);
     weft_event_init(&session.quiet);
     atomic_init(&session.in_flight, 1);
     session_output_init(&session.output, stream, limits->write_timeout, give_back, &session);

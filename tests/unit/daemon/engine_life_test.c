@@ -163,7 +163,8 @@ static void cancelled_waits(struct world *world)
     int rc = engine_wait(world->engine, &me, &id, 1, WEFT_NO_DEADLINE, &page, &error);
     EXPECT_EQ(rc, -ECANCELED);
     uint64_t refused;
-    EXPECT_EQ(engine_submit(world->engine, &me, spec_of("ok", ""), &refused, &error), -ECANCELED);
+    EXPECT_EQ(engine_submit(world->engine, &me, spec_of("ok", ""), NULL, &refused, &error),
+              -ECANCELED);
     (void)weft_scope_leave(&scope);
     EXPECT(world->engine->waiters == NULL);
     EXPECT_EQ(world->engine->live, 1);
@@ -192,13 +193,13 @@ static void fill_and_stop(struct world *world)
     for (size_t i = 0; i < WAITING; i++)
         items[i] = (struct engine_item){.spec = spec_of("ok", ",\"queue\":\"paused\""),
                                         .error = &errors[i]};
-    EXPECT_EQ(engine_submit_many(world->engine, &me, items, WAITING, true, &error), 0);
+    EXPECT_EQ(engine_submit_many(world->engine, &me, items, WAITING, true, NULL, &error), 0);
     free(items);
     free(errors);
     await_attempts(FINISHED + SLEEPERS);
     EXPECT_EQ(engine_stop(world->engine, weft_deadline_after(WEFT_MILLISECOND)), 0);
     uint64_t id;
-    EXPECT_EQ(engine_submit(world->engine, &me, spec_of("ok", ""), &id, &error), -ESHUTDOWN);
+    EXPECT_EQ(engine_submit(world->engine, &me, spec_of("ok", ""), NULL, &id, &error), -ESHUTDOWN);
     EXPECT_EQ(error.code, RPC_SHUTTING_DOWN);
     struct engine_stats stats;
     engine_stats(world->engine, &stats);
@@ -375,7 +376,7 @@ static void crash_while_running(struct world *world)
     atomic_store(&world->base->fail_in, 1);
     uint64_t id;
     struct rpc_error error = {0};
-    EXPECT_EQ(engine_submit(world->engine, &me, spec_of("ok", ""), &id, &error), -EIO);
+    EXPECT_EQ(engine_submit(world->engine, &me, spec_of("ok", ""), NULL, &id, &error), -EIO);
     EXPECT_EQ(error.code, RPC_STORE_FAILED);
     EXPECT(strstr(error.message, "the disk is on fire") != NULL);
 }
@@ -512,7 +513,7 @@ static void run_orphans(struct world *world)
     uint64_t id;
     struct rpc_error error = {0};
     struct job_spec *spec = spec_of("ok", ",\"queue\":\"paused\"");
-    EXPECT_EQ(engine_submit(world->engine, &me, spec, &id, &error), -EINVAL);
+    EXPECT_EQ(engine_submit(world->engine, &me, spec, NULL, &id, &error), -EINVAL);
     EXPECT_EQ(error.code, RPC_NO_SUCH_QUEUE);
 }
 

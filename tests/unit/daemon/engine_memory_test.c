@@ -91,7 +91,7 @@ static void submit_once(struct world *world)
     bool was_armed = atomic_exchange(&armed, false);
     struct job_spec *spec = spec_of("ok", "");
     atomic_store(&armed, was_armed);
-    int rc = engine_submit(world->engine, &me, spec, &id, &error);
+    int rc = engine_submit(world->engine, &me, spec, NULL, &id, &error);
     atomic_store(&armed, false);
     if (rc < 0)
         check_refusal(rc, &error);
@@ -119,7 +119,7 @@ static void submit_many_once(struct world *world)
     for (size_t i = 0; i < 3; i++)
         items[i] = (struct engine_item){.spec = spec_of("ok", ""), .error = &errors[i]};
     atomic_store(&armed, was_armed);
-    int rc = engine_submit_many(world->engine, &me, items, 3, false, &error);
+    int rc = engine_submit_many(world->engine, &me, items, 3, false, NULL, &error);
     atomic_store(&armed, false);
     if (rc < 0)
         check_refusal(rc, &error);
@@ -277,7 +277,7 @@ static void starve(struct world *world)
         struct rpc_error error = {0};
         struct job_spec *spec = spec_of("ok", "");
         arm((long)(i % 7), (long)(i % 23));
-        int rc = engine_submit(world->engine, &me, spec, &id, &error);
+        int rc = engine_submit(world->engine, &me, spec, NULL, &id, &error);
         disarm();
         EXPECT(rc == 0 || rc == -ENOMEM);
         accepted += rc == 0;

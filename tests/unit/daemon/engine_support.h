@@ -465,7 +465,7 @@ UNUSED static uint64_t submit_spec(struct world *world, struct job_spec *spec)
 {
     uint64_t id = 0;
     struct rpc_error error = {0};
-    int rc = engine_submit(world->engine, &me, spec, &id, &error);
+    int rc = engine_submit(world->engine, &me, spec, NULL, &id, &error);
     if (rc < 0)
         fprintf(stderr, "submit: %s\n", error.message);
     EXPECT_EQ(rc, 0);

@@ -46,7 +46,7 @@ static void refuse_unknown_queue(struct world *world)
     uint64_t id = 77;
     struct rpc_error error = {0};
     struct job_spec *spec = spec_of("ok", ",\"queue\":\"defualt\"");
-    EXPECT_EQ(engine_submit(world->engine, &me, spec, &id, &error), -EINVAL);
+    EXPECT_EQ(engine_submit(world->engine, &me, spec, NULL, &id, &error), -EINVAL);
     EXPECT_EQ(error.code, RPC_NO_SUCH_QUEUE);
     EXPECT_EQ(strcmp(error.nearest, "default"), 0);
     EXPECT_EQ(id, 77);
@@ -67,7 +67,7 @@ static void submit_mixed(struct world *world)
         {.spec = call_of(",\"args\":{\"a\":1}"), .error = &errors[3]},
     };
     rpc_error_set(&errors[1], RPC_INVALID_PARAMS, "the caller's");
-    EXPECT_EQ(engine_submit_many(world->engine, &me, items, 4, false, &error), 0);
+    EXPECT_EQ(engine_submit_many(world->engine, &me, items, 4, false, NULL, &error), 0);
     EXPECT(items[0].id > 0 && items[1].id == 0 && items[2].id == 0 && items[3].id > items[0].id);
     EXPECT_EQ(errors[1].code, RPC_INVALID_PARAMS);
     EXPECT_EQ(errors[2].code, RPC_NO_SUCH_QUEUE);
@@ -90,7 +90,7 @@ static void submit_atomic(struct world *world)
         {.spec = spec_of("ok", ""), .error = &errors[0]},
         {.spec = spec_of("ok", ",\"queue\":\"nowhere\""), .error = &errors[1]},
     };
-    EXPECT_EQ(engine_submit_many(world->engine, &me, items, 2, true, &error), -EINVAL);
+    EXPECT_EQ(engine_submit_many(world->engine, &me, items, 2, true, NULL, &error), -EINVAL);
     EXPECT_EQ(error.code, RPC_NO_SUCH_QUEUE);
     EXPECT(strstr(error.message, "jobs[1]") != NULL);
     EXPECT_EQ(errors[0].code, RPC_OK);
@@ -116,7 +116,7 @@ static void submit_thousands(struct world *world)
     for (size_t i = 0; i < COUNT; i++)
         items[i] =
             (struct engine_item){.spec = call_of(",\"queue\":\"wide\""), .error = &errors[i]};
-    EXPECT_EQ(engine_submit_many(world->engine, &me, items, COUNT, false, &error), 0);
+    EXPECT_EQ(engine_submit_many(world->engine, &me, items, COUNT, false, NULL, &error), 0);
     EXPECT_EQ(atomic_load(&world->base->commits) >= 1, true);
     for (size_t i = 0; i < COUNT; i++) {
         ids[i] = items[i].id;
@@ -148,7 +148,7 @@ static void refuse_too_many(struct world *world)
     submit(world, "ok", ",\"queue\":\"paused\"");
     uint64_t second = submit(world, "ok", ",\"queue\":\"paused\"");
     struct job_spec *spec = spec_of("ok", "");
-    EXPECT_EQ(engine_submit(world->engine, &me, spec, &id, &error), -EAGAIN);
+    EXPECT_EQ(engine_submit(world->engine, &me, spec, NULL, &id, &error), -EAGAIN);
     EXPECT_EQ(error.code, RPC_BUSY);
     EXPECT_EQ(cancel(world, second), JOB_CANCELLED);
     EXPECT_EQ(end_of(world, submit(world, "ok", "")), JOB_SUCCEEDED);
@@ -169,7 +169,7 @@ static void refuse_on_a_full_disk(struct world *world)
     uint64_t id;
     struct rpc_error error = {0};
     atomic_store(&world->base->no_room, true);
-    EXPECT_EQ(engine_submit(world->engine, &me, spec_of("ok", ""), &id, &error), -ENOSPC);
+    EXPECT_EQ(engine_submit(world->engine, &me, spec_of("ok", ""), NULL, &id, &error), -ENOSPC);
     EXPECT_EQ(error.code, RPC_STORE_FAILED);
     EXPECT(!engine_has_failed(world->engine, NULL));
     EXPECT_EQ(world->engine->live, 0);

@@ -78,9 +78,9 @@ void engine_page_destroy(struct engine_page *page)
 }
 
 int engine_submit(struct engine *engine, const struct peer *peer, struct job_spec *spec,
-                  uint64_t *ret_id, struct rpc_error *error)
+                  const struct engine_turn *turn, uint64_t *ret_id, struct rpc_error *error)
 {
-    (void)engine, (void)peer;
+    (void)engine, (void)peer, (void)turn;
     snprintf(world.queue, sizeof world.queue, "%s", spec->queue);
     job_spec_free(spec);
     if (world.err)
@@ -90,10 +90,11 @@ int engine_submit(struct engine *engine, const struct peer *peer, struct job_spe
 }
 
 int engine_submit_many(struct engine *engine, const struct peer *peer, struct engine_item *items,
-                       size_t count, bool atomic, struct rpc_error *error)
+                       size_t count, bool atomic, const struct engine_turn *turn,
+                       struct rpc_error *error)
 {
     bool any_bad = false;
-    (void)engine, (void)peer;
+    (void)engine, (void)peer, (void)turn;
     for (size_t i = 0; i < count; i++)
         any_bad |= items[i].spec == NULL;
     for (size_t i = 0; i < count; i++) {

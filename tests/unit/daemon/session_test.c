@@ -6,11 +6,12 @@
 #include "support/test.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "support/io.h"
 
-enum { BIG = 300000 };
+enum { BIG = 300000, TURNS = 200 };
 
 /* ---- the other side of methods.h --------------------------------------------------------------
  */
@@ -24,6 +25,7 @@ static struct world {
     struct weft_event ended; /* the session */
     atomic_int arrivals;     /* calls of "block" */
     atomic_int cancelled;    /* of them */
+    int turns;               /* calls of "turn"; plain, because each has its turn */
     int result;              /* session_serve()'s */
     char text[1 << 20];      /* what the client read and did not look at yet */
     size_t size;
@@ -47,6 +49,23 @@ static json_t *big_text(void)
     return json;
 }
 
+/* Its number, read and written across suspensions: two that overlap would get the same. */
+static json_t *call_turn(struct request *request)
+{
+    int mine = world.turns;
+    for (int i = 0; i < 3; i++)
+        weft_yield();
+    world.turns = mine + 1;
+    request->turn->done(request->turn->arg);
+    weft_yield();
+    return json_integer(mine);
+}
+
+bool methods_takes_turns(const char *name)
+{
+    return strcmp(name, "turn") == 0;
+}
+
 int methods_call(struct request *request, const char *name, json_t **ret_result)
 {
     request->error = (struct rpc_error){0};
@@ -58,6 +77,8 @@ int methods_call(struct request *request, const char *name, json_t **ret_result)
         *ret_result = big_text();
     else if (strcmp(name, "latin1") == 0)
         *ret_result = json_string_nocheck("\xe4");
+    else if (strcmp(name, "turn") == 0)
+        *ret_result = call_turn(request);
     else if (strcmp(name, "block") == 0 && call_block(request) == 0)
         *ret_result = json_string("through");
     else if (request->error.code == RPC_OK)
@@ -187,6 +208,27 @@ static void overtaking(void)
 Test(session, quick_reply_overtakes_a_slow_one)
 {
     with_session(1, overtaking);
+}
+
+static void take_turns(void)
+{
+    char line[100];
+    for (int i = 0; i < TURNS; i++) {
+        snprintf(line, sizeof line, "{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"turn\"}\n", i);
+        say(line);
+    }
+    for (int i = 0; i < TURNS; i++) {
+        json_t *reply = hear();
+        EXPECT_EQ(json_integer_value(json_object_get(reply, "result")),
+                  json_integer_value(json_object_get(reply, "id")));
+        json_decref(reply);
+    }
+}
+
+Test(session, requests_that_take_turns_do_so_in_the_order_they_came)
+{
+    with_session(4, take_turns);
+    cr_assert_eq(world.turns, TURNS);
 }
 
 static void silent_notification(void)
