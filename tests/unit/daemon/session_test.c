@@ -2,6 +2,7 @@
 /* The session over a socket pair, with methods of this file's own behind it. */
 #include "daemon/session.h"
 
+#include "daemon/engine.h"
 #include "daemon/methods.h"
 #include "support/test.h"
 
