@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define SYSTEM_SOCKET "/run/weft/weft.sock"
 
@@ -26,6 +27,21 @@ static const char *variable(const char *name)
     return value && *value ? value : NULL;
 }
 
+/* Where weftd goes if XDG_RUNTIME_DIR is not set. */
+static void add_without_runtime_folder(struct socket_paths *paths)
+{
+    const char *state = variable("XDG_STATE_HOME");
+    const char *home = variable("HOME");
+    char folder[32];
+
+    snprintf(folder, sizeof folder, "/run/user/%u", (unsigned)geteuid());
+    add(paths, folder, "/weft/weft.sock");
+    if (state)
+        add(paths, state, "/weft/weft.sock");
+    else if (home)
+        add(paths, home, "/.local/state/weft/weft.sock");
+}
+
 void socket_paths_find(const char *named, struct socket_paths *ret_paths)
 {
     ret_paths->count = 0;
@@ -37,6 +53,8 @@ void socket_paths_find(const char *named, struct socket_paths *ret_paths)
     }
     if (runtime)
         add(ret_paths, runtime, "/weft/weft.sock");
+    else
+        add_without_runtime_folder(ret_paths);
     add(ret_paths, "", SYSTEM_SOCKET);
 }
 

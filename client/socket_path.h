@@ -7,7 +7,7 @@
 #include <limits.h>
 #include <stddef.h>
 
-#define SOCKET_PATHS_MAX 2
+#define SOCKET_PATHS_MAX 4
 
 struct socket_paths {
     char path[SOCKET_PATHS_MAX][PATH_MAX]; /* in the order in which they are tried */

@@ -32,10 +32,24 @@ Test(socket_path, the_users_weftd_comes_before_the_systems)
     cr_assert_eq(paths.count, 2);
     cr_assert_str_eq(paths.path[0], "/run/user/1/weft/weft.sock");
     cr_assert_str_eq(paths.path[1], "/run/weft/weft.sock");
+}
+
+Test(socket_path, without_a_runtime_folder_the_places_are_those_of_weftd)
+{
+    char user[64];
+
+    snprintf(user, sizeof user, "/run/user/%u/weft/weft.sock", (unsigned)geteuid());
     set(NULL, NULL);
+    unsetenv("XDG_STATE_HOME");
+    setenv("HOME", "/home/me", 1);
     socket_paths_find(NULL, &paths);
-    cr_assert_eq(paths.count, 1);
-    cr_assert_str_eq(paths.path[0], "/run/weft/weft.sock");
+    cr_assert_eq(paths.count, 3);
+    cr_assert_str_eq(paths.path[0], user);
+    cr_assert_str_eq(paths.path[1], "/home/me/.local/state/weft/weft.sock");
+    cr_assert_str_eq(paths.path[2], "/run/weft/weft.sock");
+    setenv("XDG_STATE_HOME", "/state", 1);
+    socket_paths_find(NULL, &paths);
+    cr_assert_str_eq(paths.path[1], "/state/weft/weft.sock");
 }
 
 Test(socket_path, each_mistake_has_its_advice)
