@@ -296,7 +296,7 @@ static void sweep(struct runner *runner)
     if (now_ns - last_ns < runner->sweep_ns / 2 ||
         !atomic_compare_exchange_strong(&runner->swept_ns, &last_ns, now_ns))
         return;
-    (void)tree_roots_orphans(&runner->roots, NULL);
+    tree_roots_reap(&runner->roots);
 }
 
 /* Returns 0: the root has ended; that a cancel came too then does not count. */

@@ -5,7 +5,9 @@
  * The end of a tree is the same whether the root ended by itself or somebody wants it to: whoever
  * is left gets SIGTERM (and SIGCONT, so that stopped ones see it), then kill_grace for all of them,
  * then SIGKILL.  It is over when two scans in a row find nobody: between two an orphan that was
- * being handed over during the first has arrived.
+ * being handed over during the first has arrived.  A scan during which orphans died does not count,
+ * because a process that lives just long enough to start the next is dead when it is looked at;
+ * after RESTLESS_MAX of those they are taken for another job's.
  *
  * I8  Everything here is shielded, and ends early only when the runtime's stop breaks shields.
  * I9  The root is not reaped here: its pid, session and group are its own all the while.
@@ -24,6 +26,8 @@
 #define ROUND_NS     WEFT_SECOND             /* who does not die is looked at so often */
 #define SHORTAGE_NS  (10 * WEFT_MILLISECOND) /* no descriptor or no memory: try again */
 #define LEFTOVERS_NS (10 * WEFT_SECOND)
+
+enum { RESTLESS_MAX = 1000 };
 
 /* ---- calls that block for a while -------------------------------------------------------------
  */
@@ -100,11 +104,12 @@ static int await_members(const struct run_tree *tree, uint64_t deadline_ns)
 /* Adds to *killed.  Errors: -ETIMEDOUT, -ECANCELED (I8). */
 static int kill_tree(struct run_tree *tree, uint64_t deadline_ns, size_t *killed)
 {
-    int rc = 0;
+    int rc = 0, restless = 0;
     for (int nobody = 0; nobody < 2 && rc != -ECANCELED;) {
         int found = run_offload(kill_main, tree);
         if (found == 0) {
-            nobody++;
+            bool proof = !tree->restless || restless++ >= RESTLESS_MAX;
+            nobody = proof ? nobody + 1 : 0;
             continue;
         }
         nobody = 0;
@@ -185,7 +190,7 @@ static void await_grace(struct run_attempt *attempt)
 /* ---- both -------------------------------------------------------------------------------------
  */
 
-/* Without a look at what others left: a program that ended and left nobody, as most do. */
+/* A program that ended and left nobody, as most do, told by one short read. */
 static bool is_alone(struct run_attempt *attempt)
 {
     struct tree_pids orphans = {0};
@@ -205,8 +210,8 @@ void run_stop(struct run_attempt *attempt)
         signal_tree(attempt, SIGTERM);
         signal_tree(attempt, SIGCONT);
         await_grace(attempt);
-        kill_rest(attempt);
     }
+    kill_rest(attempt);
     weft_scope_leave(&shield);
 }
 

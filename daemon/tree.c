@@ -12,6 +12,8 @@
  * I2  Killing stops first: a stopped process forks nothing, so what a scan then finds is complete
  *     but for orphans that appeared during it.  Whoever kills repeats until a scan finds nobody.
  * I3  Members that may not be signalled (setuid) are counted, not waited for.
+ * I4  An orphan that is dead, exits, or dies while it is looked at may have been one of ours that
+ *     started another just before: such a scan is restless, and proves nothing by finding nobody.
  *
  * Not found: an orphan that left the session and wiped or overwrote its environment; a cgroup leaf
  * per job will close that, here.  Blocking; any thread, one at a time for one tree.
@@ -51,6 +53,20 @@ void tree_destroy(struct run_tree *tree)
     tree->count = tree->capacity = 0;
 }
 
+/* ---- one process ------------------------------------------------------------------------------
+ */
+
+/* Errors: -EPERM, and those of pidfd_open(2).  That it is gone is none. */
+static int signal_one(const struct tree_stat *member, int signal)
+{
+    int fd = tree_pidfd_open(member);
+    if (fd < 0)
+        return fd == -ESRCH ? 0 : fd;
+    int rc = pidfd_send_signal(fd, signal, NULL, 0) < 0 ? -errno : 0;
+    close(fd);
+    return rc == -ESRCH ? 0 : rc;
+}
+
 /* ---- who is there -----------------------------------------------------------------------------
  */
 
@@ -72,16 +88,22 @@ static int add_member(struct run_tree *tree, const struct tree_stat *stat)
         tree->members = members;
         tree->capacity = capacity;
     }
+    if (tree->freezing && stat->state != 'T')
+        (void)signal_one(stat, SIGSTOP); /* stop_moving() will see whether it took effect */
     tree->members[tree->count++] = *stat;
     return 0;
+}
+
+static bool read_living(pid_t pid, struct tree_stat *ret_stat)
+{
+    return tree_stat_read(pid, ret_stat) == 0 && !tree_stat_is_dead(ret_stat);
 }
 
 /* Unless it is dead, there already, or this process. */
 static int add_pid(struct run_tree *tree, pid_t pid)
 {
     struct tree_stat stat;
-    if (pid == getpid() || is_member(tree, pid) || tree_stat_read(pid, &stat) < 0 ||
-        tree_stat_is_dead(&stat))
+    if (pid == getpid() || is_member(tree, pid) || !read_living(pid, &stat))
         return 0;
     return add_member(tree, &stat);
 }
@@ -94,21 +116,35 @@ static bool has_marks(const struct run_tree *tree, pid_t pid)
     return tree_environ_has(pid, marks, tree->marks_count);
 }
 
-static bool is_ours(const struct run_tree *tree, pid_t orphan)
+static bool is_ours(const struct run_tree *tree, const struct tree_stat *orphan)
 {
-    struct tree_stat stat;
-    if (tree_stat_read(orphan, &stat) < 0)
-        return false;
-    return stat.session == tree->root || stat.group == tree->root || has_marks(tree, orphan);
+    return orphan->session == tree->root || orphan->group == tree->root ||
+           has_marks(tree, orphan->pid);
 }
 
+/* I4; one that exits may have no environment any more. */
+static int add_orphan(struct run_tree *tree, pid_t pid)
+{
+    struct tree_stat orphan;
+    if (!read_living(pid, &orphan)) {
+        tree->restless = true;
+        return 0;
+    }
+    if (is_ours(tree, &orphan))
+        return add_member(tree, &orphan);
+    if (!read_living(pid, &orphan) || orphan.exiting)
+        tree->restless = true;
+    return 0;
+}
+
+/* The latest first: one of a chain, each of which starts the next and ends, may live yet. */
 static int add_orphans(struct run_tree *tree)
 {
     struct tree_pids orphans = {0};
     int rc = tree_roots_orphans(tree->roots, &orphans);
-    for (size_t i = 0; rc == 0 && i < orphans.count; i++)
-        if (is_ours(tree, orphans.pids[i]))
-            rc = add_pid(tree, orphans.pids[i]);
+    tree->restless = false;
+    for (size_t i = orphans.count; rc == 0 && i > 0; i--)
+        rc = add_orphan(tree, orphans.pids[i - 1]);
     tree_pids_destroy(&orphans);
     return rc;
 }
@@ -151,7 +187,8 @@ static int add_descendants(struct run_tree *tree)
     return rc;
 }
 
-int tree_scan(struct run_tree *tree)
+/* Returns: how many.  Leaves the dead to be reaped later: the living are in a hurry. */
+static int scan(struct run_tree *tree)
 {
     tree->count = 0;
     int rc = tree->root ? add_pid(tree, tree->root) : 0;
@@ -162,19 +199,21 @@ int tree_scan(struct run_tree *tree)
     return rc < 0 ? rc : (int)tree->count;
 }
 
+static void reap(struct run_tree *tree)
+{
+    if (tree->restless)
+        tree_roots_reap(tree->roots);
+}
+
+int tree_scan(struct run_tree *tree)
+{
+    int rc = scan(tree);
+    reap(tree);
+    return rc;
+}
+
 /* ---- signals ----------------------------------------------------------------------------------
  */
-
-/* Errors: -EPERM, and those of pidfd_open(2).  That it is gone is none. */
-static int signal_one(const struct tree_stat *member, int signal)
-{
-    int fd = tree_pidfd_open(member);
-    if (fd < 0)
-        return fd == -ESRCH ? 0 : fd;
-    int rc = pidfd_send_signal(fd, signal, NULL, 0) < 0 ? -errno : 0;
-    close(fd);
-    return rc == -ESRCH ? 0 : rc;
-}
 
 /* I1: only of a stopped member, and never our own group. */
 static void signal_group_of(const struct run_tree *tree, const struct tree_stat *member, int signal)
@@ -226,7 +265,7 @@ static int freeze(struct run_tree *tree)
 {
     const struct timespec pause = {.tv_nsec = FREEZE_PAUSE_NS};
     for (int round = 0;; round++) {
-        int rc = tree_scan(tree);
+        int rc = scan(tree);
         if (rc <= 0)
             return rc;
         if (stop_moving(tree) == 0 || round == FREEZE_ROUNDS)
@@ -237,8 +276,10 @@ static int freeze(struct run_tree *tree)
 
 int tree_kill(struct run_tree *tree)
 {
-    int rc = freeze(tree);
     int failed = 0, killed = 0;
+    tree->freezing = true;
+    int rc = freeze(tree);
+    tree->freezing = false;
     tree->denied = 0;
     for (size_t i = 0; rc > 0 && i < tree->count; i++) {
         const struct tree_stat *member = &tree->members[i];
@@ -248,6 +289,7 @@ int tree_kill(struct run_tree *tree)
         failed = r < 0 ? r : failed;
         killed += r == 0 && tree->denied == denied;
     }
+    reap(tree);
     if (rc < 0)
         return rc;
     return failed < 0 ? failed : killed;

@@ -44,9 +44,11 @@ void tree_roots_end(struct tree_roots *roots, struct tree_root *root);
 /* Once it was reaped by whoever owns it. */
 void tree_roots_remove(struct tree_roots *roots, struct tree_root *root);
 
-/* Reap the orphans that have ended, and list those that live (NULL: nobody asks).
- * Errors: -ENOMEM. */
-int tree_roots_orphans(struct tree_roots *roots, struct tree_pids *living);
+/* Add the orphans, dead ones included, the latest last.  Errors: -ENOMEM. */
+int tree_roots_orphans(struct tree_roots *roots, struct tree_pids *orphans);
+
+/* Reap the orphans that have ended. */
+void tree_roots_reap(struct tree_roots *roots);
 
 /* ---- trees ------------------------------------------------------------------------------------
  */
@@ -61,6 +63,9 @@ struct run_tree {
     size_t marks_count;
     struct tree_stat *members; /* who lived at the last scan, parents before children */
     size_t count, capacity;
+    bool freezing;   /* members are stopped as soon as they are found */
+    bool restless;   /* the last scan met dead orphans, which may have left children that it did
+                      * not meet: that nobody was found is no proof */
     uint64_t denied; /* signals that were not permitted (somebody changed its user) */
 };
 

@@ -23,6 +23,8 @@
 
 enum { ENVIRON_MAX = 8 * 1024 * 1024, PATH_SIZE = 96, NAME_SIZE = 48 };
 
+enum { EXITING = 0x4 }; /* PF_EXITING of the kernel's sched.h, part of what /proc promises */
+
 /* ---- lists ------------------------------------------------------------------------------------
  */
 
@@ -79,15 +81,17 @@ static int parse_stat(const char *text, struct tree_stat *stat)
 {
     const char *rest = strrchr(text, ')');
     unsigned long long started;
+    unsigned flags;
     long threads;
     if (!rest)
         return -ESRCH;
-    int n = sscanf(rest + 1,
-                   " %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu",
-                   &stat->state, &stat->parent, &stat->group, &stat->session, &threads, &started);
-    if (n != 6)
+    int n = sscanf(
+        rest + 1, " %c %d %d %d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu",
+        &stat->state, &stat->parent, &stat->group, &stat->session, &flags, &threads, &started);
+    if (n != 7)
         return -ESRCH;
     stat->threads = (unsigned)threads;
+    stat->exiting = flags & EXITING;
     stat->started = started;
     return 0;
 }

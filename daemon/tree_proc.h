@@ -21,6 +21,7 @@ struct tree_stat {
     pid_t pid, parent, group, session;
     char state;       /* of its first thread: R S D T t Z X I */
     unsigned threads; /* alive */
+    bool exiting;     /* its first thread is: its memory, so its environment, may be gone */
     uint64_t started; /* clock ticks since boot: with the pid it names the process for good */
 };
 

@@ -88,7 +88,7 @@ static void reap_if_dead(struct tree_roots *roots, pid_t pid)
         atomic_fetch_add_explicit(&roots->reaped, 1, memory_order_relaxed);
 }
 
-static void reap(struct tree_roots *roots)
+void tree_roots_reap(struct tree_roots *roots)
 {
     struct tree_pids children = {0};
     pthread_rwlock_wrlock(&roots->spawning);
@@ -100,22 +100,13 @@ static void reap(struct tree_roots *roots)
     tree_pids_destroy(&children);
 }
 
-int tree_roots_orphans(struct tree_roots *roots, struct tree_pids *living)
+int tree_roots_orphans(struct tree_roots *roots, struct tree_pids *orphans)
 {
     struct tree_pids children = {0};
-    struct tree_stat stat;
-    bool some_dead = false;
     int rc = tree_first_children(getpid(), &children);
-    for (size_t i = 0; rc == 0 && i < children.count; i++) {
-        if (is_root(roots, children.pids[i]) || tree_stat_read(children.pids[i], &stat) < 0)
-            continue;
-        if (tree_stat_is_dead(&stat))
-            some_dead = true;
-        else if (living)
-            rc = tree_pids_add(living, stat.pid);
-    }
+    for (size_t i = 0; rc == 0 && i < children.count; i++)
+        if (!is_root(roots, children.pids[i]))
+            rc = tree_pids_add(orphans, children.pids[i]);
     tree_pids_destroy(&children);
-    if (some_dead)
-        reap(roots);
     return rc;
 }

@@ -115,6 +115,31 @@ Test(run_stop, ends_a_chain_that_forks_while_it_is_killed)
     in_world(2, IMPATIENT, stop_chain);
 }
 
+/* The same as fast as it can be done: no generation lives for more than a fork and an exit. */
+static int stop_fast_chain(struct world *world)
+{
+    const char *names[] = {"begun", NULL};
+    struct trial trial = {.world = world, .id = 5};
+    struct weft_group group;
+    trial.script = "perl -MPOSIX -e '$SIG{TERM} = \"IGNORE\"; for (1 .. 30000) { "
+                   "exit if fork; setsid(); }; open F, \">$ENV{DIR}/last\"; print F \"1\\n\";' & "
+                   "sleep 0.1; echo $$ > $DIR/begun; sleep 1000";
+    weft_group_init(&group);
+    begin_trial(&group, &trial);
+    await_number(world, names[0]);
+    weft_scope_cancel(&trial.scope);
+    EXPECT_EQ(weft_group_join(&group), 0);
+    EXPECT_EQ(trial.rc, -ECANCELED);
+    EXPECT_EQ(number_in(world, "last"), 0); /* it did not end by itself */
+    run_outcome_destroy(&trial.outcome);
+    return 0;
+}
+
+Test(run_stop, ends_a_chain_that_forks_as_fast_as_it_can)
+{
+    in_world(2, IMPATIENT, stop_fast_chain);
+}
+
 static int stop_crowd(struct world *world)
 {
     const char *names[] = {"all", NULL};

@@ -207,6 +207,8 @@ static int world_main(void *arg)
     EXPECT_EQ(runner_new(world->config, world->outputs, world->instance, &problem, &world->runner),
               0);
     EXPECT_EQ(world->body(world), 0);
+    for (int i = 0; i < TREE_BUCKETS; i++)
+        EXPECT(world->runner->roots.buckets[i] == NULL);
     runner_free(world->runner);
     output_store_free(world->outputs);
     return 0;

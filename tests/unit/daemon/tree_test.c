@@ -145,7 +145,7 @@ Test(tree, reaps_orphans_and_never_roots)
 {
     struct tree_roots roots;
     struct tree_root root = {0}, second = {0}, none = {0};
-    struct tree_pids living = {0};
+    struct tree_pids orphans = {0};
     tree_roots_init(&roots);
     tree_roots_begin(&roots);
     root.pid = start_child();
@@ -160,9 +160,14 @@ Test(tree, reaps_orphans_and_never_roots)
     EXPECT_EQ(kill(orphan, SIGKILL), 0);
     await_death(root.pid);
     await_death(orphan);
-    EXPECT_EQ(tree_roots_orphans(&roots, &living), 0);
-    EXPECT_EQ(living.count, 1);
-    EXPECT_EQ(living.pids[0], lively);
+    EXPECT_EQ(tree_roots_orphans(&roots, &orphans), 0);
+    EXPECT_EQ(orphans.count, 2);
+    EXPECT(has(&orphans, orphan) && has(&orphans, lively));
+    tree_roots_reap(&roots);
+    orphans.count = 0;
+    EXPECT_EQ(tree_roots_orphans(&roots, &orphans), 0);
+    EXPECT_EQ(orphans.count, 1);
+    EXPECT_EQ(orphans.pids[0], lively);
     EXPECT_EQ(atomic_load(&roots.reaped), 1);
     EXPECT_EQ(waitpid(orphan, NULL, WNOHANG), -1);
     EXPECT_EQ(waitpid(root.pid, NULL, WNOHANG), root.pid); /* still its owner's to reap */
@@ -170,7 +175,7 @@ Test(tree, reaps_orphans_and_never_roots)
     end_child(second.pid);
     tree_roots_remove(&roots, &second);
     end_child(lively);
-    tree_pids_destroy(&living);
+    tree_pids_destroy(&orphans);
     tree_roots_destroy(&roots);
 }
 
