@@ -265,7 +265,7 @@ class Interrupted(support.WeftdTest):
     """What was running when weftd died."""
 
     CRASH_LIMIT = 2
-    config = f'[jobs]\ncrash_limit = {CRASH_LIMIT}\n[exec]\nkill_grace = 300ms\n'
+    config = f'[jobs]\ncrash_limit = {CRASH_LIMIT}\n[exec]\nkill_grace = 300ms\n[daemon]\ndrain = 100ms\n'
 
     def test_a_call_is_tried_again_and_then_dead(self):
         job = self.weftd.call('job.submit', call='sleep', args={'seconds': '1h'})['id']

@@ -83,7 +83,7 @@ def wait_until(condition, what, deadline=DEADLINE):
 # ---- processes ----------------------------------------------------------------------------------
 
 
-def _processes():
+def processes():
     """Yields (pid, state, parent) of every process."""
     for name in os.listdir('/proc'):
         if not name.isdigit():
@@ -98,7 +98,7 @@ def _processes():
 
 def is_alive(pid):
     """True while there is such a process and it is not a zombie."""
-    return any(state not in 'ZX' for other, state, _ in _processes() if other == pid)
+    return any(state not in 'ZX' for other, state, _ in processes() if other == pid)
 
 
 class Children:
@@ -110,7 +110,7 @@ class Children:
     def adopted(cls):
         """Pids of what weftd left to us and is alive; the dead ones are reaped."""
         alive = []
-        for pid, state, parent in _processes():
+        for pid, state, parent in processes():
             if parent != os.getpid() or pid in cls.started:
                 continue
             if state in 'ZX':
