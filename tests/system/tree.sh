@@ -24,15 +24,23 @@ proxy() {
     echo "${value:-${http_proxy:-}}"
 }
 
-# In a mount namespace of its own: what debootstrap mounts in the tree is gone with it, however it
-# ends, and no rm can follow it.
+# In a mount namespace of its own: what debootstrap mounts is gone with it, however it ends, and no
+# rm can follow it.  In memory first, where dpkg's thousands of fsyncs cost nothing.
+# shellcheck disable=SC2016 # the inner shell's own arguments
+debootstrap_here() {
+    http_proxy=$(proxy) timeout 900 unshare --mount --propagation private sh -euc '
+        mount -t tmpfs -o size=1G,mode=755 tmpfs "$1/made"
+        debootstrap --variant=minbase "--include=$2" "$3" "$1/made" "$4"
+        rm -rf "$1"/made/var/cache/apt/archives/*.deb "$1"/made/var/lib/apt/lists/*
+        cp -a "$1/made" "$1/tree"' sh "$tree.new" "$packages" "$suite" "$(mirror)"
+}
+
 make_tree() {
     rm -rf --one-file-system "$tree.new"
-    http_proxy=$(proxy) timeout 900 unshare --mount --propagation private \
-        debootstrap --variant=minbase "--include=$packages" "$suite" "$tree.new" "$(mirror)" \
-        </dev/null >"$log" 2>&1 || return 1
-    rm -rf "$tree.new"/var/cache/apt/archives/*.deb "$tree.new"/var/lib/apt/lists/*
-    mv "$tree.new" "$tree"
+    mkdir -p "$tree.new/made"
+    debootstrap_here </dev/null >"$log" 2>&1 || return 1
+    mv "$tree.new/tree" "$tree"
+    rm -rf --one-file-system "$tree.new"
 }
 
 mkdir -p "$cache"
