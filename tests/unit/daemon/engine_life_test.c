@@ -3,6 +3,8 @@
  * every edge of the state machine is taken. */
 #include "engine_support.h"
 
+#include "support/test.h"
+
 /* ---- cancel -----------------------------------------------------------------------------------
  */
 

@@ -8,6 +8,8 @@
  */
 #include "engine_support.h"
 
+#include "support/test.h"
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 
 Test(engine_memory, cannot_be_tested_with_a_sanitizer_s_allocator) {}

@@ -13,7 +13,6 @@
 #include "daemon/store_backend.h"
 
 #include "support/fibers.h"
-#include "support/test.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -216,6 +215,15 @@ UNUSED static enum job_state base_state(struct base *base, uint64_t id)
     enum job_state state = base->rows[id] ? base->rows[id]->state : JOB_NONE;
     pthread_mutex_unlock(&base->lock);
     return state;
+}
+
+/* Whether the database has the job, and its spec contains part. */
+UNUSED static bool base_has(struct base *base, uint64_t id, const char *part)
+{
+    pthread_mutex_lock(&base->lock);
+    bool has = base->rows[id] && strstr(base->rows[id]->spec, part);
+    pthread_mutex_unlock(&base->lock);
+    return has;
 }
 
 /* ---- attempts ---------------------------------------------------------------------------------

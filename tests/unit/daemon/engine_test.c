@@ -2,6 +2,8 @@
 /* The engine's promises to clients: submit, wait, get, list, order, retries, limits. */
 #include "engine_support.h"
 
+#include "support/test.h"
+
 /* ---- submit ----------------------------------------------------------------------------------
  */
 
