@@ -246,6 +246,8 @@ class Idle(support.WeftdTest):
 
     def test_idle_clients_do_not_hold_it_up(self):
         connections = [self.weftd.connect() for _ in range(50)]
+        for connection in connections:
+            self.assertEqual(connection.call('ping'), 'pong')
         for connection in connections[::2]:
             connection.write('{"half":')
         self.weftd.stop()

@@ -646,10 +646,17 @@ class _Result(unittest.TextTestResult):
         super().addFailure(test, err)
         self._show(test, err)
 
+    def addSubTest(self, test, subtest, err):
+        super().addSubTest(test, subtest, err)
+        if err is not None:
+            self._show(test, err)
+
     def _show(self, test, err):
         self.stream.write(self._exc_info_to_string(err, test))
         for weftd in getattr(test, 'daemons', []):
-            self.stream.write(f'--- the end of {weftd.log_file}\n{weftd.log()[-6000:]}\n---\n')
+            status = weftd.process.poll() if weftd.process else 'never started'
+            self.stream.write(f'--- {weftd.log_file}, status {status}, the end\n'
+                              f'{weftd.log()[-6000:]}\n---\n')
         self.stream.flush()
 
 
