@@ -29,11 +29,13 @@ static void scope_inherit(struct scope *scope)
     struct scope *parent = scope->parent;
     int cause = atomic_load_explicit(&parent->cancelled, memory_order_relaxed);
     bool broken = atomic_load_explicit(&parent->broken, memory_order_relaxed);
+    int none = 0;
 
     if (broken)
         atomic_store_explicit(&scope->broken, true, memory_order_relaxed);
-    if (cause && (!scope->shield || broken))
-        atomic_store_explicit(&scope->cancelled, cause, memory_order_seq_cst);
+    if (cause && (!scope->shield || broken)) /* unless somebody cancelled it before */
+        atomic_compare_exchange_strong_explicit(&scope->cancelled, &none, cause,
+                                                memory_order_seq_cst, memory_order_relaxed);
 }
 
 static bool scope_linked(struct scope *scope)
@@ -99,15 +101,20 @@ void scope_unlink(struct scope *scope)
     spin_unlock(&scope->parent->lock);
 }
 
-/* Set the flags of one scope and wake its owner.  scope->lock is held. */
-static void scope_mark(struct scope *scope, int cause, bool breaking, struct wait_batch *batch)
+/* Set the flags of one scope and wake its owner.  scope->lock is held; a link may set the flag at
+ * the same time.  Returns: whether it was this call that cancelled it. */
+static bool scope_mark(struct scope *scope, int cause, bool breaking, struct wait_batch *batch)
 {
+    int none = 0;
+    bool first;
+
     if (breaking)
         atomic_store_explicit(&scope->broken, true, memory_order_relaxed);
-    if (!atomic_load_explicit(&scope->cancelled, memory_order_relaxed))
-        atomic_store_explicit(&scope->cancelled, cause, memory_order_seq_cst); /* W4 */
+    first = atomic_compare_exchange_strong_explicit(
+        &scope->cancelled, &none, cause, memory_order_seq_cst, memory_order_seq_cst); /* W4 */
     if (scope->owner)
         park_cancel(scope->owner, scope, batch);
+    return first;
 }
 
 static bool scope_skips(struct scope *scope, bool breaking)
@@ -152,8 +159,8 @@ void scope_cancel(struct scope *scope, int cause, bool breaking, struct wait_bat
 {
     spin_lock(&scope->lock);
     if (breaking || !atomic_load_explicit(&scope->cancelled, memory_order_relaxed)) {
-        atomic_store_explicit(&scope->own, true, memory_order_relaxed);
-        scope_mark(scope, cause, breaking, batch);
+        if (scope_mark(scope, cause, breaking, batch))
+            atomic_store_explicit(&scope->own, true, memory_order_relaxed);
         if (scope_linked(scope))
             scope_cancel_children(scope, cause, breaking, batch);
     }

@@ -233,3 +233,23 @@ Test(scope, depth_is_not_bounded_by_the_stack)
 {
     on_fibers(1, nested_deep, NULL);
 }
+
+static int cancelled_inside_an_expired_one(void *arg)
+{
+    struct weft_scope outer, inner;
+
+    (void)arg;
+    weft_scope_enter(&outer, 1); /* passed, but nothing has looked yet */
+    weft_scope_enter(&inner, WEFT_NO_DEADLINE);
+    weft_scope_cancel(&inner);
+    EXPECT_EQ(weft_check_cancel(), -ECANCELED);
+    EXPECT_EQ(weft_scope_leave(&inner), -ECANCELED);
+    EXPECT_EQ(weft_check_cancel(), -ETIMEDOUT);
+    EXPECT_EQ(weft_scope_leave(&outer), -ETIMEDOUT);
+    return 0;
+}
+
+Test(scope, its_own_cancel_is_not_renamed_by_an_outer_one)
+{
+    on_fibers(1, cancelled_inside_an_expired_one, NULL);
+}
