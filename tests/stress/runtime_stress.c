@@ -183,10 +183,8 @@ static void play(unsigned workers, uint64_t seed)
 int main(int argc, char **argv)
 {
     static const unsigned workers[] = {1, 2, 4, 8};
-    uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL);
+    uint64_t seed = stress_seed(argc, argv);
 
-    printf("seed %" PRIu64 "\n", seed);
-    fflush(stdout);
     for (size_t i = 0; i < sizeof(workers) / sizeof(*workers); i++) {
         uint64_t end_ns = weft_deadline_after(stress_budget_ns());
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the stress programs share: a seeded source of chance, rounds within a time budget on 1, 2
- * and 4 workers, and chaos, which ends the scopes of fibers at random.
+ * What the stress programs share: a seeded source of chance, rounds within a time budget on 1, 2,
+ * 4 and 8 workers, and chaos, which ends the scopes of fibers at random.
  *
  * A program runs as `SUBJECT_stress [SEED]`; the seed is printed first, for the next time.
  * WEFT_STRESS multiplies the budget (1: about two seconds).
@@ -9,6 +9,7 @@
 #pragma once
 #include <inttypes.h>
 #include <sched.h>
+#include <string.h>
 #include <time.h>
 
 #include "support/fibers.h"
@@ -152,18 +153,40 @@ static inline unsigned stress_on(unsigned workers, uint64_t seed, int (*fn)(void
     return rounds;
 }
 
-/** The main of a stress program: `fn` is the main fiber of each round, given a stress_round. */
-static inline int stress_main(int argc, char **argv, int (*fn)(void *))
+/* The seed of this run, printed for the next one. */
+static inline uint64_t stress_seed(int argc, char **argv)
 {
-    static const unsigned workers[] = {1, 2, 4};
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL);
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     printf("seed %" PRIu64 "\n", seed);
+    return seed;
+}
+
+/** The main of a stress program: `fn` is the main fiber of each round, given a stress_round. */
+static inline int stress_main(int argc, char **argv, int (*fn)(void *))
+{
+    static const unsigned workers[] = {1, 2, 4, 8};
+    uint64_t seed = stress_seed(argc, argv);
+
     for (size_t i = 0; i < sizeof(workers) / sizeof(*workers); i++) {
         unsigned rounds = stress_on(workers[i], seed, fn);
 
         printf("%u workers: %u rounds\n", workers[i], rounds);
     }
+    return 0;
+}
+
+/** The main of one whose rounds make their own threads: `fn` is a round, given its seed. */
+static inline int stress_threads(int argc, char **argv, void (*fn)(uint64_t seed))
+{
+    uint64_t seed = stress_seed(argc, argv);
+    uint64_t end_ns = weft_deadline_after(4 * stress_budget_ns());
+    unsigned rounds = 0;
+
+    do
+        fn(seed + rounds++);
+    while (weft_now_ns() < end_ns);
+    printf("%u rounds\n", rounds);
     return 0;
 }
