@@ -193,6 +193,7 @@ Test(tree, finds_members_and_leaves_others)
     root.pid = fork();
     EXPECT(root.pid >= 0);
     if (root.pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         setsid();
         child = start_child();
         EXPECT_EQ(write(fds[1], &child, sizeof(child)), sizeof(child));
