@@ -85,6 +85,7 @@ static int parse_stat(const char *text, struct tree_stat *stat)
     long threads;
     if (!rest)
         return -ESRCH;
+    /* The kernel's own numbers fit.  NOLINTNEXTLINE(cert-err34-c) */
     int n = sscanf(
         rest + 1, " %c %d %d %d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu",
         &stat->state, &stat->parent, &stat->group, &stat->session, &flags, &threads, &started);
