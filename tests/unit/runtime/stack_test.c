@@ -2,8 +2,13 @@
 #include "core/stack.h"
 
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <stddef.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -72,6 +77,77 @@ Test(stack, limit_is_an_error_and_not_a_crash)
     cr_assert_eq(stack_alloc(NULL, STACK_64K, &second), -EAGAIN);
     stack_free(NULL, fiber);
     cr_assert_eq(stack_alloc(NULL, STACK_64K, &second), 0);
+}
+
+Test(stack, what_is_beside_the_region_is_no_stack)
+{
+    cr_assert_eq(stack_region_init(), 0);
+    uintptr_t end = stack_region.base + ((uintptr_t)STACK_CLASSES << stack_region.arena_shift);
+
+    cr_assert_null(stack_fiber_at(stack_region.base - 1));
+    cr_assert_not_null(stack_fiber_at(stack_region.base));
+    cr_assert_not_null(stack_fiber_at(end - 1));
+    cr_assert_null(stack_fiber_at(end));
+    cr_assert_null(stack_fiber_at(0));
+    cr_assert_null(stack_fiber_at(UINTPTR_MAX));
+}
+
+/* --- guards */
+
+/* Whether the kernel can read there for us. */
+static bool readable(const void *address)
+{
+    int ends[2];
+
+    EXPECT_EQ(pipe(ends), 0);
+    ssize_t n = write(ends[1], address, 1);
+    EXPECT(n == 1 || errno == EFAULT);
+    close(ends[0]);
+    close(ends[1]);
+    return n == 1;
+}
+
+static void check_guards(void)
+{
+    stack_region_init();
+    for (unsigned class = 0; class < STACK_CLASSES; class ++) {
+        struct fiber *fiber;
+
+        cr_assert_eq(stack_alloc(NULL, (enum stack_class) class, &fiber), 0);
+        char *bottom = stack_bottom(fiber);
+        cr_assert(!readable(bottom));
+        cr_assert(!readable(bottom + 4095));
+        cr_assert(readable(bottom + 4096));
+    }
+}
+
+Test(stack, its_lowest_page_is_a_guard)
+{
+    check_guards();
+}
+
+/* From now on madvise(..., MADV_GUARD_INSTALL) is what it is before Linux 6.13. */
+static void refuse_guard_install(void)
+{
+    enum { GUARD_INSTALL = 102 };
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, GUARD_INSTALL, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof(code) / sizeof(*code), code};
+
+    EXPECT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    EXPECT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+Test(stack, an_older_kernel_guards_too)
+{
+    refuse_guard_install();
+    check_guards();
 }
 
 /* --- overflow */
