@@ -177,10 +177,17 @@ int engine_wait(struct engine *engine, const struct peer *peer, const uint64_t *
 int engine_cancel(struct engine *engine, const struct peer *peer, const uint64_t *ids, size_t count,
                   enum job_state *results, struct rpc_error *errors);
 
+/* Which piece of a job's output. */
+struct engine_piece {
+    uint64_t id;
+    enum output_stream stream;
+    uint64_t offset;
+    size_t limit;
+};
+
 /* A piece of the last attempt's output.  *ret_eof: no more will come (the job has ended and the
  * chunk reaches the end of the file). */
-int engine_logs(struct engine *engine, const struct peer *peer, uint64_t id,
-                enum output_stream stream, uint64_t offset, size_t limit,
+int engine_logs(struct engine *engine, const struct peer *peer, const struct engine_piece *piece,
                 struct output_chunk *ret_chunk, bool *ret_eof, struct rpc_error *error);
 
 struct engine_stats {

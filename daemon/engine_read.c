@@ -276,18 +276,18 @@ int engine_list(struct engine *engine, const struct peer *peer, const struct eng
 /* ---- logs -------------------------------------------------------------------------------------
  */
 
-int engine_logs(struct engine *engine, const struct peer *peer, uint64_t id,
-                enum output_stream stream, uint64_t offset, size_t limit,
+int engine_logs(struct engine *engine, const struct peer *peer, const struct engine_piece *piece,
                 struct output_chunk *ret_chunk, bool *ret_eof, struct rpc_error *error)
 {
     struct job_record *record;
-    int rc = engine_get(engine, peer, id, &record, error);
+    int rc = engine_get(engine, peer, piece->id, &record, error);
     if (rc < 0)
         return rc;
     uint32_t attempt = record->attempt;
     bool ended = job_state_is_end(record->state); /* before the read: what it wrote is there */
     job_record_free(record);
-    rc = output_read(engine->outputs, id, attempt, stream, offset, limit, ret_chunk);
+    rc = output_read(engine->outputs, piece->id, attempt, piece->stream, piece->offset,
+                     piece->limit, ret_chunk);
     if (rc == -ENOMEM || rc == -ECANCELED || rc == -ETIMEDOUT)
         return engine_refuse(engine, error, rc);
     if (rc < 0) {

@@ -167,12 +167,16 @@ int method_job_logs(struct request *request, json_t **ret_result)
 {
     const json_t *params = request->params;
     bool is_stderr = strcmp(params_string(params, "stream", "stdout"), "stderr") == 0;
+    struct engine_piece piece = {
+        .id = (uint64_t)params_int(params, "id", 0),
+        .stream = is_stderr ? OUTPUT_STDERR : OUTPUT_STDOUT,
+        .offset = (uint64_t)params_int(params, "offset", 0),
+        .limit = params_size(params, "limit", METHODS_LOGS_DEFAULT),
+    };
     struct output_chunk chunk;
     bool eof;
-    int err = engine_logs(
-        request->context->engine, request->peer, (uint64_t)params_int(params, "id", 0),
-        is_stderr ? OUTPUT_STDERR : OUTPUT_STDOUT, (uint64_t)params_int(params, "offset", 0),
-        params_size(params, "limit", METHODS_LOGS_DEFAULT), &chunk, &eof, &request->error);
+    int err =
+        engine_logs(request->context->engine, request->peer, &piece, &chunk, &eof, &request->error);
     if (err)
         return err;
     err = logs_json(&chunk, eof, ret_result);

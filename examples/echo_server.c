@@ -43,7 +43,7 @@ static int serve(void *arg)
 
 int main(int argc, char **argv)
 {
-    uint16_t port = argc > 1 ? (uint16_t)atoi(argv[1]) : 7007;
+    uint16_t port = argc > 1 ? (uint16_t)strtoul(argv[1], NULL, 10) : 7007;
     int r = weft_run(NULL, serve, &port);
 
     if (r < 0)

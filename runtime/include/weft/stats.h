@@ -14,28 +14,28 @@ struct weft_runtime;
 
 /* Of one worker, since the start; each is exact, together they are not one moment. */
 struct weft_worker_stats {
-    uint64_t turns;          /* fibers resumed */
-    uint64_t spawned;        /* fibers started from here */
-    uint64_t finished;       /* fibers that ended here */
-    uint64_t steals;         /* successful steals made by this worker */
-    uint64_t stolen;         /* fibers that this worker took from others in those steals */
-    uint64_t searches;       /* times it went looking */
-    uint64_t parks;          /* times it blocked in its loop */
-    uint64_t wakes;          /* other workers that it woke */
-    uint64_t polls;          /* loop turns */
-    uint64_t events;         /* descriptor events delivered */
-    uint64_t timers;         /* timers expired */
-    uint64_t injected;       /* fibers taken from the inject queue */
+    uint64_t turns;           /* fibers resumed */
+    uint64_t spawned;         /* fibers started from here */
+    uint64_t finished;        /* fibers that ended here */
+    uint64_t steals;          /* successful steals made by this worker */
+    uint64_t stolen;          /* fibers that this worker took from others in those steals */
+    uint64_t searches;        /* times it went looking */
+    uint64_t parks;           /* times it blocked in its loop */
+    uint64_t wakes;           /* other workers that it woke */
+    uint64_t polls;           /* loop turns */
+    uint64_t events;          /* descriptor events delivered */
+    uint64_t timers;          /* timers expired */
+    uint64_t injected;        /* fibers taken from the inject queue */
     uint64_t longest_turn_ns; /* longest observed stay away from the loop while it had work */
-    uint64_t last_poll_ns;   /* weft_now_ns() of the last loop turn; 0 before the first */
-    uint64_t parked;         /* 1 while it blocks in its loop */
+    uint64_t last_poll_ns;    /* weft_now_ns() of the last loop turn; 0 before the first */
+    uint64_t parked;          /* 1 while it blocks in its loop */
 };
 
 struct weft_runtime_stats {
     unsigned workers;
     uint64_t live_fibers;
-    uint64_t stacks;         /* stacks carved so far, all sizes, the whole process */
-    uint64_t stack_bytes;    /* address space of those stacks */
+    uint64_t stacks;      /* stacks carved so far, all sizes, the whole process */
+    uint64_t stack_bytes; /* address space of those stacks */
     uint64_t offload_threads;
     uint64_t offload_queued;
 };

@@ -545,3 +545,18 @@ UNUSED static enum job_state cancel(struct world *world, uint64_t id)
     EXPECT_EQ(engine_cancel(world->engine, &me, &id, 1, &state, &error), 0);
     return state;
 }
+
+/* Somebody who asks for a job's end, on a fiber of its own. */
+struct canceller {
+    struct world *world;
+    uint64_t id;
+    enum job_state state;
+    atomic_bool returned;
+};
+
+/* Long enough for whatever is ready to come to rest. */
+static inline void yield_often(void)
+{
+    for (int i = 0; i < 200; i++)
+        EXPECT_EQ(weft_yield(), 0);
+}

@@ -50,12 +50,14 @@ Test(job, moves_along_edges_and_along_nothing_else)
         for (int to = 0; to < JOB_STATE_COUNT; to++)
             for (int cause = 0; cause < JOB_CAUSE_COUNT; cause++) {
                 struct job_record record = {.state = (enum job_state)from, .attempt = 1};
-                struct job_record copy = record;
+                struct job_record copy;
+                memcpy(&copy, &record, sizeof(copy));
                 bool edge =
                     is_edge((enum job_state)from, (enum job_state)to, (enum job_cause)cause);
                 int rc = job_record_move(&record, (enum job_state)to, (enum job_cause)cause, 5);
                 cr_assert_eq(rc, edge ? 0 : -EPROTO);
                 cr_assert_eq(record.state, (enum job_state)(edge ? to : from));
+                /* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): a copy, padding and all */
                 cr_assert(edge || memcmp(&record, &copy, sizeof(record)) == 0);
             }
 }

@@ -155,22 +155,21 @@ int engine_cancel(struct engine *engine, const struct peer *peer, const uint64_t
     return world.err;
 }
 
-int engine_logs(struct engine *engine, const struct peer *peer, uint64_t id,
-                enum output_stream stream, uint64_t offset, size_t limit,
+int engine_logs(struct engine *engine, const struct peer *peer, const struct engine_piece *piece,
                 struct output_chunk *ret_chunk, bool *ret_eof, struct rpc_error *error)
 {
     (void)engine, (void)peer;
-    world.ids[0] = id;
-    world.stream = stream;
-    world.offset = offset;
-    world.limit = limit;
+    world.ids[0] = piece->id;
+    world.stream = piece->stream;
+    world.offset = piece->offset;
+    world.limit = piece->limit;
     if (world.err)
         return fail(error);
     ret_chunk->data = world.output_size ? malloc(world.output_size) : NULL;
     if (world.output_size)
         memcpy(ret_chunk->data, world.output, world.output_size);
     ret_chunk->size = world.output_size;
-    ret_chunk->next = offset + world.output_size;
+    ret_chunk->next = piece->offset + world.output_size;
     ret_chunk->at_end = world.at_end;
     *ret_eof = world.eof;
     return 0;
