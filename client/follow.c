@@ -96,12 +96,18 @@ static int print_data(const struct follow_stream *stream)
     return 0;
 }
 
-static int print_chunk(struct follow *follow, struct follow_stream *stream, bool *ret_news)
+/* What a cap cut off is said, not passed over. */
+static void tell_dropped(struct follow *follow, const struct follow_stream *stream)
 {
-    json_int_t next = json_integer_value(json_object_get(stream->chunk, "next"));
-    stream->ended = json_is_true(json_object_get(stream->chunk, "eof"));
-    if (next <= stream->offset)
-        return 0;
+    json_int_t dropped = json_integer_value(json_object_get(stream->chunk, "dropped"));
+    if (dropped > 0 && !follow->json)
+        command_fail(follow->command, 0,
+                     "job %lld: %lld more bytes of %s were not kept (exec.output_max)",
+                     (long long)follow->id, (long long)dropped, stream->name);
+}
+
+static int print_news(struct follow *follow, struct follow_stream *stream, json_int_t next)
+{
     int err = 0;
     if (follow->json)
         command_print_json(follow->command, stream->chunk);
@@ -110,8 +116,22 @@ static int print_chunk(struct follow *follow, struct follow_stream *stream, bool
     if (err)
         return err;
     stream->offset = next;
-    *ret_news = true;
     return fflush(stream->to) == 0 && !ferror(stream->to) ? 0 : -EPIPE;
+}
+
+static int print_chunk(struct follow *follow, struct follow_stream *stream, bool *ret_news)
+{
+    json_int_t next = json_integer_value(json_object_get(stream->chunk, "next"));
+    bool ended_before = stream->ended;
+    int err = 0;
+    stream->ended = json_is_true(json_object_get(stream->chunk, "eof"));
+    if (next > stream->offset) {
+        err = print_news(follow, stream, next);
+        *ret_news = true;
+    }
+    if (!err && stream->ended && !ended_before)
+        tell_dropped(follow, stream);
+    return err;
 }
 
 static int print_chunks(struct follow *follow, bool *ret_news)

@@ -33,6 +33,7 @@ static struct world {
     enum output_stream stream;
     uint64_t offset;
     size_t limit;
+    uint64_t dropped;   /* what it says was dropped */
     const char *output; /* what engine_logs() gives */
     size_t output_size;
     bool at_end, eof;
@@ -171,6 +172,7 @@ int engine_logs(struct engine *engine, const struct peer *peer, const struct eng
     ret_chunk->size = world.output_size;
     ret_chunk->next = piece->offset + world.output_size;
     ret_chunk->at_end = world.at_end;
+    ret_chunk->dropped = world.dropped;
     *ret_eof = world.eof;
     return 0;
 }
@@ -489,6 +491,13 @@ Test(methods, logs_of_text_are_text, .init = ask_as_ourselves)
     cr_assert_not_null(ask("job.logs", "{\"id\":5,\"stream\":\"stderr\",\"limit\":\"1K\"}"));
     cr_assert_eq(world.stream, OUTPUT_STDERR);
     cr_assert_eq(world.limit, 1024);
+}
+
+Test(methods, logs_say_what_a_cap_cut_off, .init = ask_as_ourselves)
+{
+    world.eof = true;
+    world.dropped = 99;
+    cr_assert(strstr(logs_of("a", 1, true), "\"dropped\":99") != NULL);
 }
 
 Test(methods, logs_cut_inside_a_character_end_before_it, .init = ask_as_ourselves)
