@@ -73,8 +73,10 @@ static void region_map(void)
         if (base == MAP_FAILED)
             continue;
         madvise(base, STACK_CLASSES * arena + alignment, MADV_NOHUGEPAGE);
-        stack_region.arena_shift = shift;
-        stack_region.base = ((uintptr_t)base + alignment - 1) & ~(alignment - 1);
+        atomic_store_explicit(&stack_region.arena_shift, shift, memory_order_relaxed);
+        atomic_store_explicit(&stack_region.base,
+                              ((uintptr_t)base + alignment - 1) & ~(alignment - 1),
+                              memory_order_relaxed);
         return;
     }
     region_error = -ENOMEM;

@@ -30,10 +30,13 @@ struct stack_cache {
     } magazine[STACK_CLASSES];
 };
 
-/* Where the range is.  Written once, before the first fiber exists. */
+/*
+ * Where the range is.  Written once, before the first fiber exists; plain threads may ask at any
+ * time.  Atomic, relaxed: with either value of either field, no address of theirs is in the range.
+ */
 struct stack_region {
-    uintptr_t base;
-    unsigned arena_shift; /* log2 of an arena's bytes */
+    atomic_uintptr_t base;
+    atomic_uint arena_shift; /* log2 of an arena's bytes */
 };
 extern struct stack_region stack_region;
 
@@ -70,8 +73,9 @@ static inline unsigned stack_shift(unsigned class)
 /** The fiber whose stack holds `address`, or NULL.  Any thread, async-signal-safe. */
 static inline struct fiber *stack_fiber_at(uintptr_t address)
 {
-    uintptr_t offset = address - stack_region.base;
-    uintptr_t class = offset >> stack_region.arena_shift;
+    uintptr_t offset = address - atomic_load_explicit(&stack_region.base, memory_order_relaxed);
+    uintptr_t class =
+        offset >> atomic_load_explicit(&stack_region.arena_shift, memory_order_relaxed);
     unsigned shift = STACK_SHIFT_MIN + 2 * (unsigned)class;
     uintptr_t colour, top;
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
@@ -90,6 +91,31 @@ Test(stack, what_is_beside_the_region_is_no_stack)
     cr_assert_null(stack_fiber_at(end));
     cr_assert_null(stack_fiber_at(0));
     cr_assert_null(stack_fiber_at(UINTPTR_MAX));
+}
+
+static void *ask_until_told(void *arg)
+{
+    while (!atomic_load((atomic_bool *)arg))
+        EXPECT(!weft_on_fiber());
+    return NULL;
+}
+
+static int do_nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+/* A data race, for ThreadSanitizer to see. */
+Test(stack, plain_threads_may_ask_while_the_region_is_made)
+{
+    atomic_bool told = false;
+    pthread_t thread;
+
+    cr_assert_eq(pthread_create(&thread, NULL, ask_until_told, &told), 0);
+    on_fibers(1, do_nothing, NULL);
+    atomic_store(&told, true);
+    pthread_join(thread, NULL);
 }
 
 /* --- guards */
