@@ -220,6 +220,8 @@ _Noreturn static void fiber_end(struct fiber *self, int result)
     struct worker *worker;
     struct fiber *next;
 
+    /* Scopes and groups live on this stack: one that was not left would be linked for ever. */
+    CHECK(atomic_load_explicit(&self->scope, memory_order_relaxed) == &self->base);
     group_note_result(self->group, result);
     scope_unlink(&self->base);
     worker = self->worker;

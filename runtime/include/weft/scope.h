@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Scopes bound what a fiber does inside them, by a deadline or a cancel; shields hold an outer
  * cancellation off for clean-up.  Scopes nest: the last one entered is the first to be left, by
- * the fiber that entered it.  Defaults of weft/weft.h apply. */
+ * the fiber that entered it, before it ends: a fiber that ends inside one aborts the program.
+ * Defaults of weft/weft.h apply. */
 #ifndef WEFT_SCOPE_H
 #define WEFT_SCOPE_H
 

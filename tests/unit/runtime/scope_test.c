@@ -2,6 +2,7 @@
 #include "core/scope.h"
 
 #include <pthread.h>
+#include <signal.h>
 
 #include "support/fibers.h"
 #include "support/test.h"
@@ -252,4 +253,17 @@ static int cancelled_inside_an_expired_one(void *arg)
 Test(scope, its_own_cancel_is_not_renamed_by_an_outer_one)
 {
     on_fibers(1, cancelled_inside_an_expired_one, NULL);
+}
+
+static int end_inside(void *arg)
+{
+    weft_scope_enter(arg, WEFT_NO_DEADLINE);
+    return 0;
+}
+
+Test(scope, a_fiber_that_ends_inside_one_aborts, .signal = SIGABRT)
+{
+    struct weft_scope scope;
+
+    on_fibers(1, end_inside, &scope);
 }
