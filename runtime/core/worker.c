@@ -177,6 +177,8 @@ static struct fiber *worker_tick(struct worker *worker)
         worker_polled(worker);
         worker_queue_up(worker, sched_take_slot(worker)); /* L2 */
         worker_queue_up(worker, deque_pop(&worker->deque));
+        if (runq_length(&worker->runq) > 1)
+            worker_notify(worker->runtime, worker); /* filling the slot told nobody (Q3) */
     }
     return runq_pop(&worker->runq);
 }
