@@ -45,15 +45,18 @@ struct fiber {
 static inline int fiber_peek_cancel(struct fiber *self)
 {
     struct scope *scope = atomic_load_explicit(&self->scope, memory_order_relaxed);
-    int cause = atomic_load_explicit(&scope->cancelled, memory_order_acquire);
 
-    while (!cause && unlikely(!atomic_load_explicit(&scope->linked, memory_order_acquire))) {
+    for (;;) {
+        /* In this order: a child may link it meanwhile, and what is inherited comes first. */
+        bool linked = atomic_load_explicit(&scope->linked, memory_order_acquire);
+        int cause = atomic_load_explicit(&scope->cancelled, memory_order_acquire);
+
+        if (likely(linked) || cause)
+            return cause;
         if (scope->shield || scope->deadline_ns != WEFT_NO_DEADLINE)
             return scope_check(self);
         scope = scope->parent;
-        cause = atomic_load_explicit(&scope->cancelled, memory_order_acquire);
     }
-    return cause;
 }
 
 #endif

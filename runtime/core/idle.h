@@ -23,7 +23,7 @@ struct worker;
 
 struct idle {
     _Alignas(CACHE_LINE)
-        atomic_uint state; /* searching | awake << 16; seq_cst; changed under lock */
+        atomic_uint state; /* searching | awake << 16; seq_cst; who sleeps changes it under lock */
     struct spin lock;
     unsigned workers;
     unsigned sleepers;       /* guarded by lock */
