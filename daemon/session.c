@@ -80,10 +80,16 @@ static void give_back(void *owner, unsigned slots)
         weft_event_set(&session->quiet);
 }
 
-/* Nobody to answer any more: end what is under way (I4). */
+static bool has_hung_up(int err)
+{
+    return err == -EPIPE || err == -ECONNRESET;
+}
+
+/* I4: who hung up has not taken back what it sent; who does not read is to be cut off. */
 static void put(struct session *session, const struct jsonrpc_text *text)
 {
-    if (session_output_put(&session->output, text, 1))
+    int err = session_output_put(&session->output, text, 1);
+    if (err && !has_hung_up(err))
         weft_group_cancel(&session->group);
 }
 
@@ -406,6 +412,8 @@ static int serve(struct session *session)
     int err = read_lines(session);
     char *text;
     size_t size;
+    if (err == -ECONNRESET) /* an end of input, too: of a client that left replies unread */
+        err = 0;
     if (!err && framer_finish(&session->framer, &text, &size) == 1)
         err = take_line(session, text, size);
     if (err && err != -ETIME)

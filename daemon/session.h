@@ -10,8 +10,9 @@
  * I3  A bad line (not JSON, over line_max, too deep) gets its error reply and the connection stays
  *     good.  A partial line older than partial_line_timeout gets an error reply and a close.
  * I4  End of input half-closes: a last line without its newline counts, requests under way still
- *     reply, then the session ends.  A write error cancels them, and so does a client that is gone
- *     for SESSION_GONE_NS (a submit that is already being committed stays committed).
+ *     reply, then the session ends.  What a client sent before it hung up is carried out, though
+ *     nobody takes the replies; only what is still under way SESSION_GONE_NS later is cancelled.
+ *     Any other write error cancels at once.
  * I5  A client that does not read its replies stops its own reading, by I1 (a request is in flight
  *     until its reply is written), and nobody else; after write_timeout without a byte taken it is
  *     cut off.

@@ -441,15 +441,20 @@ static void broken_pipe(void)
     say("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"block\"}\n"
         "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"block\"}\n");
     await_arrivals(&world.arrivals, 2);
-    say("{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"echo\"}\n");
-    hang_up();
+    say("{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"echo\"}\n"
+        "{\"jsonrpc\":\"2.0\",\"id\":4,\"method\":\"block\"}\n");
+    hang_up(); /* the reply to 3 finds nobody */
+    await_arrivals(&world.arrivals, 3);
+    weft_event_set(&world.gate);
     EXPECT_EQ(weft_event_wait(&world.ended, soon()), 0);
 }
 
-Test(session, write_error_cancels_what_is_under_way)
+Test(session, broken_pipe_stops_nothing_that_was_sent_before)
 {
     with_session(1, broken_pipe);
-    cr_assert_eq(atomic_load(&world.cancelled), 2);
+    cr_assert_eq(atomic_load(&world.arrivals), 3);
+    cr_assert_eq(atomic_load(&world.cancelled), 0);
+    cr_assert_eq(world.result, 0);
 }
 
 static int serve_in_group(void *arg)
