@@ -216,6 +216,15 @@ static void announce(const struct life *life)
                life->first->path ? life->first->path : "embedded defaults");
 }
 
+static void kill_orphans(const struct life *life)
+{
+    int killed = runner_kill_orphans(life->runner);
+    if (killed < 0)
+        log_warning("processes of jobs may be left: %s", strerrordesc_np(-killed));
+    if (killed > 0)
+        log_warning("%d processes were killed that had outlived their jobs", killed);
+}
+
 static int serve(struct life *life)
 {
     struct weft_group helpers, services;
@@ -231,6 +240,7 @@ static int serve(struct life *life)
         weft_group_cancel(&services);
     }
     weft_group_join(&services);
+    kill_orphans(life);
     weft_group_cancel(&helpers);
     weft_group_join(&helpers);
     weft_signals_free(life->signal_source);

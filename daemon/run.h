@@ -71,6 +71,10 @@ void runner_free(struct runner *runner); /* no run may be under way */
  * the number killed.  Errors: -ETIMEDOUT somebody did not die (uninterruptible). */
 int runner_kill_leftovers(struct runner *runner);
 
+/* Kill who hid from the end of its own job so well that only its being our child is left of it
+ * (tree.c).  When the last run has ended, before weftd does.  Returns and errors: the same. */
+int runner_kill_orphans(struct runner *runner);
+
 /**
  * Run a program.  Environment: the allow-list of exec.env, then the job's env, then WEFT_JOB_ID,
  * WEFT_ATTEMPT, WEFT_INSTANCE, WEFT_SOCKET (these last win).  stdin from a memfd, or /dev/null.

@@ -26,6 +26,7 @@
 #define ROUND_NS     WEFT_SECOND             /* who does not die is looked at so often */
 #define SHORTAGE_NS  (10 * WEFT_MILLISECOND) /* no descriptor or no memory: try again */
 #define LEFTOVERS_NS (10 * WEFT_SECOND)
+#define ORPHANS_NS   (2 * WEFT_SECOND)
 
 enum { RESTLESS_MAX = 1000 };
 
@@ -215,15 +216,28 @@ void run_stop(struct run_attempt *attempt)
     weft_scope_leave(&shield);
 }
 
-int runner_kill_leftovers(struct runner *runner)
+/* Destroys the tree.  Returns: how many. */
+static int kill_shielded(struct run_tree *tree, uint64_t within_ns)
 {
     struct weft_scope shield;
-    struct run_tree tree;
     size_t killed = 0;
-    tree_init_leftovers(&tree, runner->instance);
     weft_shield_enter(&shield);
-    int rc = kill_tree(&tree, weft_deadline_after(LEFTOVERS_NS), &killed);
+    int rc = kill_tree(tree, weft_deadline_after(within_ns), &killed);
     weft_scope_leave(&shield);
-    tree_destroy(&tree);
+    tree_destroy(tree);
     return rc < 0 ? rc : (int)killed;
+}
+
+int runner_kill_leftovers(struct runner *runner)
+{
+    struct run_tree tree;
+    tree_init_leftovers(&tree, runner->instance);
+    return kill_shielded(&tree, LEFTOVERS_NS);
+}
+
+int runner_kill_orphans(struct runner *runner)
+{
+    struct run_tree tree;
+    tree_init_orphans(&tree, &runner->roots);
+    return kill_shielded(&tree, ORPHANS_NS);
 }

@@ -15,8 +15,9 @@
  * I4  An orphan that is dead, exits, or dies while it is looked at may have been one of ours that
  *     started another just before: such a scan is restless, and proves nothing by finding nobody.
  *
- * Not found: an orphan that left the session and wiped or overwrote its environment; a cgroup leaf
- * per job will close that, here.  Blocking; any thread, one at a time for one tree.
+ * Not found: an orphan that left the session and wiped or overwrote its environment.  It lives
+ * until weftd stops (tree_init_orphans); a cgroup leaf per job will close that, here.  Blocking;
+ * any thread, one at a time for one tree.
  */
 #include "daemon/tree.h"
 
@@ -44,6 +45,11 @@ void tree_init_leftovers(struct run_tree *tree, const char *instance)
 {
     *tree = (struct run_tree){.marks_count = 1};
     snprintf(tree->marks[0], TREE_MARK_SIZE, "WEFT_INSTANCE=%s", instance);
+}
+
+void tree_init_orphans(struct run_tree *tree, struct tree_roots *roots)
+{
+    *tree = (struct run_tree){.roots = roots};
 }
 
 void tree_destroy(struct run_tree *tree)
@@ -116,8 +122,12 @@ static bool has_marks(const struct run_tree *tree, pid_t pid)
     return tree_environ_has(pid, marks, tree->marks_count);
 }
 
+/* Roots get sessions of their own, and nobody comes back from there into ours: an orphan in our
+ * session was never a job's, but of whoever became weftd by exec. */
 static bool is_ours(const struct run_tree *tree, const struct tree_stat *orphan)
 {
+    if (!tree->root)
+        return orphan->session != getsid(0);
     return orphan->session == tree->root || orphan->group == tree->root ||
            has_marks(tree, orphan->pid);
 }
@@ -193,7 +203,7 @@ static int scan(struct run_tree *tree)
     tree->count = 0;
     int rc = tree->root ? add_pid(tree, tree->root) : 0;
     if (rc == 0)
-        rc = tree->root ? add_orphans(tree) : add_leftovers(tree);
+        rc = tree->roots ? add_orphans(tree) : add_leftovers(tree);
     if (rc == 0)
         rc = add_descendants(tree);
     return rc < 0 ? rc : (int)tree->count;

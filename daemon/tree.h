@@ -58,7 +58,7 @@ enum { TREE_MARKS = 3, TREE_MARK_SIZE = 64 };
 struct run_tree {
     struct tree_roots *roots;
     pid_t root; /* its session's and group's number too: not reaped while the tree is in use;
-                 * 0: a tree of left-overs */
+                 * 0: a tree of left-overs, or with roots of orphans */
     char marks[TREE_MARKS][TREE_MARK_SIZE]; /* what the environment of an orphan must hold */
     size_t marks_count;
     struct tree_stat *members; /* who lived at the last scan, parents before children */
@@ -75,6 +75,9 @@ void tree_init(struct run_tree *tree, struct tree_roots *roots, pid_t root, cons
 
 /* All processes of this instance that are not below this process, and what is below them. */
 void tree_init_leftovers(struct run_tree *tree, const char *instance);
+
+/* All orphans, whosever they were, and what is below them.  No root may be left. */
+void tree_init_orphans(struct run_tree *tree, struct tree_roots *roots);
 
 void tree_destroy(struct run_tree *tree);
 

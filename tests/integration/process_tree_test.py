@@ -127,7 +127,8 @@ class Ended(Tree):
     """The program ends by itself: then its job ends, with its status, and nobody stays.
 
     But for one way: who has left the session, wiped its environment and lost its parent is found
-    by nothing but a cgroup (daemon/tree.c says so), which a job does not have yet.
+    by nothing but a cgroup (daemon/tree.c says so), which a job does not have yet.  It ends with
+    weftd.
     """
 
     def test_each_way(self):
@@ -137,6 +138,19 @@ class Ended(Tree):
                 ended = self.weftd.wait(job)
                 self.check_gone(pids)
                 self.assertEqual((ended['state'], ended['exit_code']), ('failed', 7))
+
+    def test_who_is_found_by_nothing_ends_with_weftd(self):
+        job, pids = self.start_family('bare', 'ends')
+        self.assertEqual(self.weftd.wait(job)['state'], 'failed')
+        hidden = [pid for pid in pids if support.is_alive(pid)]
+        self.weftd.call('job.cancel', ids=[self.bystander[0]])
+        self.weftd.stop()  # which sees to it that nobody is left
+        self.assert_gone(pids)
+        if hidden:
+            self.assertIn('outlived their jobs', self.weftd.log())
+        os.unlink(self.weftd.path('bystander'))
+        self.weftd.start()
+        self.bystander = self.start_family('daemon', 'stays', 'bystander')
 
 
 class Stopped(support.WeftdTest):
