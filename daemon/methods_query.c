@@ -2,12 +2,15 @@
 /* methods_query: the requests that only look: get, list, wait, logs. */
 #include "daemon/engine.h"
 #include "daemon/methods_impl.h"
+#include "weft/fiber.h"
 #include "weft/time.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define TURN 16 /* jobs of a list that are put into words at a time */
 
 int method_job_get(struct request *request, json_t **ret_result)
 {
@@ -21,6 +24,7 @@ int method_job_get(struct request *request, json_t **ret_result)
     return err;
 }
 
+/* Long lists are work for many milliseconds: others get their turn in between. */
 static int page_json(const struct engine_page *page, json_t **ret_jobs)
 {
     json_t *jobs = json_array();
@@ -30,6 +34,8 @@ static int page_json(const struct engine_page *page, json_t **ret_jobs)
         err = job_record_to_json(page->records[i], &job);
         if (!err && json_array_append_new(jobs, job))
             err = -ENOMEM;
+        if (!err && i % TURN == TURN - 1)
+            err = weft_yield();
     }
     if (err) {
         json_decref(jobs);
