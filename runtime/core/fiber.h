@@ -33,6 +33,7 @@ struct fiber {
     struct group *group;   /* that joins it */
     struct fiber *spawner; /* whose continuation was queued when it started; compared only */
     bool counted_by_owner; /* its group counted it without an atomic (group.h, G2) */
+    bool guarded;          /* its stack's end is a guard, else a canary (stack.c, T2); constant */
     uint8_t stack_class;   /* enum stack_class; constant */
     int saved_errno;       /* while suspended */
     struct scope base;     /* the scope it starts in, child of its group's */

@@ -14,10 +14,7 @@
 
 #include "core/stack.h"
 
-enum {
-    SIGNAL_STACK_SIZE = 64 * 1024,
-    GUARD_REACH = 4096 /* how far above the stack's bottom a fault is an overflow */
-};
+enum { SIGNAL_STACK_SIZE = 64 * 1024 };
 
 static struct sigaction previous_segv, previous_bus;
 static pthread_once_t install_once = PTHREAD_ONCE_INIT;
@@ -44,7 +41,7 @@ static void append_number(char *line, size_t size, unsigned long number)
     append(line, size, end);
 }
 
-_Noreturn static void report(const struct fiber *fiber)
+void overflow_report(const struct fiber *fiber)
 {
     char line[256] = "weft: fiber ";
     ssize_t ignored;
@@ -83,8 +80,8 @@ static void on_fault(int signal, siginfo_t *info, void *context)
                                                                    stack_region.arena_shift))) -
                            1);
 
-        if (address - (address & mask) < GUARD_REACH)
-            report(fiber);
+        if (address - (address & mask) < STACK_GUARD_SIZE)
+            overflow_report(fiber);
     }
     pass_on(signal, info, context);
 }

@@ -67,22 +67,20 @@ static int refuse_shadow_stack(void)
     return 0;
 }
 
-static void block_signals(void)
+/* What a worker's thread blocks, from its first instruction on. */
+static void blocked_signals(sigset_t *ret_set)
 {
     static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF};
-    sigset_t set;
 
-    sigfillset(&set);
+    sigfillset(ret_set);
     for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
-        sigdelset(&set, fatal[i]);
-    pthread_sigmask(SIG_SETMASK, &set, NULL);
+        sigdelset(ret_set, fatal[i]);
 }
 
 static void *thread_main(void *arg)
 {
     struct thread *thread = arg;
 
-    block_signals();
     thread->errno_location = &errno;
     thread->signal_stack = overflow_stack_new();
     context_adopt_thread(&thread->context);
@@ -91,20 +89,34 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
+static int start_thread(struct thread *thread, const pthread_attr_t *attributes, unsigned index)
+{
+    char name[16];
+    int r = pthread_create(&thread->id, attributes, thread_main, thread);
+
+    if (r)
+        return -r;
+    snprintf(name, sizeof(name), "weft-%u", index);
+    pthread_setname_np(thread->id, name);
+    return 0;
+}
+
 static int start_threads(struct weft_runtime *runtime)
 {
-    for (unsigned i = 0; i < runtime->workers; i++) {
-        struct thread *thread = &runtime->thread[i];
-        char name[16];
-        int r = pthread_create(&thread->id, NULL, thread_main, thread);
+    pthread_attr_t attributes;
+    sigset_t blocked;
+    int r = -pthread_attr_init(&attributes);
 
-        if (r)
-            return -r;
-        runtime->threads_started++;
-        snprintf(name, sizeof(name), "weft-%u", i);
-        pthread_setname_np(thread->id, name);
+    if (r < 0)
+        return r;
+    blocked_signals(&blocked);
+    r = -pthread_attr_setsigmask_np(&attributes, &blocked);
+    for (unsigned i = 0; i < runtime->workers && r == 0; i++) {
+        r = start_thread(&runtime->thread[i], &attributes, i);
+        runtime->threads_started += r == 0;
     }
-    return 0;
+    pthread_attr_destroy(&attributes);
+    return r;
 }
 
 static int init_workers(struct weft_runtime *runtime)
@@ -134,8 +146,7 @@ static int runtime_init(struct weft_runtime *runtime, const struct weft_options 
         return -EINVAL;
     runtime->workers = options->workers ? options->workers : cpus_allowed();
     runtime->grace_ns = options->grace_ns ? options->grace_ns : GRACE_DEFAULT_NS;
-    if (options->max_fibers)
-        stack_set_limit(options->max_fibers);
+    runtime->max_fibers = options->max_fibers;
     group_init(&runtime->root, runtime, NULL, NULL);
     scope_init_root(&runtime->root.scope);
     pthread_mutex_init(&runtime->lock, NULL);
@@ -356,6 +367,8 @@ int weft_runtime_free(struct weft_runtime *runtime)
 
     if (!runtime)
         return 0;
+    if (weft_runtime_self() == runtime)
+        return -EDEADLK;
     pthread_mutex_lock(&runtime->lock);
     stopped = runtime->stops > 0;
     pthread_mutex_unlock(&runtime->lock);

@@ -190,12 +190,30 @@ int weft_yield(void)
     return scope_check(self);
 }
 
+/* Where the option sets a limit, fibers are counted.  False: it is reached. */
+static bool admit(struct weft_runtime *runtime)
+{
+    if (likely(runtime->max_fibers == 0))
+        return true;
+    if (atomic_fetch_add_explicit(&runtime->alive, 1, memory_order_relaxed) < runtime->max_fibers)
+        return true;
+    atomic_fetch_sub_explicit(&runtime->alive, 1, memory_order_relaxed);
+    return false;
+}
+
+static void dismiss(struct weft_runtime *runtime)
+{
+    if (unlikely(runtime->max_fibers != 0))
+        atomic_fetch_sub_explicit(&runtime->alive, 1, memory_order_relaxed);
+}
+
 static void after_end(struct worker *worker, void *arg)
 {
     struct fiber *ended = arg;
 
     context_discard(&ended->context);
     stack_free(&worker->stacks, ended);
+    dismiss(worker->runtime);
 }
 
 /* Uncount the ended fiber in its group.  Returns the fiber to run next if it got hold of one. */
@@ -277,9 +295,13 @@ int sched_spawn(struct group *group, const char *name, int (*fn)(void *), void *
         self = NULL, worker = NULL;
     if (unlikely(atomic_load_explicit(&runtime->stopping, memory_order_relaxed)))
         return -ESHUTDOWN;
+    if (unlikely(!admit(runtime)))
+        return -EAGAIN;
     r = stack_alloc(worker ? &worker->stacks : NULL, runtime->stack_class, &child);
-    if (unlikely(r < 0))
+    if (unlikely(r < 0)) {
+        dismiss(runtime);
         return r;
+    }
     child->fn = fn;
     child->arg = arg;
     child->name = name;

@@ -19,7 +19,8 @@ enum {
     STACK_SHIFT_MIN = 16, /* log2 of the smallest class */
     STACK_COLOURS = 16,
     STACK_COLOUR_STEP = 128,
-    MAGAZINE_SIZE = 64
+    MAGAZINE_SIZE = 64,
+    STACK_GUARD_SIZE = 16384 /* a frame up to this size cannot jump over the guard */
 };
 
 /* A worker's own free stacks of each class.  Owner worker only. */
@@ -43,16 +44,14 @@ extern struct stack_region stack_region;
 /** Reserve the range, once for the process.  Any thread.  Errors: -ENOMEM. */
 int stack_region_init(void);
 
-/** Stacks carved of all classes may not exceed `count` (0: no limit of ours).  Any thread. */
-void stack_set_limit(size_t count);
-
 /**
- * A stack whose control block holds garbage except stack_class.  `cache` may be NULL (plain
- * thread). Errors: -ENOMEM, -EAGAIN at the limit.
+ * A stack whose control block holds garbage except stack_class, guarded and the sequence of park.
+ * `cache` may be NULL (plain thread).  Errors: -ENOMEM.
  */
 int stack_alloc(struct stack_cache *cache, enum stack_class class, struct fiber **ret_fiber);
 
-/** Give a stack back that nobody runs on.  `cache` may be NULL. */
+/** Give a stack back that nobody runs on.  `cache` may be NULL.  Aborts with the fiber's name if it
+ * had no guard and was overrun. */
 void stack_free(struct stack_cache *cache, struct fiber *fiber);
 
 /** Give a worker's free stacks to the depot. */

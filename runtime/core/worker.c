@@ -21,7 +21,13 @@
 #include "core/runtime.h"
 #include "weft/time.h"
 
-enum { POLL_QUANTUM_NS = 100000, PERIOD_MAX = 61, SEARCH_PASSES = 4, INJECT_BATCH = 64 };
+enum {
+    POLL_QUANTUM_NS = 100000,
+    PERIOD_MAX = 61,
+    PERIOD_AFTER_IDLING = 4, /* nothing is known of the turns to come */
+    SEARCH_PASSES = 4,
+    INJECT_BATCH = 64
+};
 
 uint64_t weft_now_ns(void)
 {
@@ -296,7 +302,7 @@ static void worker_park(struct worker *worker)
         ev_run(worker->loop, EVRUN_ONCE);
         atomic_store_explicit(&worker->counters.parked, 0, memory_order_relaxed);
         worker_polled(worker);
-        worker->budget = worker->period;
+        worker->budget = worker->period = PERIOD_AFTER_IDLING;
     }
     worker->searching = idle_return(&runtime->idle, worker);
 }

@@ -17,7 +17,7 @@ struct weft_runtime;
 struct weft_options {
     unsigned workers;         /* 0: one per CPU of the affinity mask */
     size_t stack_size;        /* bytes: 64 KiB, 256 KiB (0: default) or 1 MiB; rounded up to one */
-    size_t max_fibers;        /* stacks in all, 0: as many as the address range holds */
+    size_t max_fibers;        /* alive at once, 0: as many as there is memory for */
     unsigned offload_threads; /* most threads of the offload pool; 0: 64 */
     uint64_t grace_ns;        /* how long a stop waits before it breaks shields; 0: 10 s */
     bool handle_signals;      /* SIGINT and SIGTERM stop the runtime (weft_run's default: true) */
@@ -63,7 +63,8 @@ void weft_runtime_stop(struct weft_runtime *runtime);
 /**
  * Stop (if not stopped yet), wait until every fiber has ended, end the workers, free everything.
  * Context: a plain thread, not a fiber of this runtime; blocks it.  NULL does nothing.
- * Errors:  -ETIMEDOUT as weft_run; the runtime is then leaked on purpose.
+ * Errors:  -ETIMEDOUT as weft_run; the runtime is then leaked on purpose.  -EDEADLK on a fiber of
+ *          this runtime.
  */
 int weft_runtime_free(struct weft_runtime *runtime);
 

@@ -44,6 +44,12 @@ Test(runtime, run_on_a_fiber_is_refused)
     on_fibers(1, run_inside, NULL);
 }
 
+static int sleep_long(void *arg)
+{
+    (void)arg;
+    return weft_sleep(1000 * WEFT_SECOND);
+}
+
 static int left_behind(void *arg)
 {
     atomic_store((atomic_int *)arg, weft_sleep(1000 * WEFT_SECOND));
@@ -195,6 +201,50 @@ static int two_runtimes(void *arg)
 Test(runtime, several_runtimes_live_side_by_side)
 {
     on_fibers(2, two_runtimes, NULL);
+}
+
+static int fill_up(void *arg)
+{
+    struct weft_group group;
+    int started = 0, r = 0;
+
+    (void)arg;
+    weft_group_init(&group);
+    while (r == 0 && started < 100) {
+        r = weft_group_spawn(&group, "sleeper", sleep_long, NULL);
+        started += r == 0;
+    }
+    EXPECT_EQ(r, -EAGAIN);
+    EXPECT_EQ(started, 9); /* and this one */
+    weft_group_cancel(&group);
+    EXPECT_EQ(weft_group_join(&group), -ECANCELED);
+    weft_group_init(&group);
+    for (int i = 0; i < 100; i++) /* what has ended does not count, on whichever worker it was */
+        while ((r = weft_group_spawn(&group, "short", return_arg, NULL)) != 0)
+            EXPECT(r == -EAGAIN && weft_yield() == 0);
+    return weft_group_join(&group);
+}
+
+Test(runtime, the_fiber_limit_is_an_error_and_counts_the_living_only)
+{
+    struct weft_options options;
+
+    weft_options_init(&options);
+    options.workers = 4;
+    options.max_fibers = 10;
+    cr_assert_eq(weft_run(&options, fill_up, NULL), 0);
+}
+
+static int free_ones_own(void *arg)
+{
+    (void)arg;
+    EXPECT_EQ(weft_runtime_free(weft_runtime_self()), -EDEADLK);
+    return 0;
+}
+
+Test(runtime, free_on_a_fiber_of_the_runtime_is_refused)
+{
+    on_fibers(1, free_ones_own, NULL);
 }
 
 /* --- work is spread and nobody starves */
