@@ -32,7 +32,7 @@ static struct job_spec *random_spec(struct dice *dice)
              ",\"queue\":\"%s\",\"priority\":%d,\"retries\":%u,\"on_crash\":\"%s\"%s%s",
              queues[dice_roll(dice, 4)], (int)dice_roll(dice, 9) - 4, dice_roll(dice, 3),
              dice_roll(dice, 3) ? "requeue" : "fail",
-             strcmp(name, "hang") || dice_roll(dice, 4) == 0 ? "" : ",\"timeout\":\"1ms\"",
+             strcmp(name, "hang") != 0 || dice_roll(dice, 4) == 0 ? "" : ",\"timeout\":\"1ms\"",
              dice_roll(dice, 4) ? "" : ",\"delay\":\"500us\"");
     return spec_of(name, more);
 }
