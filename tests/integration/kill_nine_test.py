@@ -308,10 +308,10 @@ class Interrupted(support.WeftdTest):
         family = list(self.processes_of(job, 1))
         return family if len(family) >= 4 else None
 
-    @staticmethod
-    def processes_of(job, attempt):
+    def processes_of(self, job, attempt):
         """By what weftd puts into their environment."""
-        marks = {f'WEFT_JOB_ID={job}'.encode(), f'WEFT_ATTEMPT={attempt}'.encode()}
+        marks = {f'WEFT_JOB_ID={job}'.encode(), f'WEFT_ATTEMPT={attempt}'.encode(),
+                 f'WEFT_SOCKET={self.weftd.socket}'.encode()}
         for name in filter(str.isdigit, os.listdir('/proc')):
             try:
                 with open(f'/proc/{name}/environ', 'rb') as file:
