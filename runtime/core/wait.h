@@ -28,9 +28,9 @@
  *     if (event is there) {
  *         take it;
  *         spin_unlock(&source->lock);
- *         wait_abandon(&waiter);                // not linked anywhere, so nobody claimed... but a
- *         return 0;                             // cancel may have: abandon forgets it, the scope
- *     }                                         // still says so at the next call
+ *         wait_abandon(&waiter);                // a cancel that came meanwhile is not lost:
+ *         return 0;                             // the scope says so at the next call
+ *     }
  *     list_append(&source->waiters, &waiter.link);
  *     spin_unlock(&source->lock);
  *     r = wait_suspend(&waiter, deadline_ns);   // 0, -ETIMEDOUT, -ECANCELED
