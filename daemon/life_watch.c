@@ -26,6 +26,7 @@ static void on_stop_signal(struct life *life, int signal)
 {
     int count = atomic_fetch_add(&life->signals, 1) + 1;
     if (count == 1) {
+        engine_drain(life->engine); /* first, so that the log does not say it too early */
         log_notice("SIG%s: stopping", sigabbrev_np(signal));
         weft_event_set(&life->wake);
     } else if (count == 2) {
