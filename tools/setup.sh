@@ -13,8 +13,10 @@ cd "$(dirname "$0")/.."
 packages() {
     case $1 in
         build) echo build-essential cmake ninja-build pkg-config libev-dev libjemalloc-dev \
-            libjansson-dev libsqlite3-dev libinih-dev libsystemd-dev libssl-dev ;;
-        test) echo libcriterion-dev socat jq python3 procps ;;
+            libjansson-dev libsqlite3-dev libinih-dev libsystemd-dev libssl-dev \
+            liburing-dev libc-ares-dev libcurl4-openssl-dev ;;
+        test) echo libcriterion-dev socat jq python3 procps curl openssl gdb wrk redis-tools \
+            nghttp2-server libhttp-parser-dev ;;
         lint) echo clang clang-format clang-tidy 'libclang-rt-dev|libclang-rt-14-dev' g++ \
             shellcheck spin valgrind libc6-dbg gdb strace ;;
         system) echo debootstrap systemd-container ;;

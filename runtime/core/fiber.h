@@ -36,7 +36,9 @@ struct fiber {
     bool guarded;          /* its stack's end is a guard, else a canary (stack.c, T2); constant */
     uint8_t stack_class;   /* enum stack_class; constant */
     int saved_errno;       /* while suspended */
-    struct scope base;     /* the scope it starts in, child of its group's */
+    _Atomic(const char *) wait_kind;   /* what it waits for, static text; relaxed: for observers */
+    _Atomic(const void *) wait_object; /* which one; compared and printed only, relaxed */
+    struct scope base;                 /* the scope it starts in, child of its group's */
 } __attribute__((aligned(CACHE_LINE)));
 
 /**

@@ -124,6 +124,12 @@ void wait_prepare_shielded(struct waiter *waiter)
                           memory_order_release);
 }
 
+void wait_describe(const struct waiter *waiter, const char *kind, const void *object)
+{
+    atomic_store_explicit(&waiter->fiber->wait_kind, kind, memory_order_relaxed);
+    atomic_store_explicit(&waiter->fiber->wait_object, object, memory_order_relaxed);
+}
+
 void wait_abandon(struct waiter *waiter)
 {
     park_end(waiter->fiber);

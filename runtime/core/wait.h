@@ -86,6 +86,12 @@ int wait_prepare(struct waiter *waiter);
 /** As wait_prepare, but cancellation cannot end the wait.  Cannot fail. */
 void wait_prepare_shielded(struct waiter *waiter);
 
+/**
+ * Say what the wait is for, to those who look (observe/): `kind` is static text ("mutex"), `object`
+ * which one, never dereferenced.  Each source says it once per wait, before wait_suspend.
+ */
+void wait_describe(const struct waiter *waiter, const char *kind, const void *object);
+
 /** Give a prepared wait up, when the waiter is linked nowhere. */
 void wait_abandon(struct waiter *waiter);
 
