@@ -104,6 +104,7 @@ int watch_new(int fd, struct weft_descriptor **ret_watch)
     watch->kind = WATCH_PLAIN;
     watch->closed = false;
     watch->writable_armed = false;
+    watch->layer = NULL;
     memset(watch->side, 0, sizeof(watch->side));
     spin_unlock(&watch->lock);
     atomic_fetch_add_explicit(&pool.used, 1, memory_order_relaxed);

@@ -13,6 +13,7 @@
 #include "core/base.h"
 #include "core/spin.h"
 
+struct stream_layer;
 struct waiter;
 struct wait_batch;
 
@@ -41,8 +42,14 @@ struct weft_descriptor {
     bool closed;         /* guarded by lock; the last fiber inside closes the fd */
     bool writable_armed; /* EPOLLOUT is asked for; only the fiber busy on WATCH_WRITE */
     struct watch_direction side[WATCH_SIDES];
-    struct weft_descriptor *next_free; /* guarded by the pool's lock */
+    union {
+        struct stream_layer *layer; /* TLS (io/stream.h); NULL: plain.  Whoever is inside a side
+                                     * reads it; whoever is inside both, or is last, writes it */
+        struct weft_descriptor *next_free; /* of a free slot; guarded by the pool's lock */
+    };
 };
+
+_Static_assert(sizeof(struct weft_descriptor) == CACHE_LINE, "a slot is one cache line");
 
 /** A slot for `fd`, open and idle.  Any thread.  Errors: -ENOMEM, -ENFILE no slot number left. */
 int watch_new(int fd, struct weft_descriptor **ret_watch);

@@ -23,6 +23,7 @@
 #include "core/poller.h"
 #include "core/wait.h"
 #include "core/worker.h"
+#include "io/stream.h"
 #include "io/sys.h"
 
 int descriptor_adopt(int fd, enum watch_kind kind, struct weft_descriptor **ret_descriptor)
@@ -69,8 +70,19 @@ static bool descriptor_over(const struct weft_descriptor *descriptor)
            !descriptor->side[WATCH_WRITE].busy;
 }
 
+/* Nobody is inside any more: a layer says its goodbye and goes. */
+static void descriptor_drop_layer(struct weft_descriptor *descriptor)
+{
+    struct stream_layer *layer = descriptor->layer;
+    if (likely(!layer))
+        return;
+    descriptor->layer = NULL;
+    layer->class->finish(layer);
+}
+
 static void descriptor_finish(struct weft_descriptor *descriptor)
 {
+    descriptor_drop_layer(descriptor);
     poller_remove(descriptor);
     close(descriptor->fd);
     watch_put(descriptor);
@@ -116,6 +128,7 @@ int weft_descriptor_release(struct weft_descriptor *descriptor)
     descriptor->closed = true;
     descriptor->generation++;
     spin_unlock(&descriptor->lock);
+    descriptor_drop_layer(descriptor);
     watch_put(descriptor);
     return fd;
 }

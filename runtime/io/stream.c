@@ -6,6 +6,8 @@
  *       system call that moved bytes and the return that reports them there is no way out.  So a
  *       cancel loses no byte.
  *   I2  No SIGPIPE, on sockets (MSG_NOSIGNAL) nor on pipes (sys_write).
+ *   I3  A stream with a layer (TLS) does all of this by the layer's class; plain ones pay one
+ *       predicted branch for it, inside the side, where the layer cannot change.
  *
  * For fibers.  It does no buffering and splits no lines.  A fiber whose peer always has something
  * is not interrupted here: giving way is the scheduler's affair.
@@ -72,14 +74,14 @@ int weft_stream_fd(const struct weft_stream *stream)
 
 /* ---- reading and writing ---------------------------------------------------------------- */
 
-static ssize_t try_read(const struct weft_descriptor *descriptor, void *buffer, size_t size)
+ssize_t stream_try_read(const struct weft_descriptor *descriptor, void *buffer, size_t size)
 {
     if (descriptor->kind == WATCH_SOCKET)
         return sys_recv(descriptor->fd, buffer, size);
     return sys_read(descriptor->fd, buffer, size);
 }
 
-static ssize_t try_write(const struct weft_descriptor *descriptor, const void *data, size_t size)
+ssize_t stream_try_write(const struct weft_descriptor *descriptor, const void *data, size_t size)
 {
     if (descriptor->kind == WATCH_SOCKET)
         return sys_send(descriptor->fd, data, size);
@@ -99,8 +101,10 @@ ssize_t weft_read(struct weft_stream *stream, void *buffer, size_t size)
     int r = stream_begin(descriptor, WATCH_READ);
     if (r < 0)
         return r;
+    if (unlikely(descriptor->layer))
+        return descriptor->layer->class->read(descriptor, buffer, size);
     ssize_t n;
-    while ((n = try_read(descriptor, buffer, size)) == -EAGAIN) {
+    while ((n = stream_try_read(descriptor, buffer, size)) == -EAGAIN) {
         r = descriptor_await(descriptor, WATCH_READ, WEFT_NO_DEADLINE);
         if (r < 0)
             return r;
@@ -115,7 +119,7 @@ static int write_all(struct weft_descriptor *descriptor, const char *data, size_
                      size_t *written, bool *left)
 {
     while (*written < size) {
-        ssize_t n = try_write(descriptor, data + *written, size - *written);
+        ssize_t n = stream_try_write(descriptor, data + *written, size - *written);
         if (n >= 0) {
             *written += (size_t)n;
             continue;
@@ -137,7 +141,9 @@ int weft_write(struct weft_stream *stream, const void *data, size_t size, size_t
     size_t written = 0;
     bool left = false;
     int r = stream_begin(descriptor, WATCH_WRITE);
-    if (r == 0) {
+    if (r == 0 && unlikely(descriptor->layer)) {
+        r = descriptor->layer->class->write(descriptor, data, size, &written);
+    } else if (r == 0) {
         r = write_all(descriptor, data, size, &written, &left);
         if (!left)
             descriptor_leave(descriptor, WATCH_WRITE);
@@ -153,6 +159,8 @@ int weft_stream_wait_readable(struct weft_stream *stream, uint64_t deadline_ns)
     int r = stream_begin(descriptor, WATCH_READ);
     if (r < 0)
         return r;
+    if (unlikely(descriptor->layer))
+        return descriptor->layer->class->wait_readable(descriptor, deadline_ns);
     while ((r = sys_poll_now(descriptor->fd, POLLIN | POLLRDHUP)) == 0) {
         r = descriptor_await(descriptor, WATCH_READ, deadline_ns);
         if (r < 0)
@@ -164,7 +172,11 @@ int weft_stream_wait_readable(struct weft_stream *stream, uint64_t deadline_ns)
 
 int weft_stream_shutdown_write(struct weft_stream *stream)
 {
-    return sys_shutdown_write(weft_stream_fd(stream));
+    struct weft_descriptor *descriptor = descriptor_of(stream);
+    if (likely(!descriptor->layer))
+        return sys_shutdown_write(descriptor->fd);
+    int r = stream_begin(descriptor, WATCH_WRITE);
+    return r < 0 ? r : descriptor->layer->class->shutdown_write(descriptor);
 }
 
 int weft_stream_peer(struct weft_stream *stream, struct weft_peer *ret_peer)

@@ -7,6 +7,41 @@
 #include "io/descriptor.h"
 #include "weft/stream.h"
 
+/*
+ * What stands between the calls on a stream and its descriptor, in place of the plain system calls:
+ * TLS.  The descriptor's `layer` points to it; it is set by a fiber that is inside both sides.
+ *
+ * A call is made with its side entered (descriptor_enter), and leaves it whatever it returns.  The
+ * layer is gone once the caller is outside: a fiber whose descriptor_await failed does not touch
+ * it, unless it is inside the other side too.
+ */
+struct stream_layer {
+    const struct stream_class *class; /* constant */
+};
+
+struct stream_class {
+    /** As weft_read.  Inside WATCH_READ. */
+    ssize_t (*read)(struct weft_descriptor *descriptor, void *buffer, size_t size);
+
+    /** As weft_write, `*written` being 0 at first.  Inside WATCH_WRITE. */
+    int (*write)(struct weft_descriptor *descriptor, const void *data, size_t size,
+                 size_t *written);
+
+    /** As weft_stream_wait_readable.  Inside WATCH_READ. */
+    int (*wait_readable)(struct weft_descriptor *descriptor, uint64_t deadline_ns);
+
+    /** As weft_stream_shutdown_write, but it may suspend.  Inside WATCH_WRITE. */
+    int (*shutdown_write)(struct weft_descriptor *descriptor);
+
+    /** The stream is closed and nobody is inside, but its fd is still open: say goodbye if that
+     * does not wait, and free the layer.  Any thread.  Must not suspend. */
+    void (*finish)(struct stream_layer *layer);
+};
+
+/** The plain system calls, for a layer: recv or read, send or write.  Errors: -EAGAIN, ... */
+ssize_t stream_try_read(const struct weft_descriptor *descriptor, void *buffer, size_t size);
+ssize_t stream_try_write(const struct weft_descriptor *descriptor, const void *data, size_t size);
+
 /** A stream of a socket that is non-blocking already.  Owns `fd`, and closes it on failure. */
 int stream_adopt_socket(int fd, struct weft_stream **ret_stream);
 

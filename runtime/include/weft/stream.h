@@ -50,7 +50,8 @@ ssize_t weft_read(struct weft_stream *stream, void *buffer, size_t size);
  * `ret_written` (may be NULL), which is set in any case, tells how much went out. */
 int weft_write(struct weft_stream *stream, const void *data, size_t size, size_t *ret_written);
 
-/** Send end of file, keep reading.  Never suspends.  Errors: shutdown(2)'s. */
+/** Send end of file, keep reading.  Never suspends, except over TLS, where it sends close_notify as
+ * weft_write would.  Errors: shutdown(2)'s, or weft_write's. */
 int weft_stream_shutdown_write(struct weft_stream *stream);
 
 /** Wait until there is something to read or the peer is gone, taking nothing.  For noticing that
