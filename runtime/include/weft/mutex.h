@@ -22,6 +22,10 @@ void weft_mutex_init(struct weft_mutex *mutex);
  * -EDEADLK the caller holds it already. */
 int weft_mutex_lock(struct weft_mutex *mutex);
 
+/** As weft_mutex_lock, waiting until `deadline_ns` at most.  Errors: -ETIMEDOUT, -ECANCELED,
+ * -EDEADLK. */
+int weft_mutex_lock_until(struct weft_mutex *mutex, uint64_t deadline_ns);
+
 /** Lock without regard to cancellation: for clean-up paths.  Errors: -EDEADLK. */
 int weft_mutex_lock_shielded(struct weft_mutex *mutex);
 

@@ -15,6 +15,8 @@
 #ifndef WEFT_WEFT_H
 #define WEFT_WEFT_H
 
+#include "weft/barrier.h"
+#include "weft/broadcast.h"
 #include "weft/channel.h"
 #include "weft/cond.h"
 #include "weft/descriptor.h"
@@ -24,13 +26,19 @@
 #include "weft/listener.h"
 #include "weft/mutex.h"
 #include "weft/offload.h"
+#include "weft/once.h"
 #include "weft/process.h"
+#include "weft/queue.h"
 #include "weft/runtime.h"
+#include "weft/rwlock.h"
 #include "weft/scope.h"
+#include "weft/select.h"
 #include "weft/semaphore.h"
 #include "weft/signal.h"
 #include "weft/stats.h"
 #include "weft/stream.h"
 #include "weft/time.h"
+#include "weft/waitgroup.h"
+#include "weft/watch.h"
 
 #endif
