@@ -166,3 +166,11 @@ bool deque_empty(const struct deque *deque)
 
     return top >= atomic_load_explicit(&d->bottom, memory_order_acquire);
 }
+
+size_t deque_length(const struct deque *deque)
+{
+    int64_t top = atomic_load_explicit(&deque->top, memory_order_relaxed);
+    int64_t bottom = atomic_load_explicit(&deque->bottom, memory_order_relaxed);
+
+    return bottom > top ? (size_t)(bottom - top) : 0;
+}

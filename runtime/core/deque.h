@@ -43,4 +43,7 @@ struct fiber *deque_steal(struct deque *deque);
 /** Any thread; a hint, exact after a full barrier on both sides (see idle.h). */
 bool deque_empty(const struct deque *deque);
 
+/** Fibers in it.  Any thread; a hint. */
+size_t deque_length(const struct deque *deque);
+
 #endif

@@ -184,8 +184,10 @@ int weft_yield(void)
     if (unlikely(r < 0))
         return r;
     next = sched_next(self->worker);
-    if (!next && self->worker->budget >= 0)
+    if (!next && self->worker->budget >= 0) {
+        count(&self->worker->counters.lone_yields, 1);
         return 0; /* nobody else is ready */
+    }
     leave_for(self->worker, self, next, after_yield, self);
     return scope_check(self);
 }

@@ -6,20 +6,23 @@
 
 #include "core/offload.h"
 #include "core/runtime.h"
+#include "core/watch.h"
 
 static uint64_t look(atomic_uint_fast64_t *counter)
 {
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-int weft_stats_worker(struct weft_runtime *runtime, unsigned worker,
+int weft_stats_worker(struct weft_runtime *runtime, unsigned index,
                       struct weft_worker_stats *ret_stats)
 {
     struct worker_counters *from;
+    struct worker *worker;
 
-    if (worker >= runtime->workers)
+    if (index >= runtime->workers)
         return -ERANGE;
-    from = &runtime->worker[worker].counters;
+    worker = &runtime->worker[index];
+    from = &worker->counters;
     *ret_stats = (struct weft_worker_stats){
         .turns = look(&from->turns),
         .spawned = look(&from->spawned),
@@ -33,11 +36,27 @@ int weft_stats_worker(struct weft_runtime *runtime, unsigned worker,
         .events = look(&from->events),
         .timers = look(&from->timers),
         .injected = look(&from->injected),
+        .lone_yields = look(&from->lone_yields),
         .longest_turn_ns = look(&from->longest_turn_ns),
         .last_poll_ns = look(&from->last_poll_ns),
         .parked = look(&from->parked),
+        .ready = worker_ready(worker),
+        .timers_armed = timers_armed(&worker->timers),
     };
     return 0;
+}
+
+static void add_fibers(struct weft_runtime *runtime, struct weft_runtime_stats *stats)
+{
+    uint64_t finished = 0;
+
+    /* What ended is read first: a fiber that starts meanwhile is not counted as minus one. */
+    for (unsigned i = 0; i < runtime->workers; i++)
+        finished += look(&runtime->worker[i].counters.finished);
+    stats->spawned = look(&runtime->spawned_outside);
+    for (unsigned i = 0; i < runtime->workers; i++)
+        stats->spawned += look(&runtime->worker[i].counters.spawned);
+    stats->live_fibers = stats->spawned - finished;
 }
 
 void weft_stats_runtime(struct weft_runtime *runtime, struct weft_runtime_stats *ret_stats)
@@ -45,17 +64,13 @@ void weft_stats_runtime(struct weft_runtime *runtime, struct weft_runtime_stats 
     struct weft_runtime_stats stats = {.workers = runtime->workers};
     unsigned threads, queued;
     size_t stacks, bytes;
-    uint64_t finished = 0;
 
-    /* What ended is read first: a fiber that starts meanwhile is not counted as minus one. */
+    add_fibers(runtime, &stats);
     for (unsigned i = 0; i < runtime->workers; i++)
-        finished += look(&runtime->worker[i].counters.finished);
-    for (unsigned i = 0; i < runtime->workers; i++)
-        stats.live_fibers += look(&runtime->worker[i].counters.spawned);
-    stats.live_fibers += atomic_load_explicit(&runtime->spawned_outside, memory_order_relaxed);
-    stats.live_fibers -= finished;
+        stats.timers_armed += timers_armed(&runtime->worker[i].timers);
     offload_pool_stats(runtime->offload, &threads, &queued);
     stack_usage(&stacks, &bytes);
+    stats.descriptors = watch_count();
     stats.stacks = stacks;
     stats.stack_bytes = bytes;
     stats.offload_threads = threads;

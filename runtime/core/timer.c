@@ -149,3 +149,13 @@ unsigned timers_expire(struct timers *timers, uint64_t now_ns, struct wait_batch
     spin_unlock(&timers->lock);
     return expired;
 }
+
+size_t timers_armed(struct timers *timers)
+{
+    size_t armed;
+
+    spin_lock(&timers->lock);
+    armed = timers->count;
+    spin_unlock(&timers->lock);
+    return armed;
+}

@@ -54,6 +54,9 @@ void timer_remove(struct timer *timer);
  * are in `batch`.  Returns: how many timers expired. */
 unsigned timers_expire(struct timers *timers, uint64_t now_ns, struct wait_batch *batch);
 
+/** How many are armed.  Any thread. */
+size_t timers_armed(struct timers *timers);
+
 static inline uint64_t timers_next(struct timers *timers)
 {
     return atomic_load_explicit(&timers->next_ns, memory_order_relaxed);

@@ -49,6 +49,13 @@ struct offload_pool *worker_offload(struct worker *worker)
     return worker->runtime->offload;
 }
 
+size_t worker_ready(struct worker *worker)
+{
+    bool slot = atomic_load_explicit(&worker->slot, memory_order_relaxed) != NULL;
+
+    return slot + deque_length(&worker->deque) + runq_length(&worker->runq);
+}
+
 void worker_wake(struct worker *worker, struct worker *from)
 {
     if (from)

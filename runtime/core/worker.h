@@ -36,7 +36,7 @@ struct thread {
 /* Counters: written by the driving thread only, with relaxed stores; read by any. */
 struct worker_counters {
     atomic_uint_fast64_t turns, spawned, finished, steals, stolen, searches, parks, wakes, polls,
-        events, timers, injected, longest_turn_ns, last_poll_ns, parked;
+        events, timers, injected, lone_yields, longest_turn_ns, last_poll_ns, parked;
 };
 
 struct worker {
@@ -94,6 +94,9 @@ static inline struct poller *worker_poller(struct worker *worker)
 }
 
 struct offload_pool *worker_offload(struct worker *worker);
+
+/** Fibers in the worker's own queues.  Any thread; a hint. */
+size_t worker_ready(struct worker *worker);
 
 /** Errors: -ENOMEM, -EMFILE. */
 int worker_init(struct worker *worker, struct weft_runtime *runtime, unsigned index);

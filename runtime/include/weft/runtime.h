@@ -12,6 +12,7 @@
 extern "C" {
 #endif
 
+struct weft_report;
 struct weft_runtime;
 
 struct weft_options {
@@ -21,6 +22,15 @@ struct weft_options {
     unsigned offload_threads; /* most threads of the offload pool; 0: 64 */
     uint64_t grace_ns;        /* how long a stop waits before it breaks shields; 0: 10 s */
     bool handle_signals;      /* SIGINT and SIGTERM stop the runtime (weft_run's default: true) */
+    bool debug;               /* watch for mistakes and report them, as WEFT_DEBUG=1 in the
+                                 environment does: slow fibers (100 ms unless slow_fiber_ns says
+                                 otherwise), deadlocks, results that nobody asked for */
+    uint64_t slow_fiber_ns;   /* report a fiber that runs so long without returning to the
+                                 scheduler; 0: no such report, but for `debug` */
+    void (*report)(const struct weft_report *report, void *arg); /* weft/report.h; called on any
+                                 thread, one call at a time; must not free the runtime, and must not
+                                 suspend.  NULL: the text goes to standard error */
+    void *report_arg;
 };
 
 /** Fill `options` with the defaults.  Context: any thread. */

@@ -26,18 +26,24 @@ struct weft_worker_stats {
     uint64_t events;          /* descriptor events delivered */
     uint64_t timers;          /* timers expired */
     uint64_t injected;        /* fibers taken from the inject queue */
+    uint64_t lone_yields;     /* yields that went straight on: nobody else was ready */
     uint64_t longest_turn_ns; /* longest observed stay away from the loop while it had work */
     uint64_t last_poll_ns;    /* weft_now_ns() of the last loop turn; 0 before the first */
     uint64_t parked;          /* 1 while it blocks in its loop */
+    uint64_t ready;           /* fibers in its queues now; thieves may be at them */
+    uint64_t timers_armed;    /* timers that have not expired yet */
 };
 
 struct weft_runtime_stats {
     unsigned workers;
-    uint64_t live_fibers;
-    uint64_t stacks;      /* stacks carved so far, all sizes, the whole process */
-    uint64_t stack_bytes; /* address space of those stacks */
-    uint64_t offload_threads;
-    uint64_t offload_queued;
+    uint64_t live_fibers;     /* spawned and not ended */
+    uint64_t spawned;         /* since the start, by fibers and by plain threads */
+    uint64_t timers_armed;    /* of all workers */
+    uint64_t descriptors;     /* watched now, the whole process */
+    uint64_t stacks;          /* stacks carved so far, all sizes, the whole process */
+    uint64_t stack_bytes;     /* address space of those stacks */
+    uint64_t offload_threads; /* alive, idle ones too */
+    uint64_t offload_queued;  /* calls that wait for a thread */
 };
 
 /** Context: any thread.  Errors: -ERANGE no such worker. */

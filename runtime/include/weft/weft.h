@@ -20,6 +20,7 @@
 #include "weft/channel.h"
 #include "weft/cond.h"
 #include "weft/descriptor.h"
+#include "weft/dump.h"
 #include "weft/event.h"
 #include "weft/fiber.h"
 #include "weft/group.h"
@@ -29,6 +30,7 @@
 #include "weft/once.h"
 #include "weft/process.h"
 #include "weft/queue.h"
+#include "weft/report.h"
 #include "weft/runtime.h"
 #include "weft/rwlock.h"
 #include "weft/scope.h"
@@ -38,6 +40,7 @@
 #include "weft/stats.h"
 #include "weft/stream.h"
 #include "weft/time.h"
+#include "weft/trace.h"
 #include "weft/waitgroup.h"
 #include "weft/watch.h"
 
