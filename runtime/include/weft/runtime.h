@@ -15,6 +15,13 @@ extern "C" {
 struct weft_report;
 struct weft_runtime;
 
+/** Who reads and writes files.  Nothing but the speed differs. */
+enum weft_file_backend {
+    WEFT_FILE_AUTO,   /* io_uring; where it is refused, the offload pool */
+    WEFT_FILE_URING,  /* io_uring, or the runtime does not start */
+    WEFT_FILE_OFFLOAD /* the offload pool */
+};
+
 struct weft_options {
     unsigned workers;         /* 0: one per CPU of the affinity mask */
     size_t stack_size;        /* bytes: 64 KiB, 256 KiB (0: default) or 1 MiB; rounded up to one */
@@ -31,6 +38,7 @@ struct weft_options {
                                  thread, one call at a time; must not free the runtime, and must not
                                  suspend.  NULL: the text goes to standard error */
     void *report_arg;
+    enum weft_file_backend file_backend; /* who reads and writes files */
 };
 
 /** Fill `options` with the defaults.  Context: any thread. */
@@ -42,7 +50,8 @@ void weft_options_init(struct weft_options *options);
  * breaks shields at once) and both are blocked in the calling thread for the call.
  * Context: a plain thread, not a fiber; blocks it.  `options` may be NULL.
  * Returns: fn's result.
- * Errors:  -EINVAL on a fiber or bad options, -ENOMEM, -EAGAIN (no thread), -ENOTSUP where the
+ * Errors:  -EINVAL on a fiber or bad options, -ENOMEM, -EAGAIN (no thread), io_uring_setup(2)'s
+ *          (-EPERM, -ENOSYS) where io_uring is insisted on but refused, -ENOTSUP where the
  *          kernel enforces shadow stacks, -ETIMEDOUT when fibers did not end within twice the
  *          grace after the stop began: their threads still run, and the process should exit.
  */
