@@ -15,6 +15,7 @@
 #ifndef WEFT_WEFT_H
 #define WEFT_WEFT_H
 
+#include "weft/address.h"
 #include "weft/barrier.h"
 #include "weft/broadcast.h"
 #include "weft/channel.h"
@@ -32,6 +33,7 @@
 #include "weft/path.h"
 #include "weft/process.h"
 #include "weft/queue.h"
+#include "weft/reader.h"
 #include "weft/report.h"
 #include "weft/runtime.h"
 #include "weft/rwlock.h"
@@ -45,5 +47,6 @@
 #include "weft/trace.h"
 #include "weft/waitgroup.h"
 #include "weft/watch.h"
+#include "weft/writer.h"
 
 #endif
