@@ -9,13 +9,14 @@
  * Who is at the other end is verified unless the caller has asked, loudly, for the opposite.
  *
  * Errors of the upgrade and of every later call on the stream, besides the plain stream's:
- *   -EKEYREJECTED   the peer's certificate was refused: expired, self-signed, for another name ...
- *   -ECONNABORTED   the peer refused us, with an alert (our certificate, the versions, the name
- * ...) -ENOPROTOOPT    no application protocol (ALPN) in common -EPROTO         what came is not
- * TLS or breaks its rules, or the handshake was never finished -ECONNRESET     the connection was
- * reset, or ended without close_notify: what was read may be cut short by somebody in between, so
- * this is an error and not the end of file weft_tls_error says why, in words.  After any of them
- * the stream is of no use but to be freed.
+ *  - -EKEYREJECTED: the peer's certificate was refused: expired, self-signed, for another name;
+ *  - -ECONNABORTED: the peer refused us, with an alert: our certificate, our versions, the name;
+ *  - -ENOPROTOOPT: no application protocol (ALPN) in common;
+ *  - -EPROTO: what came is not TLS or breaks its rules, or the handshake was never finished;
+ *  - -ECONNRESET: the connection was reset, or ended without close_notify: what was read may have
+ *    been cut short by somebody in between, so this is an error and not the end of file.
+ *
+ * weft_tls_error says why, in words.  After any of them the stream is of no use but to be freed.
  */
 #ifndef WEFT_TLS_H
 #define WEFT_TLS_H
