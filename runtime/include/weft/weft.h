@@ -31,6 +31,7 @@
 #include "weft/offload.h"
 #include "weft/once.h"
 #include "weft/path.h"
+#include "weft/pool.h"
 #include "weft/process.h"
 #include "weft/queue.h"
 #include "weft/reader.h"
