@@ -87,6 +87,25 @@ void weft_runtime_stop(struct weft_runtime *runtime);
  */
 int weft_runtime_free(struct weft_runtime *runtime);
 
+/**
+ * Run fn(arg) on a fiber of the runtime, and block the calling thread until it has returned;
+ * *ret_result (may be NULL) gets what it returned.  When the runtime stops, the fiber is cancelled
+ * like all others, and this returns when it has ended.
+ * Context: a plain thread.
+ * Errors:  -EDEADLK on a fiber (of any runtime); weft_runtime_spawn's: then fn did not run.
+ */
+int weft_runtime_call(struct weft_runtime *runtime, const char *name, int (*fn)(void *), void *arg,
+                      int *ret_result);
+
+/**
+ * Block the calling thread until somebody has stopped the runtime and its last fiber has ended; the
+ * runtime is still to be freed then.  With `handle_signals`, SIGINT and SIGTERM stop it, as in
+ * weft_run.
+ * Context: a plain thread; one at a time, and nobody frees the runtime meanwhile.
+ * Errors:  -ETIMEDOUT as weft_run, -EDEADLK on a fiber, -EMFILE, -ENOMEM.
+ */
+int weft_runtime_wait(struct weft_runtime *runtime);
+
 /** The runtime of the calling fiber, or NULL on a plain thread.  Context: any thread. */
 struct weft_runtime *weft_runtime_self(void);
 
