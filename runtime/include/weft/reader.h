@@ -41,6 +41,9 @@ struct weft_reader {
 /** Read from `stream`, which is borrowed until the reader's end.  Never suspends. */
 void weft_reader_init(struct weft_reader *reader, struct weft_stream *stream);
 
+/** Read from `file`, from its position on; borrowed until the reader's end.  Never suspends. */
+void weft_reader_init_file(struct weft_reader *reader, struct weft_file *file);
+
 /**
  * Read from a function: it puts up to size bytes, one at least, into buffer and returns how many,
  * 0 at the end, or -errno, which the reader passes on.  It may suspend.  Never suspends itself.

@@ -43,6 +43,9 @@ struct weft_writer {
 /** Write to `stream`, which is borrowed until the writer's end.  Never suspends. */
 void weft_writer_init(struct weft_writer *writer, struct weft_stream *stream);
 
+/** Write to `file` at its position; borrowed until the writer's end.  Never suspends. */
+void weft_writer_init_file(struct weft_writer *writer, struct weft_file *file);
+
 /**
  * Write to a function: it takes all of data, or returns -errno and sets *ret_written, which is 0
  * before, to how much it took.  It may suspend.  Never suspends itself.
