@@ -19,6 +19,7 @@
 #include "weft/time.h"
 
 struct group;
+struct locals;
 struct worker;
 
 struct fiber {
@@ -32,6 +33,7 @@ struct fiber {
     const char *name;      /* borrowed */
     struct group *group;   /* that joins it */
     struct fiber *spawner; /* whose continuation was queued when it started; compared only */
+    struct locals *locals; /* its values (local.h), NULL: none; the fiber's own */
     bool counted_by_owner; /* its group counted it without an atomic (group.h, G2) */
     bool guarded;          /* its stack's end is a guard, else a canary (stack.c, T2); constant */
     uint8_t stack_class;   /* enum stack_class; constant */

@@ -229,6 +229,7 @@ static void runtime_destroy(struct weft_runtime *runtime)
         runtime_drained(runtime); /* a start that failed halfway: no fiber ran yet */
     for (unsigned i = 0; i < runtime->threads_started; i++)
         pthread_join(runtime->thread[i].id, NULL);
+    handles_forget_runtime(runtime);
     if (runtime->offload)
         offload_pool_free(runtime->offload);
     while (atomic_load_explicit(&runtime->visitors, memory_order_acquire) > 0)

@@ -16,6 +16,7 @@
 #include "core/idle.h"
 #include "core/inject.h"
 #include "core/stack.h"
+#include "core/unjoined.h"
 #include "core/worker.h"
 #include "weft/runtime.h"
 
@@ -34,6 +35,8 @@ struct weft_runtime {
     struct group root;
     struct offload_pool *offload;
     atomic_uint_fast64_t spawned_outside; /* atomic: fibers spawned by plain threads */
+    atomic_uint_fast64_t unjoined;        /* atomic: a counter (unjoined.h) */
+    unjoined_hook *on_unjoined;           /* or NULL; constant once a fiber was spawned */
     atomic_uint visitors; /* atomic: who is in sched_inject; its release pairs with the acquire of
                              runtime_destroy, which waits for them */
     atomic_bool stopping; /* atomic: relaxed; a late spawn is cancelled anyway */

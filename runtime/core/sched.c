@@ -14,6 +14,7 @@
 #include <errno.h>
 
 #include "core/group.h"
+#include "core/local.h"
 #include "core/runtime.h"
 #include "core/worker.h"
 #include "weft/fiber.h"
@@ -260,19 +261,24 @@ _Noreturn static void fiber_end(struct fiber *self, int result)
 static void fiber_main(void)
 {
     struct fiber *self = fiber_self();
+    int result;
 
     context_arrived(&self->context);
     *self->worker->thread->errno_location = 0;
     run_after(self->worker);
-    fiber_end(self, self->fn(self->arg));
+    result = self->fn(self->arg);
+    locals_drop(&self->locals);
+    fiber_end(self, result);
 }
 
-static void fiber_prepare(struct fiber *fiber, struct group *group, struct fiber *spawner)
+static void fiber_prepare(struct fiber *fiber, struct group *group, struct fiber *spawner,
+                          struct locals *locals)
 {
     /* fiber->park keeps its sequence from the stack's last fiber: stale claims must fail. */
     scope_init(&fiber->base, &group->scope, fiber, UINT64_MAX, false);
     atomic_store_explicit(&fiber->scope, &fiber->base, memory_order_relaxed);
     fiber->spawner = spawner;
+    fiber->locals = locals_ref(locals);
     context_make(&fiber->context, (char *)stack_bottom(fiber), fiber, fiber_main);
 }
 
@@ -290,6 +296,7 @@ int sched_spawn(struct group *group, const char *name, int (*fn)(void *), void *
     struct weft_runtime *runtime = group->runtime;
     struct fiber *self = fiber_self();
     struct worker *worker = self ? self->worker : NULL;
+    struct locals *locals = self ? self->locals : NULL;
     struct fiber *child;
     int r;
 
@@ -307,7 +314,7 @@ int sched_spawn(struct group *group, const char *name, int (*fn)(void *), void *
     child->fn = fn;
     child->arg = arg;
     child->name = name;
-    fiber_prepare(child, group, self);
+    fiber_prepare(child, group, self, locals);
     group_count_child(group, self, child);
     if (likely(worker)) {
         count(&worker->counters.spawned, 1);

@@ -11,7 +11,9 @@
  *   S3  Cancelling a scope sets its flag, then claims its owner's wait if the owner is parked with
  *       this scope innermost.  A parked fiber's `scope` does not change; that it was parked all the
  *       while is what the sequence number of its park word proves.
- *   S4  Whoever cancels a scope directly keeps it from being left meanwhile.  Propagation holds the
+ *   S4  Whoever cancels a scope directly keeps it from being left meanwhile; or its memory from
+ *       going away, if it is one that outlives its fiber (sync/task.c): a scope that was left has
+ *       no children any more, and its owner is never again parked in it.  Propagation holds the
  *       lock of every scope on its path, and leaving takes the parent's, so propagation is safe.
  */
 #ifndef RUNTIME_CORE_SCOPE_H

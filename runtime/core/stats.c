@@ -75,5 +75,6 @@ void weft_stats_runtime(struct weft_runtime *runtime, struct weft_runtime_stats 
     stats.stack_bytes = bytes;
     stats.offload_threads = threads;
     stats.offload_queued = queued;
+    stats.unjoined = look(&runtime->unjoined);
     *ret_stats = stats;
 }

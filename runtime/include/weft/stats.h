@@ -44,6 +44,7 @@ struct weft_runtime_stats {
     uint64_t stack_bytes;     /* address space of those stacks */
     uint64_t offload_threads; /* alive, idle ones too */
     uint64_t offload_queued;  /* calls that wait for a thread */
+    uint64_t unjoined;        /* failures of tasks that nobody asked for (weft/task.h) */
 };
 
 /** Context: any thread.  Errors: -ERANGE no such worker. */

@@ -58,12 +58,12 @@ int weft_task_join(struct weft_task *task, uint64_t deadline_ns, int *ret_result
  * Never suspends.  A second call does nothing, nor does one after the end. */
 void weft_task_cancel(struct weft_task *task);
 
-/** Give the handle up; the task goes on by itself.  NULL does nothing.
- * Context: any thread.  Never suspends. */
+/** Give the handle up; the task goes on by itself.  Nobody else may use it any more, nor still be
+ * inside a join.  NULL does nothing.  Context: any thread.  Never suspends. */
 void weft_task_detach(struct weft_task *task);
 
 /** Cancel the task, wait for its end without regard to cancellation, and free the handle; nobody
- * else may use it any more.  NULL does nothing.
+ * else may use it any more, nor still be inside a join.  NULL does nothing.
  * Context: a fiber other than the task's own; any thread if the task has ended.  Never suspends if
  * it has. */
 void weft_task_free(struct weft_task *task);
