@@ -7,11 +7,15 @@
  *   I2  What a connection died of in the queue is not the listener's error: it is skipped.  The
  *       listener's own errors (no descriptors left) are returned, and the connection stays queued.
  *
- * For fibers.  It removes no socket file, neither a stale one before nor its own after.
+ *   I3  A socket file is removed only if it is ours and nobody could connect yet, or if the caller
+ *       asked for it (replace_stale), it is a socket, and nobody answers there.
+ *
+ * For fibers.  A listener leaves its socket file behind.
  */
 #include "weft/listener.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -63,65 +67,122 @@ static __attribute__((noinline)) int set_mode(const char *path, mode_t mode)
     return chmod(path, mode) < 0 ? -errno : 0;
 }
 
+static const struct weft_listen_options defaults = {0};
+
+enum { DEFAULT_MODE = 0600 };
+
 /* Listen on a bound socket; takes over the fd. */
-static int listener_start(int fd, struct weft_listener **ret_listener)
+static int listener_start(int fd, const struct weft_listen_options *options,
+                          struct weft_listener **ret_listener)
 {
-    int r = sys_listen(fd);
+    int r = sys_listen(fd, options->backlog ? options->backlog : INT_MAX);
     return r < 0 ? r : weft_listener_new(fd, ret_listener);
 }
 
-static int listen_bound_path(int fd, const char *path, mode_t mode,
-                             struct weft_listener **ret_listener)
+/* Whether a socket is there at which nobody listens any more: whoever does is asked. */
+static bool is_stale(const struct address *address)
 {
-    int r = path[0] == '@' ? 0 : set_mode(path, mode);
+    struct stat status; /* connect(2) would refuse at any other file too */
+    if (lstat(address->local.sun_path, &status) < 0 || !S_ISSOCK(status.st_mode))
+        return false;
+    int fd = sys_socket(AF_UNIX, SOCK_STREAM);
+    if (fd < 0)
+        return false;
+    int r = sys_connect(fd, &address->any, address->size);
+    close(fd);
+    return r == -ECONNREFUSED;
+}
+
+static int bind_path(int fd, const struct address *address,
+                     const struct weft_listen_options *options)
+{
+    int r = sys_bind(fd, &address->any, address->size);
+    if (r != -EADDRINUSE || !options->replace_stale || !is_stale(address))
+        return r;
+    unlink(address->local.sun_path);
+    return sys_bind(fd, &address->any, address->size);
+}
+
+static int listen_local(int fd, const struct address *address,
+                        const struct weft_listen_options *options,
+                        struct weft_listener **ret_listener)
+{
+    const char *path = address->local.sun_path;
+    if (path[0] == '\0') { /* abstract */
+        int r = sys_bind(fd, &address->any, address->size);
+        return r < 0 ? r : listener_start(fd, options, ret_listener);
+    }
+    int r = bind_path(fd, address, options);
+    if (r < 0)
+        return r;
+    r = set_mode(path, options->mode ? options->mode : DEFAULT_MODE);
     if (r == 0)
-        r = listener_start(fd, ret_listener);
-    if (r < 0 && path[0] != '@')
+        r = listener_start(fd, options, ret_listener);
+    if (r < 0)
         unlink(path); /* bind made it, and nobody ever connected */
+    return r;
+}
+
+/* What is accepted inherits these, so they cost no call per connection. */
+static int tcp_options(int fd, int family, const struct weft_listen_options *options)
+{
+    int r = 0;
+    if (!options->exclusive_address)
+        r = sys_set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (r == 0 && options->reuse_port)
+        r = sys_set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    if (r == 0 && family == AF_INET6)
+        r = sys_set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, options->v6_only);
+    if (r == 0 && !options->delay)
+        r = sys_set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    return r;
+}
+
+static int listen_inet(int fd, const struct address *address,
+                       const struct weft_listen_options *options,
+                       struct weft_listener **ret_listener)
+{
+    int r = tcp_options(fd, address->any.sa_family, options);
+    if (r == 0)
+        r = sys_bind(fd, &address->any, address->size);
+    return r < 0 ? r : listener_start(fd, options, ret_listener);
+}
+
+int weft_listen(const struct weft_address *public, const struct weft_listen_options *options,
+                struct weft_listener **ret_listener)
+{
+    const struct address *address = address_of(public);
+    options = options ? options : &defaults;
+    if (address->size == 0)
+        return -EAFNOSUPPORT;
+    if (options->backlog < 0)
+        return -EINVAL;
+    int fd = sys_socket(address->any.sa_family, SOCK_STREAM);
+    if (fd < 0)
+        return fd;
+    int r = sys_set_buffers(fd, options->receive_buffer, options->send_buffer);
+    if (r == 0 && address->any.sa_family == AF_UNIX)
+        r = listen_local(fd, address, options, ret_listener);
+    else if (r == 0)
+        r = listen_inet(fd, address, options, ret_listener);
+    if (r < 0)
+        close(fd);
     return r;
 }
 
 int weft_listen_unix(const char *path, mode_t mode, struct weft_listener **ret_listener)
 {
-    struct address address;
-    int r = address_unix(path, &address);
-    if (r < 0)
-        return r;
-    int fd = sys_socket(AF_UNIX);
-    if (fd < 0)
-        return fd;
-    r = sys_bind(fd, &address.any, address.size);
-    if (r == 0)
-        r = listen_bound_path(fd, path, mode, ret_listener);
-    if (r < 0)
-        close(fd);
-    return r;
+    struct weft_listen_options options = {.mode = mode};
+    struct weft_address address;
+    int r = weft_address_unix(path, &address);
+    return r < 0 ? r : weft_listen(&address, &options, ret_listener);
 }
 
-/* TCP_NODELAY is inherited by what is accepted, so it costs no call per connection. */
-static int tcp_options(int fd)
+int weft_listen_tcp(const char *text, uint16_t port, struct weft_listener **ret_listener)
 {
-    int r = sys_set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    return r < 0 ? r : sys_set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-}
-
-int weft_listen_tcp(const char *address_text, uint16_t port, struct weft_listener **ret_listener)
-{
-    struct address address;
-    int r = address_inet(address_text, port, &address);
-    if (r < 0)
-        return r;
-    int fd = sys_socket(address.any.sa_family);
-    if (fd < 0)
-        return fd;
-    r = tcp_options(fd);
-    if (r == 0)
-        r = sys_bind(fd, &address.any, address.size);
-    if (r == 0)
-        r = listener_start(fd, ret_listener);
-    if (r < 0)
-        close(fd);
-    return r;
+    struct weft_address address;
+    int r = weft_address_inet(text, port, &address);
+    return r < 0 ? r : weft_listen(&address, NULL, ret_listener);
 }
 
 /* Errors of the connection at the head of the queue, by accept(2): Linux passes them on. */
@@ -169,12 +230,13 @@ int weft_accept(struct weft_listener *listener, struct weft_stream **ret_stream)
     return fd < 0 ? fd : stream_adopt_socket(fd, ret_stream);
 }
 
+int weft_listener_address(const struct weft_listener *listener, struct weft_address *ret_address)
+{
+    return socket_address(weft_listener_fd(listener), SYS_LOCAL, ret_address);
+}
+
 uint16_t weft_listener_port(const struct weft_listener *listener)
 {
-    struct address address = {.size = sizeof(struct sockaddr_in6)};
-    if (getsockname(weft_listener_fd(listener), &address.any, &address.size) < 0)
-        return 0;
-    if (address.any.sa_family == AF_INET)
-        return ntohs(address.v4.sin_port);
-    return address.any.sa_family == AF_INET6 ? ntohs(address.v6.sin6_port) : 0;
+    struct weft_address address;
+    return weft_listener_address(listener, &address) < 0 ? 0 : weft_address_port(&address);
 }

@@ -15,26 +15,15 @@
 #include "io/stream.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <limits.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "io/address.h"
 #include "io/sys.h"
 #include "weft/fiber.h"
 #include "weft/time.h"
-
-static struct weft_descriptor *descriptor_of(struct weft_stream *stream)
-{
-    return (struct weft_descriptor *)(void *)stream;
-}
-
-static struct weft_stream *stream_of(struct weft_descriptor *descriptor)
-{
-    return (struct weft_stream *)(void *)descriptor;
-}
 
 int weft_stream_new(int fd, struct weft_stream **ret_stream)
 {
@@ -64,7 +53,7 @@ int stream_adopt_socket(int fd, struct weft_stream **ret_stream)
 
 void weft_stream_free(struct weft_stream *stream)
 {
-    weft_descriptor_free(descriptor_of(stream));
+    weft_descriptor_free(stream_descriptor(stream));
 }
 
 int weft_stream_fd(const struct weft_stream *stream)
@@ -88,8 +77,7 @@ ssize_t stream_try_write(const struct weft_descriptor *descriptor, const void *d
     return sys_write(descriptor->fd, data, size);
 }
 
-/* The scope, then the side: what every call here begins with. */
-static int stream_begin(struct weft_descriptor *descriptor, enum watch_side side)
+int stream_enter(struct weft_descriptor *descriptor, enum watch_side side)
 {
     int r = weft_check_cancel();
     return r < 0 ? r : descriptor_enter(descriptor, side);
@@ -97,8 +85,8 @@ static int stream_begin(struct weft_descriptor *descriptor, enum watch_side side
 
 ssize_t weft_read(struct weft_stream *stream, void *buffer, size_t size)
 {
-    struct weft_descriptor *descriptor = descriptor_of(stream);
-    int r = stream_begin(descriptor, WATCH_READ);
+    struct weft_descriptor *descriptor = stream_descriptor(stream);
+    int r = stream_enter(descriptor, WATCH_READ);
     if (r < 0)
         return r;
     if (unlikely(descriptor->layer))
@@ -137,10 +125,10 @@ static int write_all(struct weft_descriptor *descriptor, const char *data, size_
 
 int weft_write(struct weft_stream *stream, const void *data, size_t size, size_t *ret_written)
 {
-    struct weft_descriptor *descriptor = descriptor_of(stream);
+    struct weft_descriptor *descriptor = stream_descriptor(stream);
     size_t written = 0;
     bool left = false;
-    int r = stream_begin(descriptor, WATCH_WRITE);
+    int r = stream_enter(descriptor, WATCH_WRITE);
     if (r == 0 && unlikely(descriptor->layer)) {
         r = descriptor->layer->class->write(descriptor, data, size, &written);
     } else if (r == 0) {
@@ -153,10 +141,118 @@ int weft_write(struct weft_stream *stream, const void *data, size_t size, size_t
     return r;
 }
 
+/* ---- gathering ---------------------------------------------------------------------------- */
+
+enum { WINDOW = 64 }; /* pieces that one system call gets */
+
+/* Where a gathered write has come to. */
+struct gather {
+    const struct iovec *pieces; /* the first is the one to go on with */
+    int count;
+    size_t offset; /* in the first one */
+};
+
+static int gather_window(const struct gather *gather, struct iovec window[WINDOW])
+{
+    int count = gather->count < WINDOW ? gather->count : WINDOW;
+    memcpy(window, gather->pieces, (size_t)count * sizeof(*window));
+    window[0].iov_base = (char *)window[0].iov_base + gather->offset;
+    window[0].iov_len -= gather->offset;
+    return count;
+}
+
+static void gather_advance(struct gather *gather, size_t size)
+{
+    gather->offset += size;
+    while (gather->count > 0 && gather->offset >= gather->pieces->iov_len) {
+        gather->offset -= gather->pieces->iov_len;
+        gather->pieces++;
+        gather->count--;
+    }
+}
+
+/* As write_all. */
+static int gather_write(struct weft_descriptor *descriptor, struct gather *gather, size_t *written,
+                        bool *left)
+{
+    struct iovec window[WINDOW];
+    while (gather->count > 0) {
+        int count = gather_window(gather, window);
+        ssize_t n = descriptor->kind == WATCH_SOCKET ? sys_sendv(descriptor->fd, window, count)
+                                                     : sys_writev(descriptor->fd, window, count);
+        if (n >= 0) {
+            *written += (size_t)n;
+            gather_advance(gather, (size_t)n);
+            continue;
+        }
+        if (n != -EAGAIN)
+            return (int)n;
+        int r = descriptor_await(descriptor, WATCH_WRITE, WEFT_NO_DEADLINE);
+        if (r < 0) {
+            *left = true;
+            return r;
+        }
+    }
+    return 0;
+}
+
+/* A layer takes piece by piece. */
+static int write_pieces(struct weft_stream *stream, struct gather *gather, size_t *written)
+{
+    for (; gather->count > 0; gather->pieces++, gather->count--) {
+        size_t once = 0;
+        int r = weft_write(stream, gather->pieces->iov_base, gather->pieces->iov_len, &once);
+        *written += once;
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static bool pieces_valid(const struct iovec *pieces, int count)
+{
+    size_t total = 0;
+    for (int i = 0; i < count; i++)
+        if (__builtin_add_overflow(total, pieces[i].iov_len, &total))
+            return false;
+    return count >= 0 && total <= SSIZE_MAX;
+}
+
+static int writev_entered(struct weft_stream *stream, struct gather *gather, size_t *written)
+{
+    struct weft_descriptor *descriptor = stream_descriptor(stream);
+    bool left = false;
+    if (unlikely(descriptor->layer)) {
+        descriptor_leave(descriptor, WATCH_WRITE);
+        return write_pieces(stream, gather, written);
+    }
+    gather_advance(gather, 0); /* past empty pieces: what is left is not empty */
+    int r = gather_write(descriptor, gather, written, &left);
+    if (!left)
+        descriptor_leave(descriptor, WATCH_WRITE);
+    return r;
+}
+
+int weft_writev(struct weft_stream *stream, const struct iovec *pieces, int count,
+                size_t *ret_written)
+{
+    struct gather gather = {.pieces = pieces, .count = count};
+    size_t written = 0;
+    int r = pieces_valid(pieces, count) ? stream_enter(stream_descriptor(stream), WATCH_WRITE)
+                                        : -EINVAL;
+    if (r == 0)
+        r = writev_entered(stream, &gather, &written);
+    if (ret_written)
+        *ret_written = written;
+    return r;
+}
+
+/* ---- the rest ----------------------------------------------------------------------------- */
+
 int weft_stream_wait_readable(struct weft_stream *stream, uint64_t deadline_ns)
 {
-    struct weft_descriptor *descriptor = descriptor_of(stream);
-    int r = stream_begin(descriptor, WATCH_READ);
+    struct weft_descriptor *descriptor = stream_descriptor(stream);
+    int r = stream_enter(descriptor, WATCH_READ);
     if (r < 0)
         return r;
     if (unlikely(descriptor->layer))
@@ -172,10 +268,10 @@ int weft_stream_wait_readable(struct weft_stream *stream, uint64_t deadline_ns)
 
 int weft_stream_shutdown_write(struct weft_stream *stream)
 {
-    struct weft_descriptor *descriptor = descriptor_of(stream);
+    struct weft_descriptor *descriptor = stream_descriptor(stream);
     if (likely(!descriptor->layer))
         return sys_shutdown_write(descriptor->fd);
-    int r = stream_begin(descriptor, WATCH_WRITE);
+    int r = stream_enter(descriptor, WATCH_WRITE);
     return r < 0 ? r : descriptor->layer->class->shutdown_write(descriptor);
 }
 
@@ -193,102 +289,4 @@ int weft_stream_peer(struct weft_stream *stream, struct weft_peer *ret_peer)
         return r;
     *ret_peer = (struct weft_peer){.pid = peer.pid, .uid = peer.uid, .gid = peer.gid};
     return 0;
-}
-
-/* ---- connecting ------------------------------------------------------------------------- */
-
-enum { CONNECT_RETRY_MIN_NS = 500 * 1000, CONNECT_RETRY_MAX_NS = 50 * 1000 * 1000 };
-
-/* A Unix listener whose queue is full says EAGAIN and nothing ever tells when there is room, so
- * this asks again, less and less often. */
-static int connect_local(int fd, const struct address *address, uint64_t deadline_ns)
-{
-    uint64_t pause_ns = CONNECT_RETRY_MIN_NS;
-    int r;
-    while ((r = sys_connect(fd, &address->any, address->size)) == -EAGAIN) {
-        if (weft_now_ns() >= deadline_ns)
-            return -ETIMEDOUT;
-        uint64_t until_ns = weft_deadline_after(pause_ns);
-        r = weft_sleep_until(until_ns < deadline_ns ? until_ns : deadline_ns);
-        if (r < 0)
-            return r;
-        if (pause_ns < CONNECT_RETRY_MAX_NS)
-            pause_ns *= 2;
-    }
-    return r;
-}
-
-int weft_stream_connect_unix(const char *path, uint64_t deadline_ns,
-                             struct weft_stream **ret_stream)
-{
-    struct address address;
-    int r = address_unix(path, &address);
-    if (r == 0)
-        r = weft_check_cancel();
-    if (r < 0)
-        return r;
-    int fd = sys_socket(AF_UNIX);
-    if (fd < 0)
-        return fd;
-    r = connect_local(fd, &address, deadline_ns);
-    if (r < 0) {
-        close(fd);
-        return r;
-    }
-    return stream_adopt_socket(fd, ret_stream);
-}
-
-/* Wait for the end of a connect that is under way.  On an error the side has been left. */
-static int connect_await(struct weft_descriptor *descriptor, uint64_t deadline_ns)
-{
-    int r, error = 0;
-    while ((r = sys_poll_now(descriptor->fd, POLLOUT)) == 0) {
-        r = descriptor_await(descriptor, WATCH_WRITE, deadline_ns);
-        if (r < 0)
-            return r;
-    }
-    if (r > 0)
-        r = sys_socket_option(descriptor->fd, SO_ERROR, &error);
-    descriptor_leave(descriptor, WATCH_WRITE);
-    return r < 0 ? r : -error;
-}
-
-/* The socket joins the epoll set only after connect(2): an unconnected one reports a hang-up. */
-static int connect_begun(int fd, uint64_t deadline_ns, struct weft_stream **ret_stream)
-{
-    struct weft_stream *stream;
-    int r = stream_adopt_socket(fd, &stream);
-    if (r < 0)
-        return r;
-    r = descriptor_enter(descriptor_of(stream), WATCH_WRITE);
-    if (r == 0)
-        r = connect_await(descriptor_of(stream), deadline_ns);
-    if (r < 0) {
-        weft_stream_free(stream);
-        return r;
-    }
-    *ret_stream = stream;
-    return 0;
-}
-
-int weft_stream_connect_tcp(const char *address_text, uint16_t port, uint64_t deadline_ns,
-                            struct weft_stream **ret_stream)
-{
-    struct address address;
-    int r = address_inet(address_text, port, &address);
-    if (r == 0)
-        r = weft_check_cancel();
-    if (r < 0)
-        return r;
-    int fd = sys_socket(address.any.sa_family);
-    if (fd < 0)
-        return fd;
-    r = sys_set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    if (r == 0)
-        r = sys_connect(fd, &address.any, address.size);
-    if (r < 0 && r != -EINPROGRESS) {
-        close(fd);
-        return r;
-    }
-    return connect_begun(fd, deadline_ns, ret_stream);
 }

@@ -5,6 +5,7 @@
 #define RUNTIME_IO_STREAM_H
 
 #include "io/descriptor.h"
+#include "io/sys.h"
 #include "weft/stream.h"
 
 /*
@@ -38,9 +39,25 @@ struct stream_class {
     void (*finish)(struct stream_layer *layer);
 };
 
+static inline struct weft_descriptor *stream_descriptor(struct weft_stream *stream)
+{
+    return (struct weft_descriptor *)(void *)stream;
+}
+
+static inline struct weft_stream *stream_of(struct weft_descriptor *descriptor)
+{
+    return (struct weft_stream *)(void *)descriptor;
+}
+
+/** The scope, then descriptor_enter: what every call on a stream begins with. */
+int stream_enter(struct weft_descriptor *descriptor, enum watch_side side);
+
 /** The plain system calls, for a layer: recv or read, send or write.  Errors: -EAGAIN, ... */
 ssize_t stream_try_read(const struct weft_descriptor *descriptor, void *buffer, size_t size);
 ssize_t stream_try_write(const struct weft_descriptor *descriptor, const void *data, size_t size);
+
+/** Where a socket is bound, or to whom it is connected.  Any thread. */
+int socket_address(int fd, enum sys_end end, struct weft_address *ret_address);
 
 /** A stream of a socket that is non-blocking already.  Owns `fd`, and closes it on failure. */
 int stream_adopt_socket(int fd, struct weft_stream **ret_stream);

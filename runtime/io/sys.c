@@ -7,8 +7,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,6 +34,14 @@ int sys_is_socket(int fd)
     return S_ISSOCK(status.st_mode);
 }
 
+int sys_is_regular(int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    return S_ISREG(status.st_mode);
+}
+
 ssize_t sys_read(int fd, void *buffer, size_t size)
 {
     ssize_t n;
@@ -39,6 +49,23 @@ ssize_t sys_read(int fd, void *buffer, size_t size)
         n = read(fd, buffer, size);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
+}
+
+ssize_t sys_pread(int fd, void *buffer, size_t size, off_t offset)
+{
+    ssize_t n;
+    do
+        n = pread(fd, buffer, size, offset);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+/* At and behind the end of the file this says yes: there is nothing to read. */
+bool sys_is_cached(int fd, off_t offset)
+{
+    char byte;
+    struct iovec piece = {.iov_base = &byte, .iov_len = 1};
+    return preadv2(fd, &piece, 1, offset, RWF_NOWAIT) >= 0;
 }
 
 ssize_t sys_recv(int fd, void *buffer, size_t size)
@@ -71,12 +98,34 @@ static void drop_sigpipe(void)
         ;
 }
 
-ssize_t sys_write(int fd, const void *data, size_t size)
+ssize_t sys_sendmsg(int fd, const struct msghdr *message)
 {
     ssize_t n;
     do
-        n = write(fd, data, size);
+        n = sendmsg(fd, message, MSG_DONTWAIT | MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+ssize_t sys_recvmsg(int fd, struct msghdr *message)
+{
+    ssize_t n;
+    do
+        n = recvmsg(fd, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+ssize_t sys_sendv(int fd, const struct iovec *pieces, int count)
+{
+    /* sendmsg(2) changes nothing of it */
+    struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = (size_t)count};
+    return sys_sendmsg(fd, &message);
+}
+
+/* What a call that may raise SIGPIPE returned. */
+static ssize_t piped(ssize_t n)
+{
     if (n >= 0)
         return n;
     int error = errno;
@@ -85,10 +134,47 @@ ssize_t sys_write(int fd, const void *data, size_t size)
     return -error;
 }
 
-int sys_socket(int family)
+ssize_t sys_write(int fd, const void *data, size_t size)
 {
-    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    ssize_t n;
+    do
+        n = write(fd, data, size);
+    while (n < 0 && errno == EINTR);
+    return piped(n);
+}
+
+ssize_t sys_writev(int fd, const struct iovec *pieces, int count)
+{
+    ssize_t n;
+    do
+        n = writev(fd, pieces, count);
+    while (n < 0 && errno == EINTR);
+    return piped(n);
+}
+
+ssize_t sys_sendfile(int fd, int file, off_t *offset, size_t size)
+{
+    ssize_t n;
+    do
+        n = sendfile(fd, file, offset, size);
+    while (n < 0 && errno == EINTR);
+    return piped(n);
+}
+
+int sys_socket(int family, int type)
+{
+    int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     return fd < 0 ? -errno : fd;
+}
+
+int sys_socketpair(int fds[2])
+{
+    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0 ? -errno : 0;
+}
+
+int sys_pipe(int fds[2])
+{
+    return pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0 ? -errno : 0;
 }
 
 int sys_bind(int fd, const struct sockaddr *address, socklen_t size)
@@ -96,9 +182,9 @@ int sys_bind(int fd, const struct sockaddr *address, socklen_t size)
     return bind(fd, address, size) < 0 ? -errno : 0;
 }
 
-int sys_listen(int fd)
+int sys_listen(int fd, int backlog)
 {
-    return listen(fd, SOMAXCONN) < 0 ? -errno : 0;
+    return listen(fd, backlog) < 0 ? -errno : 0;
 }
 
 /* A connect that a signal interrupted goes on by itself, as if it had said EINPROGRESS. */
@@ -136,6 +222,27 @@ int sys_socket_option(int fd, int name, int *ret_value)
 int sys_set_option(int fd, int level, int name, int value)
 {
     return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+static int buffer_size(size_t size)
+{
+    return size < INT_MAX ? (int)size : INT_MAX;
+}
+
+int sys_set_buffers(int fd, size_t receive, size_t send)
+{
+    int r = 0;
+    if (receive)
+        r = sys_set_option(fd, SOL_SOCKET, SO_RCVBUF, buffer_size(receive));
+    if (r == 0 && send)
+        r = sys_set_option(fd, SOL_SOCKET, SO_SNDBUF, buffer_size(send));
+    return r;
+}
+
+int sys_socket_name(int fd, enum sys_end end, struct sockaddr *address, socklen_t *size)
+{
+    int r = end == SYS_LOCAL ? getsockname(fd, address, size) : getpeername(fd, address, size);
+    return r < 0 ? -errno : 0;
 }
 
 int sys_peer(int fd, struct ucred *ret_peer)

@@ -9,9 +9,11 @@
 #ifndef RUNTIME_IO_SYS_H
 #define RUNTIME_IO_SYS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 int sys_get_flags(int fd);
 int sys_set_flags(int fd, int flags);
@@ -29,13 +31,42 @@ ssize_t sys_send(int fd, const void *data, size_t size);
  */
 ssize_t sys_write(int fd, const void *data, size_t size);
 
-/** A stream socket, non-blocking and close-on-exec. */
-int sys_socket(int family);
+ssize_t sys_pread(int fd, void *buffer, size_t size, off_t offset);
+
+/** Whether reading a file there would not wait for a disk; false where that cannot be told. */
+bool sys_is_cached(int fd, off_t offset);
+
+/** Returns: 1 a regular file, 0 something else. */
+int sys_is_regular(int fd);
+
+/** As sys_send and sys_write for several pieces. */
+ssize_t sys_sendv(int fd, const struct iovec *pieces, int count);
+ssize_t sys_writev(int fd, const struct iovec *pieces, int count);
+
+/** sendfile(2) that raises no SIGPIPE, as sys_write. */
+ssize_t sys_sendfile(int fd, int file, off_t *offset, size_t size);
+
+/** sendmsg(2) and recvmsg(2); descriptors that come with it are close-on-exec. */
+ssize_t sys_sendmsg(int fd, const struct msghdr *message);
+ssize_t sys_recvmsg(int fd, struct msghdr *message);
+
+/** Non-blocking and close-on-exec. */
+int sys_socket(int family, int type);
+int sys_socketpair(int fds[2]);
+int sys_pipe(int fds[2]);
 int sys_bind(int fd, const struct sockaddr *address, socklen_t size);
-int sys_listen(int fd);
+int sys_listen(int fd, int backlog);
 int sys_connect(int fd, const struct sockaddr *address, socklen_t size);
 int sys_accept(int fd);
 int sys_shutdown_write(int fd);
+
+enum sys_end { SYS_LOCAL, SYS_REMOTE };
+
+/** *size is the room at first, and then the address's size. */
+int sys_socket_name(int fd, enum sys_end end, struct sockaddr *address, socklen_t *size);
+
+/** SO_RCVBUF and SO_SNDBUF; 0 leaves one as it is. */
+int sys_set_buffers(int fd, size_t receive, size_t send);
 
 /** An integer option of SOL_SOCKET. */
 int sys_socket_option(int fd, int name, int *ret_value);

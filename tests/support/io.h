@@ -89,3 +89,10 @@ static inline const char *socket_path(char buffer[108], const char *name)
     unlink(buffer);
     return buffer;
 }
+
+/** An abstract name for a socket of this test. */
+static inline const char *abstract_name(char buffer[108], const char *name)
+{
+    snprintf(buffer, 108, "@weft-%ld-%s", (long)getpid(), name);
+    return buffer;
+}

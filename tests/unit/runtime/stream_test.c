@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "support/test.h"
 
-#include <netinet/in.h>
+#include <limits.h>
 #include <signal.h>
-#include <sys/un.h>
 
 #include "support/io.h"
 
@@ -182,6 +181,144 @@ Test(stream, a_large_write_waits_for_a_slow_reader)
 {
     on_fibers_counting_fds(1, big_write, NULL);
     on_fibers_counting_fds(2, big_write, NULL);
+}
+
+/* ---- gathered writing ------------------------------------------------------------------------ */
+
+enum { PIECES = 500 };
+
+struct gathered {
+    struct weft_stream *stream;
+    struct iovec *pieces;
+    int count;
+    size_t written;
+    int result;
+    atomic_int arrivals;
+};
+
+static int writev_once(void *arg)
+{
+    struct gathered *call = arg;
+    arrive(&call->arrivals);
+    call->result = weft_writev(call->stream, call->pieces, call->count, &call->written);
+    return 0;
+}
+
+/* 1 MiB in pieces of many sizes, some of them empty. */
+static void cut(char *data, struct iovec pieces[PIECES])
+{
+    size_t place = 0;
+    for (int i = 0; i < PIECES; i++) {
+        size_t size = i % 5 == 0 ? 0 : (size_t)i * 8;
+        if (i == PIECES - 1)
+            size = MIB - place;
+        pieces[i] = (struct iovec){.iov_base = data + place, .iov_len = size};
+        place += size;
+    }
+}
+
+static void pass_pieces(struct weft_stream *streams[2])
+{
+    struct iovec pieces[PIECES];
+    struct gathered call = {.stream = streams[1], .pieces = pieces, .count = PIECES};
+    char *data = pattern(MIB), *got = malloc(MIB);
+    struct weft_group group;
+    cut(data, pieces);
+    weft_group_init(&group);
+    EXPECT_EQ(weft_group_spawn(&group, "writer", writev_once, &call), 0);
+    for (size_t total = 0; total < MIB; total += 4096)
+        read_exactly(streams[0], got + total, 4096);
+    EXPECT_EQ(weft_group_join(&group), 0);
+    EXPECT_EQ(call.result, 0);
+    EXPECT_EQ(call.written, MIB);
+    EXPECT_EQ(memcmp(got, data, MIB), 0);
+    free(data);
+    free(got);
+    free_pair(streams);
+}
+
+static int gather_pieces(void *arg)
+{
+    struct weft_stream *streams[2];
+    (void)arg;
+    EXPECT_EQ(weft_stream_pair(streams), 0);
+    pass_pieces(streams);
+    EXPECT_EQ(weft_stream_pipe(streams), 0);
+    pass_pieces(streams);
+    return 0;
+}
+
+Test(stream, pieces_arrive_in_order_through_sockets_and_pipes)
+{
+    on_fibers_counting_fds(1, gather_pieces, NULL);
+    on_fibers_counting_fds(2, gather_pieces, NULL);
+}
+
+static int gather_badly(void *arg)
+{
+    struct weft_stream *streams[2];
+    struct iovec pieces[] = {{"", 0}, {"abc", 3}, {"", 0}};
+    struct iovec absurd[] = {{"x", SSIZE_MAX}, {"y", 1}};
+    struct weft_scope scope;
+    size_t written = 99;
+    char buffer[8];
+    (void)arg;
+    EXPECT_EQ(weft_stream_pipe(streams), 0);
+    EXPECT_EQ(weft_writev(streams[1], pieces, -1, &written), -EINVAL);
+    EXPECT_EQ(written, 0);
+    EXPECT_EQ(weft_writev(streams[1], absurd, 2, &written), -EINVAL);
+    EXPECT_EQ(weft_writev(streams[1], NULL, 0, &written), 0);
+    EXPECT_EQ(weft_writev(streams[1], pieces, 1, NULL), 0);
+    EXPECT_EQ(weft_writev(streams[1], pieces, 3, &written), 0);
+    EXPECT_EQ(written, 3);
+    EXPECT_EQ(weft_read(streams[0], buffer, 8), 3);
+    weft_scope_enter(&scope, 0);
+    EXPECT_EQ(weft_writev(streams[1], pieces, 3, &written), -ETIMEDOUT);
+    EXPECT_EQ(weft_scope_leave(&scope), -ETIMEDOUT);
+    EXPECT_EQ(written, 0);
+    weft_stream_free(streams[0]);
+    EXPECT_EQ(weft_writev(streams[1], pieces, 3, &written), -EPIPE);
+    weft_stream_free(streams[1]);
+    return 0;
+}
+
+Test(stream, gathered_writing_tells_its_errors_and_raises_no_signal)
+{
+    signal(SIGPIPE, SIG_DFL);
+    on_fibers_counting_fds(1, gather_badly, NULL);
+}
+
+static int cancel_gathering(void *arg)
+{
+    struct weft_stream *streams[2];
+    struct iovec pieces[PIECES];
+    struct gathered call = {.pieces = pieces, .count = PIECES};
+    char *data = pattern(MIB), *got = malloc(MIB);
+    struct weft_group group;
+    (void)arg;
+    EXPECT_EQ(weft_stream_pair(streams), 0);
+    cut(data, pieces);
+    call.stream = streams[1];
+    weft_group_init(&group);
+    EXPECT_EQ(weft_group_spawn(&group, "writer", writev_once, &call), 0);
+    await_arrivals(&call.arrivals, 1);
+    EXPECT_EQ(weft_writev(streams[1], pieces, 2, NULL), -EBUSY);
+    weft_group_cancel(&group);
+    EXPECT_EQ(weft_group_join(&group), -ECANCELED);
+    EXPECT_EQ(call.result, -ECANCELED);
+    EXPECT(call.written > 0 && call.written < MIB);
+    read_exactly(streams[0], got, call.written);
+    EXPECT_EQ(memcmp(got, data, call.written), 0);
+    EXPECT_EQ(weft_stream_wait_readable(streams[0], 0), -ETIMEDOUT); /* and no more */
+    free(data);
+    free(got);
+    free_pair(streams);
+    return 0;
+}
+
+Test(stream, a_cancelled_gathered_write_tells_what_went_out)
+{
+    on_fibers_counting_fds(1, cancel_gathering, NULL);
 }
 
 /* ---- a peer that is gone ------------------------------------------------------------------- */
@@ -415,159 +552,4 @@ static int ask_peer(void *arg)
 Test(stream, peer_is_known_on_unix_sockets_alone)
 {
     on_fibers_counting_fds(1, ask_peer, NULL);
-}
-
-/* ---- connecting ------------------------------------------------------------------------------ */
-
-static int connect_to_nothing(void *arg)
-{
-    struct weft_stream *stream = NULL;
-    char path[108], endless[200];
-    (void)arg;
-    memset(endless, 'x', sizeof(endless));
-    endless[0] = '/';
-    endless[sizeof(endless) - 1] = '\0';
-    EXPECT_EQ(weft_stream_connect_unix(endless, soon(), &stream), -ENAMETOOLONG);
-    endless[0] = '@';
-    EXPECT_EQ(weft_stream_connect_unix(endless, soon(), &stream), -ENAMETOOLONG);
-    EXPECT_EQ(weft_stream_connect_unix("", soon(), &stream), -EINVAL);
-    EXPECT_EQ(weft_stream_connect_unix("@", soon(), &stream), -EINVAL);
-    EXPECT_EQ(weft_stream_connect_unix(socket_path(path, "none"), soon(), &stream), -ENOENT);
-    EXPECT_EQ(weft_stream_connect_unix("@weft-test-nobody", soon(), &stream), -ECONNREFUSED);
-    EXPECT_EQ(weft_stream_connect_tcp("localhost", 1, soon(), &stream), -EINVAL);
-    EXPECT_EQ(weft_stream_connect_tcp("1.2.3", 1, soon(), &stream), -EINVAL);
-    EXPECT(stream == NULL);
-    return 0;
-}
-
-Test(stream, connect_refuses_what_is_not_an_address)
-{
-    on_fibers_counting_fds(1, connect_to_nothing, NULL);
-}
-
-/* A TCP port on which nobody listens: bound, so that nobody else takes it. */
-static int bound_port(uint16_t *ret_port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof(address);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    EXPECT_EQ(bind(fd, (struct sockaddr *)&address, size), 0);
-    EXPECT_EQ(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-    *ret_port = ntohs(address.sin_port);
-    return fd;
-}
-
-static int connect_refused(void *arg)
-{
-    struct weft_stream *stream = NULL;
-    uint16_t port;
-    (void)arg;
-    int fd = bound_port(&port);
-    EXPECT_EQ(weft_stream_connect_tcp("127.0.0.1", port, soon(), &stream), -ECONNREFUSED);
-    EXPECT(stream == NULL);
-    close(fd);
-    return 0;
-}
-
-Test(stream, connect_tcp_is_refused)
-{
-    on_fibers_counting_fds(1, connect_refused, NULL);
-}
-
-/* A listener whose queue is full leaves a TCP connect without an answer. */
-static int connect_unanswered(void *arg)
-{
-    enum { ENOUGH = 64 };
-    struct weft_stream *streams[ENOUGH];
-    struct weft_scope scope;
-    uint16_t port;
-    int count = 0, r;
-    (void)arg;
-    int fd = bound_port(&port);
-    EXPECT_EQ(listen(fd, 0), 0);
-    do {
-        EXPECT(count < ENOUGH);
-        r = weft_stream_connect_tcp("127.0.0.1", port, weft_now_ns() + 20 * WEFT_MILLISECOND,
-                                    &streams[count]);
-    } while (r == 0 && ++count);
-    EXPECT_EQ(r, -ETIMEDOUT);
-    weft_scope_enter(&scope, weft_now_ns() + WEFT_MILLISECOND);
-    EXPECT_EQ(weft_stream_connect_tcp("127.0.0.1", port, WEFT_NO_DEADLINE, &streams[count]),
-              -ETIMEDOUT);
-    EXPECT_EQ(weft_scope_leave(&scope), -ETIMEDOUT);
-    while (count > 0)
-        weft_stream_free(streams[--count]);
-    close(fd);
-    return 0;
-}
-
-Test(stream, connect_tcp_ends_at_the_deadline)
-{
-    on_fibers_counting_fds(1, connect_unanswered, NULL);
-}
-
-struct dial {
-    const char *path;
-    struct weft_stream *stream;
-    uint64_t deadline_ns;
-    atomic_int arrivals;
-    int result;
-};
-
-static int dial_once(void *arg)
-{
-    struct dial *dial = arg;
-    arrive(&dial->arrivals);
-    dial->result = weft_stream_connect_unix(dial->path, dial->deadline_ns, &dial->stream);
-    return 0;
-}
-
-/* A Unix listener with a full queue; returns the connections that fill it in `ret_fds`. */
-static int full_listener(const char *path, int ret_fds[], int *ret_count)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int count = 0;
-    strcpy(address.sun_path, path);
-    EXPECT_EQ(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    EXPECT_EQ(listen(fd, 0), 0);
-    for (;;) {
-        ret_fds[count] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (connect(ret_fds[count], (struct sockaddr *)&address, sizeof(address)) < 0)
-            break;
-        count++;
-    }
-    close(ret_fds[count]);
-    *ret_count = count;
-    return fd;
-}
-
-static int connect_when_there_is_room(void *arg)
-{
-    struct weft_group group;
-    char path[108];
-    int fillers[16], count;
-    struct dial dial = {.path = socket_path(path, "full"),
-                        .deadline_ns = weft_now_ns() + WEFT_MILLISECOND};
-    (void)arg;
-    int fd = full_listener(path, fillers, &count);
-    dial_once(&dial);
-    EXPECT_EQ(dial.result, -ETIMEDOUT);
-    dial.deadline_ns = soon();
-    weft_group_init(&group);
-    EXPECT_EQ(weft_group_spawn(&group, "dial", dial_once, &dial), 0);
-    close(accept4(fd, NULL, NULL, SOCK_CLOEXEC));
-    EXPECT_EQ(weft_group_join(&group), 0);
-    EXPECT_EQ(dial.result, 0);
-    weft_stream_free(dial.stream);
-    while (count > 0)
-        close(fillers[--count]);
-    close(fd);
-    unlink(path);
-    return 0;
-}
-
-Test(stream, connect_unix_waits_for_room_in_the_queue)
-{
-    on_fibers_counting_fds(1, connect_when_there_is_room, NULL);
 }
