@@ -50,6 +50,7 @@ int weft_cond_wait(struct weft_cond *public, struct weft_mutex *mutex, uint64_t 
         return r;
 
     weft_mutex_unlock(mutex);
+    wait_describe(&waiter, "condition", public);
     r = waitq_suspend(&waiter, &cond->lock, deadline_ns);
     CHECK(weft_mutex_lock_shielded(mutex) == 0);
     return r;

@@ -87,6 +87,7 @@ static int event_wait(struct event *event, uint64_t deadline_ns, enum waitq_mode
     spin_unlock(&event->lock);
     if (r < 0)
         return r;
+    wait_describe(&waiter, "event", event);
     return waitq_suspend(&waiter, &event->lock, deadline_ns);
 }
 

@@ -62,7 +62,7 @@ static int mutex_take(struct mutex *mutex, struct waiter *waiter, enum waitq_mod
     return 0;
 }
 
-static int mutex_lock(struct mutex *mutex, enum waitq_mode mode)
+static int mutex_lock(struct mutex *mutex, uint64_t deadline_ns, enum waitq_mode mode)
 {
     struct waiter waiter;
 
@@ -71,20 +71,26 @@ static int mutex_lock(struct mutex *mutex, enum waitq_mode mode)
     spin_unlock(&mutex->lock);
     if (r != -EINPROGRESS)
         return r;
-    return waitq_suspend(&waiter, &mutex->lock, WEFT_NO_DEADLINE);
+    wait_describe(&waiter, "mutex", mutex);
+    return waitq_suspend(&waiter, &mutex->lock, deadline_ns);
 }
 
-int weft_mutex_lock(struct weft_mutex *mutex)
+int weft_mutex_lock_until(struct weft_mutex *mutex, uint64_t deadline_ns)
 {
     int r = waitq_check();
     if (r < 0)
         return r;
-    return mutex_lock(mutex_of(mutex), WAITQ_CANCELLABLE);
+    return mutex_lock(mutex_of(mutex), deadline_ns, WAITQ_CANCELLABLE);
+}
+
+int weft_mutex_lock(struct weft_mutex *mutex)
+{
+    return weft_mutex_lock_until(mutex, WEFT_NO_DEADLINE);
 }
 
 int weft_mutex_lock_shielded(struct weft_mutex *mutex)
 {
-    return mutex_lock(mutex_of(mutex), WAITQ_SHIELDED);
+    return mutex_lock(mutex_of(mutex), WEFT_NO_DEADLINE, WAITQ_SHIELDED);
 }
 
 int weft_mutex_trylock(struct weft_mutex *public)

@@ -68,6 +68,7 @@ int weft_semaphore_acquire(struct weft_semaphore *public, uint64_t deadline_ns)
     spin_unlock(&semaphore->lock);
     if (r < 0)
         return r;
+    wait_describe(&waiter, "semaphore", public);
     return waitq_suspend(&waiter, &semaphore->lock, deadline_ns);
 }
 

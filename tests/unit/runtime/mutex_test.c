@@ -387,3 +387,36 @@ Test(mutex, only_one_fiber_is_inside)
 {
     on_fibers(2, exclusion_body, NULL);
 }
+
+static int lock_until_soon(void *arg)
+{
+    EXPECT_EQ(weft_mutex_lock_until(arg, 0), -ETIMEDOUT);
+    return weft_mutex_lock_until(arg, weft_deadline_after(WEFT_MILLISECOND));
+}
+
+static int lock_until_body(void *arg)
+{
+    struct weft_mutex mutex = {0};
+    struct weft_group group;
+    struct weft_scope scope;
+    (void)arg;
+
+    EXPECT_EQ(weft_mutex_lock_until(&mutex, 0), 0); /* over already, but it is free */
+    EXPECT_EQ(weft_mutex_lock_until(&mutex, 0), -EDEADLK);
+    weft_group_init(&group);
+    EXPECT_EQ(weft_group_spawn(&group, "other", lock_until_soon, &mutex), 0);
+    EXPECT_EQ(weft_group_join(&group), -ETIMEDOUT);
+    weft_mutex_unlock(&mutex);
+    weft_scope_enter(&scope, WEFT_NO_DEADLINE);
+    weft_scope_cancel(&scope);
+    EXPECT_EQ(weft_mutex_lock_until(&mutex, WEFT_NO_DEADLINE), -ECANCELED);
+    EXPECT_EQ(weft_scope_leave(&scope), -ECANCELED);
+    EXPECT_EQ(weft_mutex_trylock(&mutex), 0); /* nobody had it */
+    weft_mutex_unlock(&mutex);
+    return 0;
+}
+
+Test(mutex, lock_until_gives_up_at_its_deadline)
+{
+    on_fibers(1, lock_until_body, NULL);
+}
