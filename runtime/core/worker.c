@@ -198,16 +198,6 @@ static struct fiber *worker_tick(struct worker *worker)
 
 /* --- searching */
 
-static uint64_t worker_random(struct worker *worker)
-{
-    uint64_t x = worker->random;
-
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    return worker->random = x;
-}
-
 static struct fiber *worker_steal_from(struct worker *worker, struct worker *victim, bool late)
 {
     struct fiber *fiber = deque_steal(&victim->deque);

@@ -54,7 +54,7 @@ struct worker {
     sched_after *after;   /* what the next stack has to do first (P1) */
     void *after_arg;
     struct fiber *current; /* who runs, for reports */
-    uint64_t random;       /* xorshift state, for victims */
+    uint64_t random;       /* xorshift state, for victims and the like */
     struct stack_cache stacks;
 
     _Alignas(CACHE_LINE) _Atomic(struct fiber *) slot; /* K2 */
@@ -78,6 +78,17 @@ static inline void count(atomic_uint_fast64_t *counter, uint64_t by)
 {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
                           memory_order_relaxed);
+}
+
+/** A random number, from the driving thread. */
+static inline uint64_t worker_random(struct worker *worker)
+{
+    uint64_t x = worker->random;
+
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return worker->random = x;
 }
 
 /** The worker that runs the calling fiber, or NULL on a plain thread. */

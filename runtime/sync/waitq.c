@@ -19,7 +19,8 @@ void waitq_claim_all(struct waitq *queue, int result, struct wait_batch *batch)
 
         list_remove(node);
         waiter->result = result;
-        wait_claim(waiter, batch);
+        if (!wait_claim(waiter, batch))
+            waiter->result = WAITQ_LOST; /* Q3 */
     }
 }
 
@@ -36,9 +37,7 @@ int waitq_join(struct waitq *queue, struct waiter *waiter, void *slot, enum wait
 
     waiter->slot = slot;
     waiter->result = 0;
-    if (!queue->waiters.next)
-        list_init(&queue->waiters);
-    list_append(&queue->waiters, &waiter->link);
+    waitq_append(queue, waiter);
     return 0;
 }
 

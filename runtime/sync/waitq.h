@@ -18,11 +18,18 @@
  *     that only the winner of a wait ever sees its out-parameter written.  (The waiter itself is
  *     not touched after the claim: W2.)
  *
+ *   Q3  A claimer that takes a waiter off its queue and finds that it has lost interest leaves
+ *       WAITQ_LOST in it.  It still may touch it: whoever waits takes the lock of each queue on
+ *       which it was not claimed, before it goes on (W3).  This is how a fiber that stands in
+ *       several queues (select) tells the claim that it went by.
+ *
  * All functions are for the holder of the owner's lock, but for waitq_suspend and waitq_wake, which
  * are for those who do not hold it.
  */
 #ifndef RUNTIME_SYNC_WAITQ_H
 #define RUNTIME_SYNC_WAITQ_H
+
+#include <limits.h>
 
 #include "core/list.h"
 #include "core/spin.h"
@@ -33,6 +40,9 @@
 struct waitq {
     struct list waiters;
 };
+
+/* A waiter's result when nobody has claimed it (Q3); no source's own. */
+enum { WAITQ_LOST = INT_MIN };
 
 /* How a wait that is about to begin treats cancellation. */
 enum waitq_mode {
@@ -74,6 +84,14 @@ static inline bool waitq_empty(const struct waitq *queue)
     return !waitq_first(queue);
 }
 
+/* Put a waiter, whose fiber has prepared its wait, at the queue's end. */
+static inline void waitq_append(struct waitq *queue, struct waiter *waiter)
+{
+    if (!queue->waiters.next)
+        list_init(&queue->waiters);
+    list_append(&queue->waiters, &waiter->link);
+}
+
 /**
  * Claim the first waiter that can still be claimed; those that cannot are dropped, as they have
  * lost interest.  *ret_claimed is a copy, made before the claim, and tells whose wait it was.
@@ -93,6 +111,7 @@ static inline bool waitq_claim_first(struct waitq *queue, struct waiter *ret_cla
             *ret_claimed = copy;
             return true;
         }
+        waiter->result = WAITQ_LOST; /* Q3 */
     }
     return false;
 }
