@@ -4,7 +4,8 @@
 # usage: tools/check-layers.sh [ROOT]
 #
 # The rules, which tools/check-selftest.sh proves to bite:
-#   runtime   its own files, libc, libev, liburing
+#   runtime   its own files, libc, libev, liburing; io/tls alone OpenSSL, io/dns alone c-ares,
+#             io/http alone libcurl
 #   protocol  its own files, libc, jansson
 #   client    its own files, protocol/
 #   daemon    its own files, protocol/, <weft/...>
@@ -46,6 +47,7 @@ function refuse(why) {
     printf "%s:%d: includes %s%s: %s\n", $1, $2, $4, ($5 == "system" ? "" : " (" $5 ")"), why
     bad = 1
 }
+function folder(path) { sub(/\/[^\/]*$/, "", path); return path }
 function top(path) { return substr(path, 1, index(path, "/") - 1) }
 {
     from = top($1)
@@ -55,12 +57,21 @@ function top(path) { return substr(path, 1, index(path, "/") - 1) }
             refuse("only runtime/ knows libev")
         if ($4 == "jansson.h" && (from == "runtime" || from == "examples"))
             refuse(from "/ knows no JSON")
-        if ($4 ~ /^(sqlite3\.h|systemd\/|openssl\/|ini\.h|jemalloc\/)/ && from != "daemon" && from != "bench")
+        if ($4 ~ /^(sqlite3\.h|systemd\/|ini\.h|jemalloc\/)/ && from != "daemon" && from != "bench")
             refuse("only daemon/ knows that library")
+        if ($4 ~ /^openssl\// && $1 !~ /^runtime\/io\/tls\// && from != "daemon" && from != "bench")
+            refuse("only runtime/io/tls/ and daemon/ know OpenSSL")
+        if ($4 ~ /^ares/ && $1 !~ /^runtime\/io\/dns\//)
+            refuse("only runtime/io/dns/ knows c-ares")
+        if ($4 ~ /^curl\// && $1 !~ /^runtime\/io\/http\//)
+            refuse("only runtime/io/http/ knows libcurl")
         if ($4 ~ /^weft\// && from != "bench")
             refuse("there is no such public header")
         next
     }
+    # The libraries of their own: nobody else in runtime/ needs them, nor they each other.
+    if ($5 ~ /^runtime\/io\/(tls|dns|http)\// && folder($1) != folder($5))
+        refuse("a library of its own is used by its public header")
     to = top($5)
     if (to == from) next
     if (public && (from == "daemon" || from == "examples" || from == "bench")) next

@@ -24,6 +24,10 @@ clean_tree() {
     put runtime/include/weft/time.h '#pragma once' '#include <time.h>' 'struct timespec weft_now(void);'
     put runtime/core/fiber.h '#pragma once' '#include <ev.h>'
     put runtime/core/fiber.c '#include "core/fiber.h"' '#include "weft/time.h"'
+    put runtime/io/tls/tls.h '#pragma once' '#include <openssl/ssl.h>'
+    put runtime/io/tls/layer.c '#include "core/fiber.h"' '#include "io/tls/tls.h"'
+    put runtime/io/dns/dns.c '#include <ares.h>'
+    put runtime/io/http/http.c '#include <curl/curl.h>'
     put protocol/framer.h '#pragma once' '#include <jansson.h>'
     put client/main.c '#include "protocol/framer.h"'
     put daemon/main.c '#include <sqlite3.h>' '' '#include <weft/weft.h>' '' '#include "protocol/framer.h"'
@@ -54,6 +58,22 @@ put runtime/core/fiber.c '#include "daemon/main.h"'; put daemon/main.h '#pragma 
 refuses check-layers "runtime including daemon"
 put runtime/core/fiber.c '#include <jansson.h>'
 refuses check-layers "runtime including jansson"
+put runtime/core/fiber.c '#include <openssl/ssl.h>'
+refuses check-layers "the runtime's core including OpenSSL"
+put runtime/io/dns/dns.c '#include <openssl/ssl.h>'
+refuses check-layers "io/dns including OpenSSL"
+put runtime/io/tls/layer.c '#include <ares.h>'
+refuses check-layers "io/tls including c-ares"
+put runtime/io/http/http.c '#include <ares_dns.h>'
+refuses check-layers "io/http including c-ares"
+put runtime/io/stream.c '#include <curl/curl.h>'
+refuses check-layers "io including libcurl"
+put examples/hello.c '#include <openssl/ssl.h>'
+refuses check-layers "examples including OpenSSL"
+put runtime/io/stream.c '#include "io/tls/tls.h"'
+refuses check-layers "the core library including a file of weft-tls"
+put runtime/io/http/http.c '#include "io/tls/tls.h"'
+refuses check-layers "weft-http including a file of weft-tls"
 put runtime/include/weft/weft.h '#include "core/fiber.h"'
 refuses check-layers "a public header including a private one"
 put protocol/framer.c '#include <weft/weft.h>'
