@@ -107,13 +107,23 @@ ssize_t sys_sendmsg(int fd, const struct msghdr *message)
     return n < 0 ? -errno : n;
 }
 
-ssize_t sys_recvmsg(int fd, struct msghdr *message)
+static ssize_t receive_message(int fd, struct msghdr *message, int flags)
 {
     ssize_t n;
     do
-        n = recvmsg(fd, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        n = recvmsg(fd, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | flags);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
+}
+
+ssize_t sys_recvmsg(int fd, struct msghdr *message)
+{
+    return receive_message(fd, message, 0);
+}
+
+ssize_t sys_recvmsg_whole(int fd, struct msghdr *message)
+{
+    return receive_message(fd, message, MSG_TRUNC);
 }
 
 ssize_t sys_sendv(int fd, const struct iovec *pieces, int count)
@@ -219,9 +229,14 @@ int sys_socket_option(int fd, int name, int *ret_value)
     return 0;
 }
 
+int sys_set_option_data(int fd, int level, int name, const void *value, socklen_t size)
+{
+    return setsockopt(fd, level, name, value, size) < 0 ? -errno : 0;
+}
+
 int sys_set_option(int fd, int level, int name, int value)
 {
-    return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
+    return sys_set_option_data(fd, level, name, &value, sizeof(value));
 }
 
 static int buffer_size(size_t size)

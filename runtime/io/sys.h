@@ -50,6 +50,9 @@ ssize_t sys_sendfile(int fd, int file, off_t *offset, size_t size);
 ssize_t sys_sendmsg(int fd, const struct msghdr *message);
 ssize_t sys_recvmsg(int fd, struct msghdr *message);
 
+/** As sys_recvmsg, but returns a datagram's whole length, also of what did not fit. */
+ssize_t sys_recvmsg_whole(int fd, struct msghdr *message);
+
 /** Non-blocking and close-on-exec. */
 int sys_socket(int family, int type);
 int sys_socketpair(int fds[2]);
@@ -71,6 +74,7 @@ int sys_set_buffers(int fd, size_t receive, size_t send);
 /** An integer option of SOL_SOCKET. */
 int sys_socket_option(int fd, int name, int *ret_value);
 int sys_set_option(int fd, int level, int name, int value);
+int sys_set_option_data(int fd, int level, int name, const void *value, socklen_t size);
 int sys_peer(int fd, struct ucred *ret_peer);
 
 /** poll(2) without waiting.  Returns: 1 one of `events`, an error or a hang-up is there; 0. */

@@ -55,8 +55,9 @@ void weft_server_init(struct weft_server *server, struct weft_listener *listener
  */
 int weft_server_run(struct weft_server *server);
 
-/** Accept no more, and end when the handlers have, or the grace is over.  Once or more, before or
- * while weft_server_run runs.  Context: any thread.  Never suspends. */
+/** Accept no more (what comes at this very moment may still be served), and end when the handlers
+ * have, or the grace is over.  Once or more, before or while weft_server_run runs.
+ * Context: any thread.  Never suspends. */
 void weft_server_stop(struct weft_server *server);
 
 /** Context: any thread.  Never suspends. */
