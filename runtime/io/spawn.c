@@ -1,74 +1,70 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Starting a program with posix_spawn, which is vfork inside: no page table is copied, an exec
- * error comes back as a return value, and the sanitizers know it.
+ * Starting a program: the parent's half.  The child's is spawn_child.c.
  *
- *   I1  What can be checked beforehand is: the working directory is opened and the program is
- *       looked up first, so that either one's absence is told from the other's and costs no fork.
- *   I2  The child's 0, 1 and 2 are set from descriptors above 2 or from the same number, so that
- *       setting one does not destroy the source of another.
- *   I3  The descriptor for the pidfd is set aside before the child is started: running out of
- *       descriptors afterwards would mean killing a program that already runs.
+ * The child is made as vfork(2) makes one, but on a stack of its own: it shares the memory until
+ * it has called execve, no page table is copied, and this thread is suspended by the kernel until
+ * then.
  *
- * Any thread; nothing here suspends.  No rlimits, no user change, no cgroup: posix_spawn cannot.
- * glibc leaves its two internal signals (32, 33) ignored in the child.
+ *   I1  The kernel makes the pidfd together with the child: running out of descriptors is noticed
+ *       before there is a child, and its number cannot have become another's.
+ *   I2  All signals are blocked from before the child exists until it has its own dispositions.
+ *   I3  A child that is to run as another user shares no memory with us: that user could stop it
+ *       half-way, and the change would take this process's dumpable flag with it.  It has a copy,
+ *       this thread does not wait for it, and it reports on a pipe.
+ *   I4  A child that could not become the program is reaped here.
+ *
+ * Any thread; nothing here suspends a fiber.
  */
 #include "io/spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <linux/sched.h>
 #include <signal.h>
-#include <spawn.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/base.h"
+#include "io/spawn_child.h"
 
 #define DEFAULT_PATH "/bin:/usr/bin"
 
+enum { STACK_BYTES = 16384, STACK_ALIGN = 16, LAST_FD = 65535, SIGNAL_LAST = 64 };
+
 struct spawn {
     const struct weft_process_options *options;
-    const char *const *envp;
-    int directory; /* the working directory, or "/" to set a descriptor aside (I3) */
-    int stdio[3];  /* sources of 0, 1, 2; -1: /dev/null */
-    int copies[3]; /* descriptors to close; -1: none */
-    char program[PATH_MAX];
+    struct child *child;
+    void *stack;        /* the child's */
+    int report_pipe[2]; /* -1: none */
 };
 
-/* ---- the working directory and the program ------------------------------------------------ */
+/* ---- what the child is to do -------------------------------------------------------------- */
 
-static int open_directory(const char *cwd)
+static bool signal_valid(int number)
 {
-    int fd = open(cwd ? cwd : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    if (!cwd || faccessat(AT_FDCWD, cwd, X_OK, AT_EACCESS) == 0)
-        return fd;
-    int r = -errno;
-    close(fd);
-    return r;
+    return number >= 0 && number <= SIGNAL_LAST;
 }
 
-/* Where relative names of the child's start. */
-static int lookup_base(const struct spawn *spawn)
+static bool stdio_valid(int fd, int least)
 {
-    return spawn->options->cwd ? spawn->directory : AT_FDCWD;
+    return fd >= least && fd <= INT_MAX && fd != WEFT_PROCESS_PIPE;
 }
 
-/* Whether the child could execute this file. */
-static int check_program(const struct spawn *spawn, const char *path)
+static bool options_valid(const struct weft_process_options *options)
 {
-    struct stat status;
-    if (fstatat(lookup_base(spawn), path, &status, 0) < 0)
-        return -errno;
-    if (!S_ISREG(status.st_mode))
-        return -EACCES;
-    return faccessat(lookup_base(spawn), path, X_OK, AT_EACCESS) < 0 ? -errno : 0;
+    for (size_t i = 0; i < options->fds_count; i++) {
+        const struct weft_process_fd *fd = &options->fds[i];
+        if (fd->child < 0 || fd->child > LAST_FD || fd->parent < 0)
+            return false;
+    }
+    return stdio_valid(options->stdin_fd, WEFT_PROCESS_INHERIT) &&
+           stdio_valid(options->stdout_fd, WEFT_PROCESS_INHERIT) &&
+           stdio_valid(options->stderr_fd, WEFT_PROCESS_STDOUT) &&
+           signal_valid(options->death_signal) && options->group >= 0;
 }
 
 static const char *search_path(const char *const *envp)
@@ -79,200 +75,164 @@ static const char *search_path(const char *const *envp)
     return DEFAULT_PATH;
 }
 
-/* Make spawn->program the file `name` in the folder of `length` bytes; an empty one is ".". */
-static int check_in_folder(struct spawn *spawn, const char *folder, size_t length, const char *name)
+static struct child_fd stdio_of(int target, int fd)
 {
-    const char *separator = length ? "/" : "";
-    int size = snprintf(spawn->program, sizeof(spawn->program), "%.*s%s%s", (int)length, folder,
-                        separator, name);
-    if (size < 0 || (size_t)size >= sizeof(spawn->program))
-        return -ENAMETOOLONG;
-    return check_program(spawn, spawn->program);
+    if (fd == WEFT_PROCESS_INHERIT)
+        return (struct child_fd){.child = target, .source = target, .optional = true};
+    return (struct child_fd){.child = target, .source = fd}; /* or WEFT_PROCESS_NULL */
 }
 
-/* As execvp(3): the first that can be executed; one that may not be is told only if none can. */
-static int search_program(struct spawn *spawn, const char *name)
+static void set_fds(struct child *child, const struct weft_process_options *options)
 {
-    const char *folder = search_path(spawn->envp);
-    int result = -ENOENT;
-    for (;;) {
-        size_t length = strcspn(folder, ":");
-        int r = check_in_folder(spawn, folder, length, name);
-        if (r == 0)
-            return 0;
-        if (r == -EACCES)
-            result = r;
-        if (folder[length] == '\0')
-            return result;
-        folder += length + 1;
+    child->fds[0] = stdio_of(0, options->stdin_fd);
+    child->fds[1] = stdio_of(1, options->stdout_fd);
+    child->fds[2] = stdio_of(2, options->stderr_fd);
+    if (options->stderr_fd == WEFT_PROCESS_STDOUT) {
+        child->fds[2].source = child->fds[1].source;
+        child->fds[2].optional = child->fds[1].optional;
+    }
+    child->fds_count = 3 + options->fds_count;
+    child->first_free = 3;
+    for (size_t i = 0; i < options->fds_count; i++) {
+        const struct weft_process_fd *fd = &options->fds[i];
+        child->fds[3 + i] = (struct child_fd){.child = fd->child, .source = fd->parent};
+        if (fd->child >= child->first_free)
+            child->first_free = fd->child + 1;
     }
 }
 
-static int find_program(struct spawn *spawn)
+/* The kernel's form. */
+static uint64_t mask_of(const sigset_t *set)
 {
-    const char *name = spawn->options->argv[0];
-    if (!strchr(name, '/'))
-        return name[0] ? search_program(spawn, name) : -ENOENT;
-    if (strlen(name) >= sizeof(spawn->program))
-        return -ENAMETOOLONG;
-    strcpy(spawn->program, name);
-    return check_program(spawn, name);
+    uint64_t mask = 0;
+
+    for (int number = 1; set && number <= SIGNAL_LAST; number++)
+        if (sigismember(set, number) == 1)
+            mask |= UINT64_C(1) << (number - 1);
+    return mask;
 }
 
-/* ---- the child's descriptors -------------------------------------------------------------- */
-
-/* I2 */
-static int copy_low(struct spawn *spawn)
+static void child_init(struct child *child, const struct weft_process_options *options)
 {
-    for (int target = 0; target < 3; target++) {
-        int fd = spawn->stdio[target];
-        if (fd < 0 || fd > 2 || fd == target)
-            continue;
-        int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-        if (copy < 0)
-            return -errno;
-        spawn->stdio[target] = spawn->copies[target] = copy;
-    }
-    return 0;
+    const char *program = options->program ? options->program : options->argv[0];
+
+    child->options = options;
+    child->envp = options->envp ? options->envp : (const char *const *)environ;
+    child->program = program;
+    child->path = NULL;
+    if (program[0] && !strchr(program, '/'))
+        child->path = search_path(child->envp);
+    child->parent = getpid();
+    child->cwd_fd = options->cwd_fd;
+    child->report_fd = -1;
+    child->changes_user =
+        options->uid != (uid_t)-1 || options->gid != (gid_t)-1 || options->groups != NULL;
+    child->signal_mask = mask_of(options->signal_mask);
+    child->report = (struct spawn_report){0};
+    set_fds(child, options);
 }
 
-static int add_stdio(const struct spawn *spawn, posix_spawn_file_actions_t *actions)
+/* ---- making it ---------------------------------------------------------------------------- */
+
+static void reap(int pidfd)
 {
-    int error = 0;
-    for (int target = 0; target < 3 && !error; target++) {
-        int fd = spawn->stdio[target];
-        if (fd >= 0)
-            error = posix_spawn_file_actions_adddup2(actions, fd, target);
-        else
-            error = posix_spawn_file_actions_addopen(actions, target, "/dev/null",
-                                                     target == 0 ? O_RDONLY : O_WRONLY, 0);
-    }
-    return error;
+    siginfo_t info;
+
+    while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED) < 0 && errno == EINTR)
+        ;
 }
 
-/* The directory first: its descriptor may be one that the standard three replace. */
-static int add_actions(const struct spawn *spawn, posix_spawn_file_actions_t *actions)
+void spawn_discard(const struct spawned *spawned)
 {
-    int error = 0;
-    if (spawn->options->cwd)
-        error = posix_spawn_file_actions_addfchdir_np(actions, spawn->directory);
-    if (!error)
-        error = add_stdio(spawn, actions);
-    if (!error)
-        error = posix_spawn_file_actions_addclosefrom_np(actions, 3);
-    return error;
+    pidfd_send_signal(spawned->pidfd, SIGKILL, NULL, 0);
+    reap(spawned->pidfd);
+    close(spawned->pidfd);
+    if (spawned->report >= 0)
+        close(spawned->report);
 }
 
-/* ---- the child ---------------------------------------------------------------------------- */
-
-static void set_attributes(const struct weft_process_options *options,
-                           posix_spawnattr_t *attributes)
+static enum weft_process_fault fault_of_clone(const struct spawn *spawn, int error)
 {
-    short flags = POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
-    sigset_t set;
-    if (options->new_session)
-        flags |= POSIX_SPAWN_SETSID;
-    else if (options->new_group)
-        flags |= POSIX_SPAWN_SETPGROUP; /* of group 0: its own */
-    posix_spawnattr_setflags(attributes, flags);
-    sigfillset(&set);
-    posix_spawnattr_setsigdefault(attributes, &set);
-    sigemptyset(&set);
-    posix_spawnattr_setsigmask(attributes, &set);
+    if (error == -EMFILE || error == -ENFILE)
+        return WEFT_PROCESS_FAULT_OTHER; /* I1 */
+    if (error == -EAGAIN || error == -ENOMEM || spawn->options->cgroup_fd < 0)
+        return WEFT_PROCESS_FAULT_FORK;
+    return WEFT_PROCESS_FAULT_CGROUP;
 }
 
-static int start_child(const struct spawn *spawn, pid_t *ret_pid)
+/* I2.  Returns: its number, or clone(2)'s error. */
+static pid_t start_child(struct spawn *spawn, int *ret_pidfd)
 {
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    posix_spawn_file_actions_init(&actions); /* neither can fail in glibc */
-    posix_spawnattr_init(&attributes);
-    set_attributes(spawn->options, &attributes);
-    int error = add_actions(spawn, &actions);
-    if (!error)
-        error = posix_spawn(ret_pid, spawn->program, &actions, &attributes,
-                            (char *const *)spawn->options->argv, (char *const *)spawn->envp);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    return -error;
+    struct child_clone how = {.flags = CLONE_PIDFD,
+                              .cgroup_fd = spawn->options->cgroup_fd,
+                              .stack = spawn->stack,
+                              .stack_size = STACK_BYTES};
+    if (!spawn->child->changes_user)
+        how.flags |= CLONE_VM | CLONE_VFORK; /* I3 */
+    uint64_t before = child_block_signals(UINT64_MAX);
+    pid_t pid = child_start(&how, spawn->child, ret_pidfd);
+    child_block_signals(before);
+    return pid;
 }
 
-/* The child is ours and not reaped, so its pid is its own. */
-static int watch_child(struct spawn *spawn, pid_t pid, struct spawned *ret_spawned)
-{
-    close(spawn->directory); /* I3 */
-    spawn->directory = -1;
-    int pidfd = pidfd_open(pid, 0);
-    if (pidfd < 0) {
-        int r = -errno;
-        kill(pid, SIGKILL);
-        waitpid(pid, NULL, 0);
-        return r;
-    }
-    *ret_spawned = (struct spawned){.pid = pid, .pidfd = pidfd};
-    return 0;
-}
-
-static enum weft_process_fault fault_of(int error)
-{
-    switch (error) {
-    case -EAGAIN:
-    case -ENOMEM:
-    case -EMFILE:
-    case -ENFILE:
-    case -EBADF: /* one of the standard three */
-        return WEFT_PROCESS_FAULT_OTHER;
-    default:
-        return WEFT_PROCESS_FAULT_PROGRAM;
-    }
-}
-
-static int spawn_run(struct spawn *spawn, enum weft_process_fault *ret_fault,
+static int run_child(struct spawn *spawn, enum weft_process_fault *ret_fault,
                      struct spawned *ret_spawned)
 {
-    pid_t pid;
-    int r = find_program(spawn);
-    if (r < 0) {
-        *ret_fault = WEFT_PROCESS_FAULT_PROGRAM;
-        return r;
+    const struct spawn_report *report = &spawn->child->report;
+    struct spawned spawned = {.report = spawn->report_pipe[0]};
+    spawned.pid = start_child(spawn, &spawned.pidfd);
+    if (spawned.pid < 0) {
+        *ret_fault = fault_of_clone(spawn, spawned.pid);
+        return spawned.pid;
     }
-    *ret_fault = WEFT_PROCESS_FAULT_OTHER;
-    r = copy_low(spawn);
-    if (r < 0)
-        return r;
-    r = start_child(spawn, &pid);
-    if (r < 0) {
-        *ret_fault = fault_of(r);
-        return r;
+    if (report->error < 0) { /* I4 */
+        *ret_fault = report->fault;
+        reap(spawned.pidfd);
+        close(spawned.pidfd);
+        return report->error;
     }
-    return watch_child(spawn, pid, ret_spawned);
+    spawn->report_pipe[0] = -1;
+    *ret_spawned = spawned;
+    return 0;
 }
 
-static void close_all(struct spawn *spawn)
+/* The memory for it, and the pipe of one that shares none. */
+static int prepare(struct spawn *spawn)
 {
-    if (spawn->directory >= 0)
-        close(spawn->directory);
-    for (int i = 0; i < 3; i++)
-        if (spawn->copies[i] >= 0)
-            close(spawn->copies[i]);
+    const struct weft_process_options *options = spawn->options;
+    size_t fds = (3 + options->fds_count) * sizeof(struct child_fd);
+    spawn->child = malloc(sizeof(*spawn->child) + fds);
+    spawn->stack = aligned_alloc(STACK_ALIGN, STACK_BYTES);
+    if (!spawn->child || !spawn->stack)
+        return -ENOMEM;
+    child_init(spawn->child, options);
+    if (!spawn->child->changes_user)
+        return 0;
+    if (pipe2(spawn->report_pipe, O_CLOEXEC | O_NONBLOCK) < 0)
+        return -errno;
+    spawn->child->report_fd = spawn->report_pipe[1];
+    return 0;
+}
+
+static void release(struct spawn *spawn)
+{
+    for (int i = 0; i < 2; i++)
+        if (spawn->report_pipe[i] >= 0)
+            close(spawn->report_pipe[i]);
+    free(spawn->stack);
+    free(spawn->child);
 }
 
 int spawn_program(const struct weft_process_options *options, enum weft_process_fault *ret_fault,
                   struct spawned *ret_spawned)
 {
-    struct spawn spawn;
-    spawn.options = options;
-    spawn.envp = options->envp ? options->envp : (const char *const *)environ;
-    spawn.directory = open_directory(options->cwd);
-    spawn.stdio[0] = options->stdin_fd;
-    spawn.stdio[1] = options->stdout_fd;
-    spawn.stdio[2] = options->stderr_fd;
-    spawn.copies[0] = spawn.copies[1] = spawn.copies[2] = -1;
-    if (spawn.directory < 0) {
-        *ret_fault = options->cwd ? WEFT_PROCESS_FAULT_CWD : WEFT_PROCESS_FAULT_OTHER;
-        return spawn.directory;
-    }
-    int r = spawn_run(&spawn, ret_fault, ret_spawned);
-    close_all(&spawn);
+    struct spawn spawn = {.options = options, .report_pipe = {-1, -1}};
+    *ret_fault = WEFT_PROCESS_FAULT_OTHER;
+    if (!options_valid(options))
+        return -EINVAL;
+    int r = prepare(&spawn);
+    if (r == 0)
+        r = run_child(&spawn, ret_fault, ret_spawned);
+    release(&spawn);
     return r;
 }
