@@ -61,7 +61,7 @@ static int feed(void *arg)
 /* Room for more, up to one byte beyond the limit, by which it is noticed. */
 static int make_room(struct process_gathered *gathered, size_t limit)
 {
-    size_t most = limit < SIZE_MAX - 1 ? limit + 1 : limit;
+    size_t most = limit < SIZE_MAX - 1 ? limit + 1 : SIZE_MAX - 1;
     size_t capacity = gathered->capacity ? 2 * gathered->capacity : GATHER_MIN;
     if (gathered->size < gathered->capacity && gathered->size < most)
         return 0;
