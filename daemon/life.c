@@ -56,7 +56,10 @@ static int make_runner(struct life *life, struct problem *problem)
         return problem_set(problem, err, "the output folder in %s: %s", state,
                            strerrordesc_np(-err));
     store_life(life->store, &store);
-    return runner_new(life->first, life->outputs, store.instance, problem, &life->runner);
+    err = runner_new(life->first, life->outputs, store.instance, problem, &life->runner);
+    if (err == 0 && life->options->program_fds)
+        runner_limit_descriptors(life->runner, life->options->program_fds);
+    return err;
 }
 
 static void log_recovery(const struct engine_recovery *recovery)

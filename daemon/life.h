@@ -9,11 +9,14 @@
 
 #include "daemon/config.h"
 
+#include <sys/resource.h>
+
 /* Everything is borrowed for the call but config. */
 struct life_options {
     const char *config_path; /* as given by --config; NULL: life_config_path() finds one */
     struct config_overrides overrides;
-    int inherited_fd; /* -1: none */
+    int inherited_fd;                 /* -1: none */
+    const struct rlimit *program_fds; /* for programs: weftd may have raised its own; or NULL */
 };
 
 /* The configuration file: `given`, else the one at the usual place if it is there (root:

@@ -141,13 +141,16 @@ static int print_config(const struct config *config)
     return config_print(config, stdout) || fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-/* The soft limit on descriptors is for programs that use select(); we do not. */
-static void raise_descriptor_limit(const struct config *config)
+/* The soft limit on descriptors is for programs that use select(): we do not, and those that we
+ * start get it as it was. */
+static void raise_descriptor_limit(const struct config *config, struct arguments *arguments)
 {
-    struct rlimit limit;
+    static struct rlimit before; /* the life refers to it as long as we run */
     rlim_t wanted = (rlim_t)config->daemon.max_connections + 1024;
-    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted)
+    if (getrlimit(RLIMIT_NOFILE, &before) || before.rlim_cur >= wanted)
         return;
+    arguments->life.program_fds = &before;
+    struct rlimit limit = before;
     limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted)
         log_warning("only %llu descriptors are allowed: daemon.max_connections cannot be reached "
@@ -216,7 +219,7 @@ static int run(struct arguments *arguments, struct config *config)
     if (log_start(config->log.level))
         log_warning("no thread for the log: lines are written directly");
     set_memory(config);
-    raise_descriptor_limit(config);
+    raise_descriptor_limit(config, arguments);
     int err = life_run(&arguments->life, config);
     log_notice("weftd stopped%s", err ? " after a failure" : "");
     log_stop();

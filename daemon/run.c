@@ -131,6 +131,12 @@ int runner_new(const struct config *config, struct output_store *outputs, const 
     return 0;
 }
 
+void runner_limit_descriptors(struct runner *runner, const struct rlimit *limit)
+{
+    runner->limits[0] = (struct weft_process_limit){RLIMIT_NOFILE, *limit};
+    runner->limits_count = 1;
+}
+
 void runner_free(struct runner *runner)
 {
     if (!runner)

@@ -29,6 +29,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 struct config;
@@ -64,6 +65,10 @@ void run_outcome_destroy(struct run_outcome *outcome);
  */
 int runner_new(const struct config *config, struct output_store *outputs, const char *instance,
                struct problem *problem, struct runner **ret_runner);
+/* What programs get as their limit on descriptors; else weftd's own, which may have been raised.
+ * Before the first run. */
+void runner_limit_descriptors(struct runner *runner, const struct rlimit *limit);
+
 void runner_free(struct runner *runner); /* no run may be under way */
 
 /* Kill what an earlier life of this state folder left running (WEFT_INSTANCE in its environment

@@ -271,6 +271,8 @@ static int start(struct exec *exec)
     options.stdout_fd = exec->fds[1];
     options.stderr_fd = exec->fds[2];
     options.new_session = true;
+    options.limits = attempt->runner->limits;
+    options.limits_count = attempt->runner->limits_count;
     options.ret_fault = &fault;
     rc = spawn(attempt, &options);
     free(env);

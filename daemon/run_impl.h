@@ -43,6 +43,8 @@ struct runner {
     atomic_bool hurried;
     atomic_uint_fast64_t programs, calls, killed; /* struct runner_stats */
     atomic_uint live;
+    struct weft_process_limit limits[1]; /* of programs; constant once one runs */
+    size_t limits_count;
     uint64_t sweep_ns;             /* constant: run_exec.c, I13 */
     atomic_uint_fast64_t swept_ns; /* when dead orphans were last looked for */
 };

@@ -6,6 +6,7 @@ what a program gets and leaves."""
 import base64
 import hashlib
 import os
+import resource
 import sys
 import unittest
 
@@ -371,6 +372,19 @@ class Programs(support.WeftdTest):
         """Nothing of weftd's is inherited."""
         listed = self.output('ls', '/proc/self/fd').split()
         self.assertEqual(listed, [b'0', b'1', b'2', b'3'])  # 3 is of ls itself
+
+    def test_the_limit_on_descriptors(self):
+        """weftd raises its own; a program gets what weftd was started with."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.weftd.stop()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
+        try:
+            self.weftd.start()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        own = resource.prlimit(self.weftd.process.pid, resource.RLIMIT_NOFILE)
+        self.assertGreater(own[0], 300)
+        self.assertEqual(self.output('sh', '-c', 'ulimit -Sn'), b'300\n')
 
     def test_streams_are_separate(self):
         number = self.weftd.shell('echo out; echo err >&2; echo out again; echo err again >&2')
