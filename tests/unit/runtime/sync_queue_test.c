@@ -233,6 +233,9 @@ static int putters_body(void *arg)
     EXPECT_EQ(weft_group_join(&group), 0);
     for (int i = 0; i < WAITERS; i++)
         EXPECT_EQ(places[i].result, 0);
+    for (int i = 0; i <= WAITERS; i++)
+        EXPECT_EQ(weft_queue_task_done(world.queue), 0); /* they count as any other */
+    EXPECT_EQ(weft_queue_task_done(world.queue), -EINVAL);
     weft_queue_free(world.queue);
     return 0;
 }
