@@ -147,6 +147,7 @@ static int runtime_init(struct weft_runtime *runtime, const struct weft_options 
     runtime->workers = options->workers ? options->workers : cpus_allowed();
     runtime->grace_ns = options->grace_ns ? options->grace_ns : GRACE_DEFAULT_NS;
     runtime->max_fibers = options->max_fibers;
+    runtime->handle_signals = options->handle_signals;
     group_init(&runtime->root, runtime, NULL, NULL);
     scope_init_root(&runtime->root.scope);
     pthread_mutex_init(&runtime->lock, NULL);
@@ -362,6 +363,51 @@ static int runtime_finish(struct weft_runtime *runtime, int signal_fd)
     return r;
 }
 
+/* While signals stop a runtime: they are blocked in the calling thread, and read from `fd`. */
+struct stop_signals {
+    int fd;
+    sigset_t before;
+};
+
+static int stop_signals_begin(struct stop_signals *signals)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set, &signals->before);
+    signals->fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (signals->fd >= 0)
+        return 0;
+    int r = -errno;
+    pthread_sigmask(SIG_SETMASK, &signals->before, NULL);
+    return r;
+}
+
+static void stop_signals_end(struct stop_signals *signals)
+{
+    close(signals->fd);
+    pthread_sigmask(SIG_SETMASK, &signals->before, NULL);
+}
+
+int weft_runtime_wait(struct weft_runtime *runtime)
+{
+    struct stop_signals signals;
+    int r;
+
+    if (weft_on_fiber())
+        return -EDEADLK;
+    if (!runtime->handle_signals)
+        return runtime_wait(runtime, -1);
+    r = stop_signals_begin(&signals);
+    if (r < 0)
+        return r;
+    r = runtime_wait(runtime, signals.fd);
+    stop_signals_end(&signals);
+    return r;
+}
+
 int weft_runtime_free(struct weft_runtime *runtime)
 {
     bool stopped;
@@ -415,24 +461,17 @@ static int run_with(const struct weft_options *options, struct main_call *call, 
 int weft_run(const struct weft_options *options, int (*fn)(void *), void *arg)
 {
     struct main_call call = {.fn = fn, .arg = arg};
-    sigset_t stop_signals, before;
-    int signal_fd, r;
+    struct stop_signals signals;
+    int r;
 
     if (weft_on_fiber())
         return -EINVAL;
     if (options && !options->handle_signals)
         return run_with(options, &call, -1);
-    sigemptyset(&stop_signals);
-    sigaddset(&stop_signals, SIGINT);
-    sigaddset(&stop_signals, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &stop_signals, &before);
-    signal_fd = signalfd(-1, &stop_signals, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (signal_fd < 0) {
-        r = -errno;
-    } else {
-        r = run_with(options, &call, signal_fd);
-        close(signal_fd);
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    r = stop_signals_begin(&signals);
+    if (r < 0)
+        return r;
+    r = run_with(options, &call, signals.fd);
+    stop_signals_end(&signals);
     return r;
 }

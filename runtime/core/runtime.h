@@ -30,6 +30,7 @@ struct weft_runtime {
     size_t max_fibers;            /* alive at once, 0: no limit of ours; constant */
     atomic_size_t alive;          /* atomic: a counter; kept only if there is a limit */
     uint64_t grace_ns;            /* constant */
+    bool handle_signals;          /* in weft_runtime_wait; constant */
     struct inject inject;
     struct idle idle;
     struct group root;

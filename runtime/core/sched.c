@@ -161,6 +161,19 @@ void sched_suspend(struct fiber *self, sched_after *after, void *arg)
     leave_for(worker, self, sched_next(worker), after, arg);
 }
 
+void sched_hand_over(struct fiber *self, struct fiber *next, sched_after *after, void *arg)
+{
+    struct worker *worker = self->worker;
+
+    if (unlikely(next->worker->runtime != worker->runtime || worker->budget <= 0)) {
+        sched_ready(worker, next);
+        next = sched_next(worker);
+    } else {
+        worker->budget--;
+    }
+    leave_for(worker, self, next, after, arg);
+}
+
 void sched_run(struct worker *worker, struct fiber *fiber)
 {
     enter(worker, fiber);

@@ -35,6 +35,10 @@ void sched_ready_list(struct worker *worker, struct fiber *first);
 /** Leave the calling fiber; after(worker, arg) publishes it (P1).  Returns when it is resumed. */
 void sched_suspend(struct fiber *self, sched_after *after, void *arg);
 
+/** As sched_suspend, but switch straight to `next`, which the caller has claimed, if it belongs
+ * here and the budget of turns allows; else it is made ready. */
+void sched_hand_over(struct fiber *self, struct fiber *next, sched_after *after, void *arg);
+
 /** Start fn(arg) in the group.  Any thread.  Errors: -EAGAIN, -ENOMEM, -ESHUTDOWN. */
 int sched_spawn(struct group *group, const char *name, int (*fn)(void *), void *arg);
 

@@ -174,7 +174,8 @@ static bool wait_claimed(struct fiber *self)
     return park_state(atomic_load_explicit(&self->park, memory_order_acquire)) >= PARK_EVENT;
 }
 
-int wait_suspend(struct waiter *waiter, uint64_t deadline_ns)
+/* Leave for `next`, or if that is NULL for whoever is next. */
+static inline int suspend_for(struct waiter *waiter, uint64_t deadline_ns, struct fiber *next)
 {
     struct fiber *self = waiter->fiber;
     struct timer timer;
@@ -188,11 +189,26 @@ int wait_suspend(struct waiter *waiter, uint64_t deadline_ns)
             park_claim(self, PARK_TIMEOUT, &none); /* no memory for it: now rather than never */
         }
     }
-    if (!wait_claimed(self))
+    if (next && !wait_claimed(self))
+        sched_hand_over(self, next, wait_publish, self);
+    else if (next)
+        sched_ready(self->worker, next);
+    else if (!wait_claimed(self))
         sched_suspend(self, wait_publish, self);
     if (timed)
         timer_remove(&timer);
     return wait_outcome(self);
+}
+
+int wait_suspend(struct waiter *waiter, uint64_t deadline_ns)
+{
+    return suspend_for(waiter, deadline_ns, NULL);
+}
+
+int wait_hand_over(struct waiter *waiter, uint64_t deadline_ns, struct wait_batch *batch)
+{
+    ASSERT(!batch->head || !batch->head->next);
+    return suspend_for(waiter, deadline_ns, batch->head);
 }
 
 bool wait_claim(struct waiter *waiter, struct wait_batch *batch)

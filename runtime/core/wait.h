@@ -102,6 +102,13 @@ void wait_abandon(struct waiter *waiter);
 int wait_suspend(struct waiter *waiter, uint64_t deadline_ns);
 
 /**
+ * As wait_suspend, and let the fiber that was claimed into `batch` (one, or none: it had not
+ * switched away yet) run here and now, without a way through the queues.  For two fibers that hand
+ * something to each other.  Not under any lock.
+ */
+int wait_hand_over(struct waiter *waiter, uint64_t deadline_ns, struct wait_batch *batch);
+
+/**
  * Claim the wait for an event.  Under the source's lock (W2).  Any thread.
  * Returns: false when another winner was first.  On true, the fiber is in `batch` if it is for the
  * caller to make it ready.

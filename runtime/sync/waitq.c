@@ -41,9 +41,9 @@ int waitq_join(struct waitq *queue, struct waiter *waiter, void *slot, enum wait
     return 0;
 }
 
-int waitq_suspend(struct waiter *waiter, struct spin *lock, uint64_t deadline_ns)
+/* The wait has ended with r.  Returns: what to tell the caller. */
+static inline int waitq_finish(struct waiter *waiter, struct spin *lock, int r)
 {
-    int r = wait_suspend(waiter, deadline_ns);
     if (r == 0) {
         spin_settle(lock);
         return waiter->result;
@@ -54,4 +54,15 @@ int waitq_suspend(struct waiter *waiter, struct spin *lock, uint64_t deadline_ns
         list_remove(&waiter->link);
     spin_unlock(lock);
     return r;
+}
+
+int waitq_suspend(struct waiter *waiter, struct spin *lock, uint64_t deadline_ns)
+{
+    return waitq_finish(waiter, lock, wait_suspend(waiter, deadline_ns));
+}
+
+int waitq_hand_over(struct waiter *waiter, struct spin *lock, uint64_t deadline_ns,
+                    struct wait_batch *batch)
+{
+    return waitq_finish(waiter, lock, wait_hand_over(waiter, deadline_ns, batch));
 }

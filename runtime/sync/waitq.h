@@ -23,8 +23,8 @@
  *       which it was not claimed, before it goes on (W3).  This is how a fiber that stands in
  *       several queues (select) tells the claim that it went by.
  *
- * All functions are for the holder of the owner's lock, but for waitq_suspend and waitq_wake, which
- * are for those who do not hold it.
+ * All functions are for the holder of the owner's lock, but for waitq_suspend, waitq_hand_over and
+ * waitq_wake, which are for those who do not hold it.
  */
 #ifndef RUNTIME_SYNC_WAITQ_H
 #define RUNTIME_SYNC_WAITQ_H
@@ -131,6 +131,10 @@ int waitq_join(struct waitq *queue, struct waiter *waiter, void *slot, enum wait
  * Errors:  -ETIMEDOUT, -ECANCELED; then nobody claimed it, and the waiter is on no queue.
  */
 int waitq_suspend(struct waiter *waiter, struct spin *lock, uint64_t deadline_ns);
+
+/** As waitq_suspend, and switches to the fiber in `batch` if there is one (wait_hand_over). */
+int waitq_hand_over(struct waiter *waiter, struct spin *lock, uint64_t deadline_ns,
+                    struct wait_batch *batch);
 
 static inline void waitq_wake(struct wait_batch *batch)
 {
