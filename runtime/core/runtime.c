@@ -301,10 +301,11 @@ struct weft_runtime *weft_runtime_self(void)
  * shields when the first is over. */
 static int runtime_watch_grace(struct weft_runtime *runtime, bool *ret_given_up)
 {
-    uint64_t now = weft_now_ns(), end;
+    uint64_t now, end;
     bool breaking;
 
     pthread_mutex_lock(&runtime->lock);
+    now = weft_now_ns(); /* under the lock: not before a stop that begins meanwhile */
     if (runtime->stops == 0) {
         pthread_mutex_unlock(&runtime->lock);
         return -1;
