@@ -8,6 +8,9 @@
  *       hand-over is the ready queue's (release/acquire), or the park word's.
  *   F2  fiber->worker is written by the resumer before the switch; the fiber may read it at any
  *       time while it runs, and it is stale after a suspension.
+ *   F3  Observers (observe/look.h) read the fields of a fiber they do not own.  While `id` is not 0
+ *       and they have pinned it (hooks.h, H2), what was written before the id was set stays as it
+ *       is; what changes later they read only where that is atomic, or the fiber is known to wait.
  */
 #ifndef RUNTIME_CORE_FIBER_H
 #define RUNTIME_CORE_FIBER_H
@@ -24,16 +27,20 @@ struct worker;
 
 struct fiber {
     struct context context;
-    struct worker *worker;         /* who runs it, or ran it last (F2) */
+    struct worker *worker;         /* who runs it, or ran it last (F2, F3) */
     atomic_uint_fast64_t park;     /* wait.h: sequence << 3 | state; atomic: pairs among claimers */
     struct fiber *next;            /* link in an inject queue or a batch; the owner's */
     _Atomic(struct scope *) scope; /* innermost; written by the fiber, read by cancellers (S3) */
+    atomic_uint_fast64_t id;       /* 0: a free stack.  Its release pairs with the observers'
+                                      acquire: what a spawn writes is there (F3) */
+    uint64_t since_ns; /* when it was published as waiting, by its worker's clock; wait_publish */
     int (*fn)(void *);
     void *arg;
     const char *name;      /* borrowed */
     struct group *group;   /* that joins it */
     struct fiber *spawner; /* whose continuation was queued when it started; compared only */
     struct locals *locals; /* its values (local.h), NULL: none; the fiber's own */
+    uint64_t spawner_id;   /* who spawned it; only if counted_by_owner is false */
     bool counted_by_owner; /* its group counted it without an atomic (group.h, G2) */
     bool guarded;          /* its stack's end is a guard, else a canary (stack.c, T2); constant */
     uint8_t stack_class;   /* enum stack_class; constant */
@@ -42,6 +49,17 @@ struct fiber {
     _Atomic(const void *) wait_object; /* which one; compared and printed only, relaxed */
     struct scope base;                 /* the scope it starts in, child of its group's */
 } __attribute__((aligned(CACHE_LINE)));
+
+enum {
+    FIBER_ID_SHIFT = 11,                         /* below it: the worker that spawned the fiber */
+    FIBER_ID_OUTSIDE = (1 << FIBER_ID_SHIFT) - 1 /* or this: a plain thread did */
+};
+
+/** The id of the `number`th fiber that `spawner` started. */
+static inline uint64_t fiber_id_make(uint64_t number, unsigned spawner)
+{
+    return number << FIBER_ID_SHIFT | spawner;
+}
 
 /**
  * As scope_check, but does not link a scope in which nothing has parked yet (S1), so that a fiber

@@ -30,10 +30,12 @@ void group_count_child(struct group *group, struct fiber *self, struct fiber *ch
 {
     child->group = group;
     child->counted_by_owner = self && self == group->scope.owner;
-    if (child->counted_by_owner)
+    if (child->counted_by_owner) {
         group->local++;
-    else
-        atomic_fetch_add_explicit(&group->balance, 1, memory_order_relaxed);
+        return;
+    }
+    child->spawner_id = self ? atomic_load_explicit(&self->id, memory_order_relaxed) : 0;
+    atomic_fetch_add_explicit(&group->balance, 1, memory_order_relaxed);
 }
 
 void group_note_result(struct group *group, int result)
@@ -104,6 +106,7 @@ static void group_wait(struct group *group)
     int64_t before;
 
     wait_prepare_shielded(&waiter);
+    wait_describe(&waiter, "group", group);
     before =
         atomic_fetch_add_explicit(&group->balance, local + GROUP_JOINING, memory_order_acq_rel);
     if (before + local == 0)

@@ -311,6 +311,7 @@ static void job_await_end(struct offload_pool *pool, struct job *job)
 {
     struct waiter waiter;
     wait_prepare_shielded(&waiter);
+    wait_describe(&waiter, "offload", (const void *)job->fn);
     pthread_mutex_lock(&pool->lock);
     bool done = job->done;
     if (!done)
@@ -336,6 +337,7 @@ int weft_offload(int (*fn)(void *), void *arg, int *ret_result)
         wait_abandon(&waiter);
         return r;
     }
+    wait_describe(&waiter, "offload", (const void *)fn);
     r = wait_suspend(&waiter, WEFT_NO_DEADLINE);
     if (r < 0) {
         if (job_take_back(pool, &job))

@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "core/hooks.h"
 #include "core/offload.h"
 #include "core/overflow.h"
 #include "weft/fiber.h"
@@ -75,6 +76,7 @@ static void blocked_signals(sigset_t *ret_set)
     sigfillset(ret_set);
     for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
         sigdelset(ret_set, fatal[i]);
+    sigdelset(ret_set, hook_signal());
 }
 
 static void *thread_main(void *arg)

@@ -14,6 +14,7 @@
 #include <errno.h>
 
 #include "core/group.h"
+#include "core/hooks.h"
 #include "core/local.h"
 #include "core/runtime.h"
 #include "core/worker.h"
@@ -62,6 +63,8 @@ void sched_ready(struct worker *worker, struct fiber *fiber)
     struct weft_runtime *runtime = fiber->worker->runtime;
     struct fiber *displaced;
 
+    if (hooked())
+        hook_ready(worker, fiber);
     if (unlikely(!worker || worker->runtime != runtime)) {
         sched_inject(runtime, fiber);
         return;
@@ -82,10 +85,13 @@ void sched_ready_list(struct worker *worker, struct fiber *first)
 
     for (struct fiber *fiber = first; fiber; fiber = next) {
         next = fiber->next;
-        if (worker && worker->runtime == fiber->worker->runtime)
-            ready_append(worker, fiber);
-        else
+        if (!worker || worker->runtime != fiber->worker->runtime) {
             sched_ready(NULL, fiber);
+            continue;
+        }
+        if (hooked())
+            hook_ready(worker, fiber);
+        ready_append(worker, fiber);
     }
 }
 
@@ -117,27 +123,54 @@ struct fiber *sched_next(struct worker *worker)
 /* What the stack that was left wanted done here (P1). */
 static inline void run_after(struct worker *worker)
 {
-    sched_after *after = worker->after;
+    sched_after *after = atomic_load_explicit(&worker->after, memory_order_relaxed);
 
     if (after) {
-        worker->after = NULL;
+        /* Release: whoever sees the NULL sees the registers of the fiber that was left. */
+        atomic_store_explicit(&worker->after, NULL, memory_order_release);
         after(worker, worker->after_arg);
     }
 }
 
+/* Before the fiber that runs is left. */
+static inline void announce(struct worker *worker, sched_after *after, void *arg)
+{
+    atomic_store_explicit(&worker->after, after, memory_order_relaxed);
+    worker->after_arg = arg;
+}
+
 static inline void enter(struct worker *worker, struct fiber *fiber)
 {
-    fiber->worker = worker; /* F2 */
-    worker->current = fiber;
+    __atomic_store_n(&fiber->worker, worker, __ATOMIC_RELAXED); /* F2; atomic for observers */
+    /* Release: whoever sees that another is current sees that one is being left. */
+    atomic_store_explicit(&worker->current, fiber, memory_order_release);
     count(&worker->counters.turns, 1);
 }
 
-/* Leave `self` for `to`; returns when self is resumed, with self->worker renewed. */
-static void leave(struct worker *worker, struct fiber *self, struct context *to, sched_after *after,
-                  void *arg)
+static void after_yield(struct worker *worker, void *arg)
 {
-    worker->after = after;
-    worker->after_arg = arg;
+    ready_append(worker, arg);
+}
+
+static void after_spawn(struct worker *worker, void *arg)
+{
+    if (unlikely(deque_push(&worker->deque, arg) < 0)) {
+        ready_append(worker, arg);
+        return;
+    }
+    worker_notify(worker->runtime, worker);
+}
+
+static enum leave_reason reason_of(sched_after *after)
+{
+    if (after == after_yield)
+        return LEAVE_YIELD;
+    return after == after_spawn ? LEAVE_SPAWN : LEAVE_WAIT;
+}
+
+/* Leave `self` for `to`; returns when self is resumed, with self->worker renewed. */
+static void leave(struct worker *worker, struct fiber *self, struct context *to)
+{
     self->saved_errno = *worker->thread->errno_location;
     context_jump(&self->context, to, false);
     worker = self->worker;
@@ -149,9 +182,12 @@ static void leave(struct worker *worker, struct fiber *self, struct context *to,
 static void leave_for(struct worker *worker, struct fiber *self, struct fiber *next,
                       sched_after *after, void *arg)
 {
+    announce(worker, after, arg);
     if (next)
         enter(worker, next);
-    leave(worker, self, next ? &next->context : &worker->thread->context, after, arg);
+    if (hooked())
+        hook_switch(worker, self, next, reason_of(after));
+    leave(worker, self, next ? &next->context : &worker->thread->context);
 }
 
 void sched_suspend(struct fiber *self, sched_after *after, void *arg)
@@ -177,14 +213,11 @@ void sched_hand_over(struct fiber *self, struct fiber *next, sched_after *after,
 void sched_run(struct worker *worker, struct fiber *fiber)
 {
     enter(worker, fiber);
+    if (hooked())
+        hook_switch(worker, NULL, fiber, LEAVE_WAIT);
     context_jump(&worker->thread->context, &fiber->context, false);
-    worker->current = NULL;
+    atomic_store_explicit(&worker->current, NULL, memory_order_release); /* as in enter() */
     run_after(worker);
-}
-
-static void after_yield(struct worker *worker, void *arg)
-{
-    ready_append(worker, arg);
 }
 
 int weft_yield(void)
@@ -249,6 +282,16 @@ static struct fiber *uncount(struct worker *worker, struct fiber *self)
     return next;
 }
 
+/* The fiber is nobody any more: its name may be freed, and its group, once it was uncounted. */
+static inline void fiber_resign(struct worker *worker, struct fiber *self)
+{
+    uint64_t id = atomic_load_explicit(&self->id, memory_order_relaxed);
+
+    atomic_store_explicit(&self->id, 0, memory_order_relaxed);
+    if (hooked())
+        hook_end(worker, self, id);
+}
+
 _Noreturn static void fiber_end(struct fiber *self, int result)
 {
     struct worker *worker;
@@ -259,14 +302,16 @@ _Noreturn static void fiber_end(struct fiber *self, int result)
     group_note_result(self->group, result);
     scope_unlink(&self->base);
     worker = self->worker;
+    fiber_resign(worker, self);
     count(&worker->counters.finished, 1);
     next = uncount(worker, self);
     if (!next)
         next = sched_next(worker);
+    announce(worker, after_end, self);
     if (next)
         enter(worker, next);
-    worker->after = after_end;
-    worker->after_arg = self;
+    if (hooked())
+        hook_switch(worker, self, next, LEAVE_END);
     context_jump(&self->context, next ? &next->context : &worker->thread->context, true);
     __builtin_unreachable();
 }
@@ -284,6 +329,7 @@ static void fiber_main(void)
     fiber_end(self, result);
 }
 
+/* All but its id, which makes it visible. */
 static void fiber_prepare(struct fiber *fiber, struct group *group, struct fiber *spawner,
                           struct locals *locals)
 {
@@ -295,13 +341,21 @@ static void fiber_prepare(struct fiber *fiber, struct group *group, struct fiber
     context_make(&fiber->context, (char *)stack_bottom(fiber), fiber, fiber_main);
 }
 
-static void after_spawn(struct worker *worker, void *arg)
+static inline void fiber_appear(struct fiber *fiber, uint64_t number, unsigned spawner)
 {
-    if (unlikely(deque_push(&worker->deque, arg) < 0)) {
-        ready_append(worker, arg);
-        return;
-    }
-    worker_notify(worker->runtime, worker);
+    atomic_store_explicit(&fiber->id, fiber_id_make(number, spawner), memory_order_release);
+}
+
+static void sched_start_outside(struct weft_runtime *runtime, struct fiber *fiber)
+{
+    uint64_t number =
+        atomic_fetch_add_explicit(&runtime->spawned_outside, 1, memory_order_relaxed) + 1;
+
+    fiber->worker = &runtime->worker[0];
+    fiber_appear(fiber, number, FIBER_ID_OUTSIDE);
+    if (hooked())
+        hook_spawned_outside(fiber);
+    sched_inject(runtime, fiber);
 }
 
 int sched_spawn(struct group *group, const char *name, int (*fn)(void *), void *arg)
@@ -311,6 +365,7 @@ int sched_spawn(struct group *group, const char *name, int (*fn)(void *), void *
     struct worker *worker = self ? self->worker : NULL;
     struct locals *locals = self ? self->locals : NULL;
     struct fiber *child;
+    uint64_t number;
     int r;
 
     if (unlikely(worker && worker->runtime != runtime))
@@ -330,13 +385,13 @@ int sched_spawn(struct group *group, const char *name, int (*fn)(void *), void *
     fiber_prepare(child, group, self, locals);
     group_count_child(group, self, child);
     if (likely(worker)) {
-        count(&worker->counters.spawned, 1);
+        number = atomic_load_explicit(&worker->counters.spawned, memory_order_relaxed) + 1;
+        atomic_store_explicit(&worker->counters.spawned, number, memory_order_relaxed);
+        fiber_appear(child, number, worker->index);
         leave_for(worker, self, child, after_spawn, self);
         return 0;
     }
-    atomic_fetch_add_explicit(&runtime->spawned_outside, 1, memory_order_relaxed);
-    child->worker = &runtime->worker[0];
-    sched_inject(runtime, child);
+    sched_start_outside(runtime, child);
     return 0;
 }
 

@@ -266,6 +266,23 @@ void stack_cache_flush(struct stack_cache *cache)
             depot_put(&depots[class], cache->magazine[class].free[--cache->magazine[class].count]);
 }
 
+size_t stack_carved(enum stack_class class)
+{
+    size_t carved;
+
+    spin_lock(&depots[class].lock);
+    carved = depots[class].carved;
+    spin_unlock(&depots[class].lock);
+    return carved;
+}
+
+struct fiber *stack_slot(enum stack_class class, size_t index)
+{
+    uintptr_t arena = stack_region.base + ((uintptr_t) class << stack_region.arena_shift);
+
+    return stack_fiber_at(arena + (index << stack_shift(class)));
+}
+
 void stack_usage(size_t *ret_stacks, size_t *ret_bytes)
 {
     size_t stacks = 0, bytes = 0;

@@ -60,6 +60,12 @@ void stack_cache_flush(struct stack_cache *cache);
 /** Stacks carved so far and their address space.  Any thread. */
 void stack_usage(size_t *ret_stacks, size_t *ret_bytes);
 
+/** How many stacks of the class were carved.  Any thread. */
+size_t stack_carved(enum stack_class class);
+
+/** The control block of the `index`th stack of the class; index < stack_carved.  Any thread. */
+struct fiber *stack_slot(enum stack_class class, size_t index);
+
 /** The lowest address of the fiber's stack; the guard page is there. */
 void *stack_bottom(const struct fiber *fiber);
 

@@ -95,6 +95,8 @@ static void waiter_init(struct waiter *waiter, struct fiber *self)
     waiter->fiber = self;
     waiter->slot = NULL;
     waiter->result = 0;
+    /* Nobody looks for the owner of what an earlier wait was for. */
+    atomic_store_explicit(&self->wait_kind, NULL, memory_order_relaxed);
 }
 
 int wait_prepare(struct waiter *waiter)
@@ -142,6 +144,7 @@ static void wait_publish(struct worker *worker, void *arg)
     struct fiber *fiber = arg;
     uint_fast64_t word = atomic_load_explicit(&fiber->park, memory_order_relaxed);
 
+    fiber->since_ns = worker->tick_ns;
     shake();
     while (park_state(word) == PARK_ARMING || park_state(word) == PARK_ARMING_SHIELDED) {
         /* PARK_WAITING is PARK_ARMING + 2, shielded or not. */
@@ -241,6 +244,7 @@ int weft_sleep_until(uint64_t deadline_ns)
 
     if (r < 0)
         return r;
+    wait_describe(&waiter, "sleep", NULL);
     /* Nobody but the timer and cancellation can claim it. */
     r = wait_suspend(&waiter, deadline_ns);
     if (r != -ETIMEDOUT)

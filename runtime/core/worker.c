@@ -18,6 +18,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "core/hooks.h"
 #include "core/runtime.h"
 #include "weft/time.h"
 
@@ -110,10 +111,12 @@ static void worker_expire(struct worker *worker, uint64_t now)
 }
 
 /* After a loop turn: what expired, and the start of a new quantum. */
-static void worker_polled(struct worker *worker)
+static void worker_polled(struct worker *worker, uint64_t start, bool parked)
 {
     uint64_t now = weft_now_ns();
 
+    if (hooked())
+        hook_polled(worker, start, now, parked);
     worker_expire(worker, now);
     worker->poll_ns = worker->tick_ns = now;
     count(&worker->counters.polls, 1);
@@ -187,7 +190,7 @@ static struct fiber *worker_tick(struct worker *worker)
     if (now - worker->poll_ns >= POLL_QUANTUM_NS) {
         worker_note_turn(worker, now);
         ev_run(worker->loop, EVRUN_NOWAIT);
-        worker_polled(worker);
+        worker_polled(worker, now, false);
         worker_queue_up(worker, sched_take_slot(worker)); /* L2 */
         worker_queue_up(worker, deque_pop(&worker->deque));
         if (runq_length(&worker->runq) > 1)
@@ -209,6 +212,8 @@ static struct fiber *worker_steal_from(struct worker *worker, struct worker *vic
         fiber = sched_take_slot(victim);
     if (!fiber)
         return NULL;
+    if (hooked())
+        hook_stolen(worker, victim, fiber, taken);
     count(&worker->counters.steals, 1);
     count(&worker->counters.stolen, taken);
     return fiber;
@@ -288,8 +293,9 @@ static void worker_set_alarm(struct worker *worker)
 static void worker_park(struct worker *worker)
 {
     struct weft_runtime *runtime = worker->runtime;
+    uint64_t now = weft_now_ns();
 
-    worker_note_turn(worker, weft_now_ns());
+    worker_note_turn(worker, now);
     idle_announce(&runtime->idle, worker, worker->searching);
     worker->searching = false;
     if (!work_is_visible(runtime)) { /* L3 */
@@ -298,7 +304,7 @@ static void worker_park(struct worker *worker)
         atomic_store_explicit(&worker->counters.parked, 1, memory_order_relaxed);
         ev_run(worker->loop, EVRUN_ONCE);
         atomic_store_explicit(&worker->counters.parked, 0, memory_order_relaxed);
-        worker_polled(worker);
+        worker_polled(worker, now, true);
         worker->budget = worker->period = PERIOD_AFTER_IDLING;
     }
     worker->searching = idle_return(&runtime->idle, worker);

@@ -51,10 +51,12 @@ struct worker {
     unsigned slot_streak; /* turns in a row that came from the slot */
     uint64_t tick_ns;     /* when the last tick was */
     uint64_t poll_ns;     /* when the loop was last polled */
-    sched_after *after;   /* what the next stack has to do first (P1) */
+    /* What the next stack has to do first (P1).  Atomic for observers: not NULL from before a fiber
+     * is left until its registers are saved. */
+    _Atomic(sched_after *) after;
     void *after_arg;
-    struct fiber *current; /* who runs, for reports */
-    uint64_t random;       /* xorshift state, for victims and the like */
+    _Atomic(struct fiber *) current; /* who runs; atomic for observers: hooks.h, H1 */
+    uint64_t random;                 /* xorshift state, for victims and the like */
     struct stack_cache stacks;
 
     _Alignas(CACHE_LINE) _Atomic(struct fiber *) slot; /* K2 */

@@ -207,6 +207,7 @@ static void direction_unlink(struct weft_descriptor *descriptor, enum watch_side
 int descriptor_await(struct weft_descriptor *descriptor, enum watch_side side, uint64_t deadline_ns)
 {
     struct waiter waiter;
+    int fd = descriptor->fd; /* once it is linked, it may be closed for us (I3) */
     int r = 0;
     if (side == WATCH_WRITE && !descriptor->writable_armed)
         r = descriptor_arm_writable(descriptor);
@@ -223,6 +224,8 @@ int descriptor_await(struct weft_descriptor *descriptor, enum watch_side side, u
             descriptor_leave(descriptor, side);
         return r;
     }
+    wait_describe(&waiter, side == WATCH_READ ? "readable" : "writable",
+                  (const void *)(uintptr_t)fd);
     r = wait_suspend(&waiter, deadline_ns);
     if (r == 0)
         return waiter.result; /* -EBADF: free() left for us, and the slot may be another's (I3) */

@@ -17,6 +17,7 @@
 #include <errno.h>
 
 #include "core/stack.h"
+#include "sync/owners.h"
 #include "sync/waitq.h"
 #include "weft/time.h"
 
@@ -119,4 +120,15 @@ void weft_mutex_unlock(struct weft_mutex *public)
     mutex->owner = next.fiber; /* I1; NULL if nobody waits */
     spin_unlock(&mutex->lock);
     waitq_wake(&batch);
+}
+
+const struct fiber *mutex_owner(const void *public)
+{
+    struct mutex *mutex = (struct mutex *)public;
+    const struct fiber *owner;
+
+    spin_lock(&mutex->lock);
+    owner = mutex->owner;
+    spin_unlock(&mutex->lock);
+    return owner;
 }

@@ -24,7 +24,7 @@ enum { WEFT_FRAMES_MAX = 48 };
 /* One fiber as it was at one moment. */
 struct weft_fiber_info {
     uint64_t id;         /* never given twice in a runtime's life; see weft_fiber_id_text */
-    uint64_t parent_id;  /* the fiber that joins it; 0: the runtime itself */
+    uint64_t parent_id;  /* the fiber that joins it, or if none does, that spawned it; 0: none */
     const void *address; /* its control block: what gdb's `weft bt` takes */
     const char *name;    /* a copy, valid like the struct; NULL: it has none */
     enum weft_fiber_state state;
