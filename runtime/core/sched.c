@@ -282,14 +282,13 @@ static struct fiber *uncount(struct worker *worker, struct fiber *self)
     return next;
 }
 
-/* The fiber is nobody any more: its name may be freed, and its group, once it was uncounted. */
-static inline void fiber_resign(struct worker *worker, struct fiber *self)
+void sched_resign(struct fiber *self)
 {
     uint64_t id = atomic_load_explicit(&self->id, memory_order_relaxed);
 
     atomic_store_explicit(&self->id, 0, memory_order_relaxed);
     if (hooked())
-        hook_end(worker, self, id);
+        hook_end(self->worker, self, id);
 }
 
 _Noreturn static void fiber_end(struct fiber *self, int result)
@@ -302,7 +301,7 @@ _Noreturn static void fiber_end(struct fiber *self, int result)
     group_note_result(self->group, result);
     scope_unlink(&self->base);
     worker = self->worker;
-    fiber_resign(worker, self);
+    sched_resign(self);
     count(&worker->counters.finished, 1);
     next = uncount(worker, self);
     if (!next)

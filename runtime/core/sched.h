@@ -42,6 +42,11 @@ void sched_hand_over(struct fiber *self, struct fiber *next, sched_after *after,
 /** Start fn(arg) in the group.  Any thread.  Errors: -EAGAIN, -ENOMEM, -ESHUTDOWN. */
 int sched_spawn(struct group *group, const char *name, int (*fn)(void *), void *arg);
 
+/** The calling fiber is nobody any more to those who look at fibers: from here on its name may be
+ * freed.  Its end does it, but before others are told of that end in some other way, it must have
+ * been done.  Again does nothing. */
+void sched_resign(struct fiber *self);
+
 /** The next fiber of the worker's own queues, or NULL: none, or the budget is used up. */
 struct fiber *sched_next(struct worker *worker);
 

@@ -22,6 +22,7 @@ static const struct kind internal_kinds[] = {
     {"condition", NULL},   {"event", NULL},        {"group", NULL},        {"mutex", mutex_owner},
     {"once", NULL},        {"queue get", NULL},    {"queue join", NULL},   {"queue put", NULL},
     {"rwlock read", NULL}, {"rwlock write", NULL}, {"select", NULL},       {"semaphore", NULL},
+    {"task", task_fiber},
     {"wait group", NULL},  {"watch", NULL},
 };
 

@@ -8,4 +8,7 @@ struct fiber;
 
 const struct fiber *mutex_owner(const void *mutex);
 
+/** The fiber that runs a task, NULL when it has ended; `task` may be NULL. */
+const struct fiber *task_fiber(const void *task);
+
 #endif

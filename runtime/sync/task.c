@@ -29,7 +29,9 @@
 #include "core/fiber.h"
 #include "core/local.h"
 #include "core/runtime.h"
+#include "core/sched.h"
 #include "core/unjoined.h"
+#include "sync/owners.h"
 #include "sync/waitq.h"
 #include "weft/runtime.h"
 #include "weft/time.h"
@@ -157,6 +159,7 @@ static int task_main(void *arg)
     task_enter(task, self);
     result = task->fn(task->arg);
     task_leave(task, self);
+    sched_resign(self); /* who joins may free its name */
     task_end(task, result);
     task_unref(task);
     return 0;
@@ -405,4 +408,18 @@ int weft_tasks_wait(struct weft_task *const *tasks, size_t count, enum weft_wait
     if (watches != few)
         free(watches);
     return r < 0 ? r : count_ended(tasks, count);
+}
+
+const struct fiber *task_fiber(const void *public)
+{
+    struct weft_task *task = (struct weft_task *)public;
+    const struct fiber *fiber = NULL;
+
+    if (!task)
+        return NULL;
+    spin_lock(&task->lock);
+    if (task->started && !task_ended(task))
+        fiber = task->scope.owner;
+    spin_unlock(&task->lock);
+    return fiber;
 }
