@@ -17,6 +17,7 @@
 #include "core/hooks.h"
 #include "core/offload.h"
 #include "core/overflow.h"
+#include "core/ring.h"
 #include "weft/fiber.h"
 #include "weft/time.h"
 
@@ -144,12 +145,17 @@ static int runtime_init(struct weft_runtime *runtime, const struct weft_options 
 {
     int r = stack_class_for(options->stack_size, &runtime->stack_class);
 
-    if (r < 0 || options->workers > WORKERS_MAX)
+    if (r < 0 || options->workers > WORKERS_MAX || options->file_backend > WEFT_FILE_OFFLOAD)
         return -EINVAL;
+    if (options->file_backend == WEFT_FILE_URING)
+        r = ring_probe();
+    if (r < 0)
+        return r;
     runtime->workers = options->workers ? options->workers : cpus_allowed();
     runtime->grace_ns = options->grace_ns ? options->grace_ns : GRACE_DEFAULT_NS;
     runtime->max_fibers = options->max_fibers;
     runtime->handle_signals = options->handle_signals;
+    runtime->file_backend = options->file_backend;
     group_init(&runtime->root, runtime, NULL, NULL);
     scope_init_root(&runtime->root.scope);
     pthread_mutex_init(&runtime->lock, NULL);

@@ -26,11 +26,12 @@ struct weft_runtime {
     struct thread *thread; /* that many; constant */
     unsigned workers_made; /* as far as the start came */
     unsigned threads_started;
-    enum stack_class stack_class; /* constant */
-    size_t max_fibers;            /* alive at once, 0: no limit of ours; constant */
-    atomic_size_t alive;          /* atomic: a counter; kept only if there is a limit */
-    uint64_t grace_ns;            /* constant */
-    bool handle_signals;          /* in weft_runtime_wait; constant */
+    enum stack_class stack_class;        /* constant */
+    size_t max_fibers;                   /* alive at once, 0: no limit of ours; constant */
+    atomic_size_t alive;                 /* atomic: a counter; kept only if there is a limit */
+    uint64_t grace_ns;                   /* constant */
+    bool handle_signals;                 /* in weft_runtime_wait; constant */
+    enum weft_file_backend file_backend; /* constant */
     struct inject inject;
     struct idle idle;
     struct group root;

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "core/hooks.h"
+#include "core/ring.h"
 #include "core/runtime.h"
 #include "weft/time.h"
 
@@ -382,6 +383,7 @@ int worker_init(struct worker *worker, struct weft_runtime *runtime, unsigned in
 void worker_destroy(struct worker *worker)
 {
     stack_cache_flush(&worker->stacks);
+    ring_free(worker);
     if (worker->loop)
         ev_loop_destroy(worker->loop);
     deque_destroy(&worker->deque);

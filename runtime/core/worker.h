@@ -22,6 +22,7 @@
 #include "core/timer.h"
 
 struct offload_pool;
+struct ring;
 struct weft_runtime;
 
 /* The OS thread that drives a worker. */
@@ -58,6 +59,9 @@ struct worker {
     _Atomic(struct fiber *) current; /* who runs; atomic for observers: hooks.h, H1 */
     uint64_t random;                 /* xorshift state, for victims and the like */
     struct stack_cache stacks;
+    struct ring *ring;   /* NULL until a file is first read or written (ring.c) */
+    unsigned ring_retry; /* operations to do without, before a ring is asked for again */
+    unsigned instant;    /* operations on files that were done at once (file.c) */
 
     _Alignas(CACHE_LINE) _Atomic(struct fiber *) slot; /* K2 */
     struct deque deque;                                /* continuations of spawners */
