@@ -35,16 +35,18 @@ extern "C" {
 
 struct weft_resolver;
 
-/* All zeroes: as the system's files say. */
+/* All zeroes: as the system's files say.  The environment has its say as with other programs:
+ * RES_OPTIONS, LOCALDOMAIN, and CARES_HOSTS for another /etc/hosts. */
 struct weft_resolver_options {
     const char *servers; /* "192.0.2.1, 192.0.2.2:5353, [2001:db8::1]:53"; NULL: resolv.conf's */
     const char
         *search; /* domains to try for short names, by commas; NULL: resolv.conf's; "" none */
-    uint64_t timeout_ns; /* how long a server has for its first try, then twice that; 0: 2 s */
-    unsigned tries;      /* of each server; 0: 3 */
-    unsigned ndots;      /* names with so many dots are tried as they are first; 0: resolv.conf's */
-    bool use_tcp;        /* never ask by UDP */
-    bool no_hosts_file;  /* never look into /etc/hosts */
+    uint64_t
+        timeout_ns; /* how long each server has, doubled with each try; 0: resolv.conf's or 5 s */
+    unsigned tries; /* of each server; 0: resolv.conf's or 4 */
+    unsigned ndots; /* names with so many dots are tried as they are first; 0: resolv.conf's */
+    bool use_tcp;   /* never ask by UDP */
+    bool no_hosts_file; /* never look into /etc/hosts */
 };
 
 /* ---- names ------------------------------------------------------------------------------ */
