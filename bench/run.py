@@ -50,10 +50,13 @@ ROWS = {
     "fib_1": Row("fib(32), a fiber per call, 1 worker", "call", 1, "25 ns"),
     "fib_2": Row("fib(32), a fiber per call, 2 workers", "call", 2, "13 ns"),
     "fanout": Row("400 fibers of 1 ms of work, from one fiber", "fan-out", 0),
+    "process": Row("/bin/true, started and waited for", "process", 1),
+    "process_large": Row("the same, from a process of 256 MiB", "process", 1),
 }
 CHANNEL_ROWS = {"ping_pong", "skynet_channel"}
 ALL = frozenset(ROWS)
-PEERS = ALL - {"fanout"}  # measured against one worker of our own
+PROCESS_ROWS = {"process", "process_large"}
+PEERS = ALL - {"fanout"} - PROCESS_ROWS  # fanout: measured against one worker of our own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +82,8 @@ SYSTEMS = [
     System("c-call", "floor", frozenset({"fib_1", "fib_2", "skynet_join"}), "c/call"),
     System("c-pthread", "reference",
            frozenset({"yield", "spawn_join", "spawn_batch", "ping_pong"}), "c/pthread", (), False),
+    System("posix_spawn", "peer", frozenset(PROCESS_ROWS), "c/process", ("spawn",), False),
+    System("fork", "peer", frozenset(PROCESS_ROWS), "c/process", ("fork",), False),
     System("libev-feed", "reference", frozenset({"yield"}), "c/libev", ("feed",), False),
     System("libev-idle", "reference", frozenset({"yield"}), "c/libev", ("idle",), False),
     System("libev-async", "reference", frozenset({"yield"}), "c/libev", ("async",), False),
@@ -126,6 +131,7 @@ WEFT_PROGRAMS = {
     "yield": "yield", "spawn_join": "spawn_join", "spawn_batch": "spawn_batch",
     "ping_pong": "ping_pong", "skynet_join": "skynet", "skynet_channel": "skynet",
     "fib_1": "fib", "fib_2": "fib", "fanout": "fanout",
+    "process": "process", "process_large": "process",
 }
 
 
@@ -177,6 +183,7 @@ def build_c(name, *libraries):
 BUILDERS = {
     "weft": build_weft, "go": build_go, "tokio": build_tokio, "tbb": build_tbb,
     "c/switch": build_c("switch"), "c/call": build_c("call"), "c/pthread": build_c("pthread"),
+    "c/process": build_c("process"),
     "c/libev": build_c("libev", "-lev", "-lm"),
 }
 
