@@ -21,7 +21,7 @@
 #include "weft/fiber.h"
 #include "weft/time.h"
 
-enum { WORKERS_MAX = 1024, OFFLOAD_THREADS_DEFAULT = 64 };
+enum { WORKERS_MAX = 1024 };
 
 static const uint64_t GRACE_DEFAULT_NS = 10 * WEFT_SECOND;
 
@@ -143,6 +143,7 @@ static int init_workers(struct weft_runtime *runtime)
 
 static int runtime_init(struct weft_runtime *runtime, const struct weft_options *options)
 {
+    struct weft_executor_options offload;
     int r = stack_class_for(options->stack_size, &runtime->stack_class);
 
     if (r < 0 || options->workers > WORKERS_MAX || options->file_backend > WEFT_FILE_OFFLOAD)
@@ -162,9 +163,9 @@ static int runtime_init(struct weft_runtime *runtime, const struct weft_options 
     runtime->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (runtime->event_fd < 0)
         return -errno;
-    r = offload_pool_new(options->offload_threads ? options->offload_threads
-                                                  : OFFLOAD_THREADS_DEFAULT,
-                         &runtime->offload);
+    weft_executor_options_init(&offload);
+    offload.threads = options->offload_threads;
+    r = offload_pool_new(&offload, &runtime->offload);
     if (r == 0)
         r = idle_init(&runtime->idle, runtime->workers);
     if (r == 0)

@@ -62,19 +62,19 @@ static void add_fibers(struct weft_runtime *runtime, struct weft_runtime_stats *
 void weft_stats_runtime(struct weft_runtime *runtime, struct weft_runtime_stats *ret_stats)
 {
     struct weft_runtime_stats stats = {.workers = runtime->workers};
-    unsigned threads, queued;
+    struct weft_executor_stats offload;
     size_t stacks, bytes;
 
     add_fibers(runtime, &stats);
     for (unsigned i = 0; i < runtime->workers; i++)
         stats.timers_armed += timers_armed(&runtime->worker[i].timers);
-    offload_pool_stats(runtime->offload, &threads, &queued);
+    offload_pool_stats(runtime->offload, &offload);
     stack_usage(&stacks, &bytes);
     stats.descriptors = watch_count();
     stats.stacks = stacks;
     stats.stack_bytes = bytes;
-    stats.offload_threads = threads;
-    stats.offload_queued = queued;
+    stats.offload_threads = offload.threads;
+    stats.offload_queued = offload.queued;
     stats.unjoined = look(&runtime->unjoined);
     *ret_stats = stats;
 }

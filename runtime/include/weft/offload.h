@@ -7,6 +7,7 @@
 #ifndef WEFT_OFFLOAD_H
 #define WEFT_OFFLOAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,7 +30,7 @@ struct weft_executor_options {
     unsigned threads;   /* most at once; 0: 64 */
     size_t queue_limit; /* jobs that may wait for a thread; 0: any number */
     uint64_t idle_ns;   /* how long a thread without work stays; WEFT_NO_DEADLINE: for ever */
-    const char *name;   /* of its threads, 15 bytes at most count; NULL: "offload" */
+    const char *name;   /* of its threads, 15 bytes at most count; NULL: "weft-offload" */
 };
 
 struct weft_executor_stats {
@@ -80,10 +81,11 @@ int weft_executor_submit(struct weft_executor *executor, struct weft_job *job, i
 int weft_job_wait(struct weft_job *job, uint64_t deadline_ns, int *ret_result);
 
 /** Whether the job is done: weft_job_wait returns at once.  Any thread.  Never suspends. */
-int weft_job_done(struct weft_job *job);
+bool weft_job_done(struct weft_job *job);
 
-/** Take it back.  Any thread; nobody may wait for it.  Never suspends.
- * Returns: 0 fn has not run and will not.  Errors: -EALREADY it runs, or has: wait for it. */
+/** Take it back.  Any thread.  Never suspends.
+ * Returns: 0 fn has not run and will not; there is nothing to wait for.
+ * Errors:  -EALREADY it runs, or has: wait for it; -EBUSY somebody waits for it. */
 int weft_job_cancel(struct weft_job *job);
 
 /** Have fn(arg) run by a thread of the pool, with nobody to wait for it; its result is dropped.
