@@ -111,7 +111,7 @@ static int queue_put(struct weft_queue *queue, const void *item, struct wait_bat
         return -EAGAIN;
     if (!store_has_room(&queue->store))
         return QUEUE_GROW;
-    store_push(&queue->store, item);
+    store_add(&queue->store, item);
     queue->unfinished++;
     return 0;
 }
@@ -125,7 +125,7 @@ static int queue_get(struct weft_queue *queue, void *ret_item, struct wait_batch
         return queue->shut ? -EPIPE : -EAGAIN;
     store_pop(&queue->store, ret_item);
     if (waitq_claim_first(&queue->putters, &putter, batch)) {
-        store_push(&queue->store, putter.slot);
+        store_add(&queue->store, putter.slot);
         queue->unfinished++;
     }
     return 0;

@@ -167,7 +167,7 @@ static void heap_pop(struct store *store, void *ret_item)
 
 /* --- */
 
-void store_push(struct store *store, const void *item)
+void store_add(struct store *store, const void *item)
 {
     ASSERT(store_has_room(store));
     switch (store->order) {

@@ -54,7 +54,7 @@ static inline bool store_has_room(const struct store *store)
     return store->length < store->room;
 }
 
-void store_push(struct store *store, const void *item);
+void store_add(struct store *store, const void *item);
 void store_pop(struct store *store, void *ret_item);
 
 /** Forget all items. */
