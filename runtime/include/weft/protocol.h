@@ -92,7 +92,7 @@ void weft_transport_abort(struct weft_transport *transport);
 /** Whether weft_transport_close or _abort was called, or the connection is lost. */
 bool weft_transport_is_closing(struct weft_transport *transport);
 
-/** Receive no more data until resumed; what was read already may still come in one call. */
+/** Call data_received and eof_received no more until resumed. */
 void weft_transport_pause_reading(struct weft_transport *transport);
 void weft_transport_resume_reading(struct weft_transport *transport);
 
