@@ -42,6 +42,12 @@ int descriptor_adopt(int fd, enum watch_kind kind, struct weft_descriptor **ret_
     return 0;
 }
 
+/* Its epoll_fd is -1, from which nothing can be removed (poller_remove). */
+int descriptor_adopt_unwatched(int fd, struct weft_descriptor **ret_descriptor)
+{
+    return watch_new(fd, ret_descriptor);
+}
+
 int weft_descriptor_new(int fd, struct weft_descriptor **ret_descriptor)
 {
     int flags = sys_get_flags(fd);

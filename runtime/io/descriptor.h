@@ -24,6 +24,9 @@
 /** As weft_descriptor_new for an fd that is O_NONBLOCK already and known to suit epoll. */
 int descriptor_adopt(int fd, enum watch_kind kind, struct weft_descriptor **ret_descriptor);
 
+/** As descriptor_adopt for an fd that epoll refuses: nobody may await its readiness. */
+int descriptor_adopt_unwatched(int fd, struct weft_descriptor **ret_descriptor);
+
 /** Begin a call on one side.  Errors: -EBUSY another fiber is inside, -EBADF closed. */
 int descriptor_enter(struct weft_descriptor *descriptor, enum watch_side side);
 

@@ -10,6 +10,8 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -40,6 +42,38 @@ int sys_is_regular(int fd)
     if (fstat(fd, &status) < 0)
         return -errno;
     return S_ISREG(status.st_mode);
+}
+
+int sys_duplicate(int fd)
+{
+    int other = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    return other < 0 ? -errno : other;
+}
+
+/* A pipe, a FIFO, or a terminal but for a pseudo-terminal's master, where opening makes a new one.
+ */
+static bool can_reopen(int fd)
+{
+    struct stat status;
+    unsigned number;
+    if (fstat(fd, &status) < 0)
+        return false;
+    if (S_ISFIFO(status.st_mode))
+        return true;
+    return isatty(fd) && ioctl(fd, TIOCGPTN, &number) < 0;
+}
+
+int sys_reopen(int fd)
+{
+    char path[32];
+    if (!can_reopen(fd))
+        return -EINVAL;
+    int flags = sys_get_flags(fd);
+    if (flags < 0)
+        return flags;
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    int own = open(path, (flags & O_ACCMODE) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    return own < 0 ? -errno : own;
 }
 
 ssize_t sys_read(int fd, void *buffer, size_t size)

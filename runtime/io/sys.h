@@ -39,6 +39,13 @@ bool sys_is_cached(int fd, off_t offset);
 /** Returns: 1 a regular file, 0 something else. */
 int sys_is_regular(int fd);
 
+/** Another number for the same open file, close-on-exec, above standard error's. */
+int sys_duplicate(int fd);
+
+/** Open a terminal, pipe or FIFO anew, non-blocking: an open file of its own.
+ * Errors: -EINVAL it is none of these; and open(2)'s. */
+int sys_reopen(int fd);
+
 /** As sys_send and sys_write for several pieces. */
 ssize_t sys_sendv(int fd, const struct iovec *pieces, int count);
 ssize_t sys_writev(int fd, const struct iovec *pieces, int count);

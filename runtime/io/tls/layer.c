@@ -30,7 +30,7 @@ static struct tls *tls_of(struct weft_descriptor *descriptor)
 struct tls *tls_of_stream(const struct weft_stream *stream)
 {
     struct weft_descriptor *descriptor = (struct weft_descriptor *)(void *)stream;
-    return descriptor->layer ? tls_of(descriptor) : NULL;
+    return descriptor->layer && descriptor->layer->class == &tls_class ? tls_of(descriptor) : NULL;
 }
 
 /* ---- reading ---------------------------------------------------------------------------- */
