@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "core/base.h"
+#include "weft/file.h"
 #include "weft/stream.h"
 
 enum { FIRST_CAPACITY = 4096 };
@@ -75,6 +76,16 @@ static ssize_t read_stream(void *arg, void *buffer, size_t size)
 void weft_reader_init(struct weft_reader *reader, struct weft_stream *stream)
 {
     weft_reader_init_function(reader, read_stream, stream);
+}
+
+static ssize_t read_file(void *arg, void *buffer, size_t size)
+{
+    return weft_file_read(arg, buffer, size);
+}
+
+void weft_reader_init_file(struct weft_reader *reader, struct weft_file *file)
+{
+    weft_reader_init_function(reader, read_file, file);
 }
 
 static void reader_release(struct reader *reader)

@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "core/base.h"
+#include "weft/file.h"
 #include "weft/stream.h"
 
 enum { FIRST_CAPACITY = 4096 };
@@ -71,6 +72,16 @@ static int write_stream(void *arg, const void *data, size_t size, size_t *ret_wr
 void weft_writer_init(struct weft_writer *writer, struct weft_stream *stream)
 {
     weft_writer_init_function(writer, write_stream, stream);
+}
+
+static int write_file(void *arg, const void *data, size_t size, size_t *ret_written)
+{
+    return weft_file_write(arg, data, size, ret_written);
+}
+
+void weft_writer_init_file(struct weft_writer *writer, struct weft_file *file)
+{
+    weft_writer_init_function(writer, write_file, file);
 }
 
 void weft_writer_destroy(struct weft_writer *public)

@@ -435,3 +435,38 @@ Test(reader, a_deadline_or_cancel_of_the_scope_loses_nothing)
 {
     on_fibers_counting_fds(1, read_until_deadline, NULL);
 }
+
+/* ---- over a file -------------------------------------------------------------------------------
+ */
+
+static int read_file(void *arg)
+{
+    char name[] = "/tmp/weft-reader-XXXXXX", long_line[9000];
+    struct weft_reader reader;
+    struct weft_file *file;
+    (void)arg;
+    int fd = mkostemp(name, O_CLOEXEC);
+    memset(long_line, 'x', sizeof(long_line));
+    long_line[8998] = '\n';
+    long_line[8999] = '\0';
+    dprintf(fd, "skipped\none\n%stwo", long_line);
+    close(fd);
+    EXPECT_EQ(weft_file_open(name, O_RDWR, 0, &file), 0);
+    unlink(name);
+    EXPECT_EQ(weft_file_seek(file, 8, SEEK_SET), 8);
+    weft_reader_init_file(&reader, file); /* from there on */
+    expect_line(&reader, "one\n");
+    expect_line(&reader, long_line);
+    expect_line(&reader, "two");
+    EXPECT(weft_reader_at_end(&reader));
+    EXPECT_EQ(weft_file_pwrite(file, "three\n", 6, weft_file_tell(file), NULL), 0);
+    expect_line(&reader, "three\n"); /* it has grown */
+    weft_reader_destroy(&reader);
+    weft_file_free(file);
+    return 0;
+}
+
+Test(reader, lines_of_a_file)
+{
+    on_fibers_counting_fds(1, read_file, NULL);
+}

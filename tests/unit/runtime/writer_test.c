@@ -313,3 +313,45 @@ Test(writer, a_peer_that_does_not_read_and_then_hangs_up)
 {
     on_fibers_counting_fds(1, write_nobody_reads, NULL);
 }
+
+/* ---- to a file ---------------------------------------------------------------------------------
+ */
+
+static int write_file(void *arg)
+{
+    char name[] = "/tmp/weft-writer-XXXXXX", expected[64];
+    struct weft_writer writer;
+    struct weft_file *file, *full;
+    void *data;
+    size_t size, place = 0;
+    (void)arg;
+    close(mkostemp(name, O_CLOEXEC));
+    EXPECT_EQ(weft_file_open(name, O_WRONLY, 0, &file), 0);
+    weft_writer_init_file(&writer, file);
+    for (int i = 0; i < 10000; i++)
+        EXPECT_EQ(weft_writer_printf(&writer, "line %d\n", i), 0);
+    EXPECT_EQ(weft_writer_close(&writer), 0);
+    EXPECT_EQ(weft_file_close(file), 0);
+    EXPECT_EQ(weft_file_read_all(name, 1 << 20, &data, &size), 0);
+    for (int i = 0; i < 10000; i++) {
+        int length = snprintf(expected, sizeof(expected), "line %d\n", i);
+        EXPECT(memcmp((char *)data + place, expected, (size_t)length) == 0);
+        place += (size_t)length;
+    }
+    EXPECT_EQ(place, size);
+    free(data);
+    unlink(name);
+    EXPECT_EQ(weft_file_open("/dev/full", O_WRONLY, 0, &full), 0);
+    weft_writer_init_file(&writer, full);
+    EXPECT_EQ(weft_writer_write(&writer, "x", 1), 0);
+    EXPECT_EQ(weft_writer_flush(&writer), -ENOSPC);
+    EXPECT_EQ(weft_writer_error(&writer), -ENOSPC);
+    EXPECT_EQ(weft_writer_close(&writer), -ENOSPC);
+    weft_file_free(full);
+    return 0;
+}
+
+Test(writer, lines_to_a_file_and_a_full_disk)
+{
+    on_fibers_counting_fds(1, write_file, NULL);
+}
