@@ -6,6 +6,8 @@
  *
  *   I1  Every word that is read lies in [sp, control block) of one stack, which is mapped.
  *   I2  Frame pointers grow strictly, so the walk ends.
+ *   I3  The first frame of a fiber has neither frame pointer nor return address (switch.h, A5): a
+ *       chain that leads there is whole, and nothing is guessed.
  *
  * The words may be another thread's to write, and may be what AddressSanitizer put a red zone
  * around: the reads are hidden from the sanitizers.
@@ -13,6 +15,9 @@
 #include "observe/frames.h"
 
 #include "core/stack.h"
+#include "observe/code.h"
+
+enum { GUESS_WORDS = 512 };
 
 #define UNWATCHED __attribute__((no_sanitize("address"), no_sanitize("thread"), noinline))
 
@@ -39,22 +44,51 @@ UNWATCHED static uintptr_t word_at(uintptr_t address)
     return *(const volatile uintptr_t *)address;
 }
 
-unsigned frames_walk(const struct fiber *fiber, const struct frames_start *start,
-                     const void *ret_frames[WEFT_FRAMES_MAX])
+static void add_frame(struct frames *frames, uintptr_t pc, bool guess)
+{
+    if (frames->count == WEFT_FRAMES_MAX)
+        return;
+    frames->guesses |= (uint64_t)guess << frames->count;
+    frames->at[frames->count++] = (const void *)pc;
+}
+
+/* What could be return addresses in [from, to), some words at most. */
+static void guess(struct frames *frames, uintptr_t from, uintptr_t to)
+{
+    from = (from + sizeof(uintptr_t) - 1) & ~(sizeof(uintptr_t) - 1);
+    if (to > from + GUESS_WORDS * sizeof(uintptr_t))
+        to = from + GUESS_WORDS * sizeof(uintptr_t);
+    for (; from < to; from += sizeof(uintptr_t)) {
+        uintptr_t word = word_at(from);
+
+        if (code_is_return(frames->map, word))
+            add_frame(frames, word, true);
+    }
+}
+
+void frames_walk(const struct fiber *fiber, const struct frames_start *start, struct frames *frames)
 {
     struct bounds bounds = bounds_of(fiber, start->sp);
-    uintptr_t pc = start->pc + start->exact, fp = start->fp;
-    unsigned count = 0;
+    uintptr_t fp = start->fp, pc;
+    bool whole = !fp && !start->exact; /* the chain led to the first frame of all (I3) */
 
-    while (pc && count < WEFT_FRAMES_MAX) {
-        ret_frames[count++] = (const void *)pc;
-        if (!bounds_hold(&bounds, fp))
-            break;
+    frames->count = 0;
+    frames->guesses = 0;
+    add_frame(frames, start->pc + start->exact, false);
+    if (start->link && code_is_return(frames->map, start->link))
+        add_frame(frames, start->link, true);
+    if (start->exact && bounds_hold(&bounds, fp))
+        guess(frames, bounds.low, fp); /* if a function without a frame was called last */
+    while (bounds_hold(&bounds, fp) && frames->count < WEFT_FRAMES_MAX && !whole) {
         pc = word_at(fp + sizeof(uintptr_t));
-        bounds.low = fp + 1; /* I2 */
+        whole = pc == 0; /* I3 */
+        if (!whole)
+            add_frame(frames, pc, false);
+        bounds.low = fp + 2 * sizeof(uintptr_t); /* I2 */
         fp = word_at(fp);
     }
-    return count;
+    if (!whole)
+        guess(frames, bounds.low, bounds.high);
 }
 
 /* TSan does not see the switch write it. */
@@ -63,32 +97,26 @@ UNWATCHED static uintptr_t saved_sp(const struct fiber *fiber)
     return (uintptr_t) * (void *const volatile *)&fiber->context.sp;
 }
 
-bool frames_none_yet(const struct fiber *fiber)
-{
-    return saved_sp(fiber) == (uintptr_t)fiber - 2 * sizeof(void *); /* switch_prepare */
-}
-
-unsigned frames_suspended(const struct fiber *fiber, const void *ret_frames[WEFT_FRAMES_MAX])
+void frames_suspended(const struct fiber *fiber, struct frames *frames)
 {
     uintptr_t sp = saved_sp(fiber);
     struct bounds bounds = bounds_of(fiber, 0);
-    struct frames_start start = {.pc = (uintptr_t)fiber->fn, .sp = sp, .exact = true};
+    struct frames_start start = {.pc = (uintptr_t)fiber->fn, .sp = bounds.high, .exact = true};
 
     if (!bounds_hold(&bounds, sp))
-        return 0;
-    if (!frames_none_yet(fiber))
+        return;
+    if (sp != (uintptr_t)fiber - 2 * sizeof(void *)) /* where switch_prepare leaves it */
         start = (struct frames_start){
             .pc = word_at(sp), .fp = word_at(sp + sizeof(uintptr_t)), .sp = sp};
-    return frames_walk(fiber, &start, ret_frames);
+    frames_walk(fiber, &start, frames);
 }
 
-unsigned frames_own(const struct fiber *fiber, const void *ret_frames[WEFT_FRAMES_MAX])
+void frames_own(const struct fiber *fiber, struct frames *frames)
 {
     uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
     struct frames_start start = {
         .pc = (uintptr_t)__builtin_return_address(0), .fp = word_at(frame), .sp = frame};
 
-    if (stack_fiber_at(frame) != fiber)
-        return 0;
-    return frames_walk(fiber, &start, ret_frames);
+    if (stack_fiber_at(frame) == fiber)
+        frames_walk(fiber, &start, frames);
 }

@@ -39,8 +39,7 @@ static struct {
     pthread_t thread;
     const struct fiber *fiber;
     uint64_t id;
-    unsigned count;
-    const void *frames[WEFT_FRAMES_MAX];
+    struct frames frames;
 } question = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static pthread_once_t install_once = PTHREAD_ONCE_INIT;
@@ -62,6 +61,7 @@ static struct frames_start start_of(const ucontext_t *context)
     return (struct frames_start){.pc = context->uc_mcontext.pc,
                                  .fp = context->uc_mcontext.regs[29],
                                  .sp = context->uc_mcontext.sp,
+                                 .link = context->uc_mcontext.regs[30],
                                  .exact = true};
 #endif
 }
@@ -71,10 +71,9 @@ static void answer(const ucontext_t *context)
 {
     struct frames_start start = start_of(context);
 
-    question.count = 0;
     if (stack_fiber_at(start.sp) == question.fiber && /* I3 */
         atomic_load_explicit(&question.fiber->id, memory_order_relaxed) == question.id)
-        question.count = frames_walk(question.fiber, &start, question.frames);
+        frames_walk(question.fiber, &start, &question.frames);
 }
 
 static void on_signal(int signal, siginfo_t *info, void *context)
@@ -133,32 +132,28 @@ static bool await_answer(void)
     return !take_back();
 }
 
-static unsigned ask(pthread_t thread, const struct fiber *fiber, uint64_t id,
-                    const void *ret_frames[WEFT_FRAMES_MAX])
+static void ask(pthread_t thread, const struct fiber *fiber, uint64_t id, struct frames *frames)
 {
     question.thread = thread;
     question.fiber = fiber;
     question.id = id;
+    question.frames.map = frames->map;
+    question.frames.count = 0;
     atomic_store_explicit(&question.state, ASKED, memory_order_release);
     if (pthread_kill(thread, hook_signal()) != 0 ? take_back() : !await_answer())
-        return 0;
-    for (unsigned i = 0; i < question.count; i++)
-        ret_frames[i] = question.frames[i];
+        return;
+    *frames = question.frames;
     atomic_store_explicit(&question.state, IDLE, memory_order_relaxed);
-    return question.count;
 }
 
-unsigned interrupt_frames(struct worker *worker, const struct fiber *fiber, uint64_t id,
-                          const void *ret_frames[WEFT_FRAMES_MAX])
+void interrupt_frames(struct worker *worker, const struct fiber *fiber, uint64_t id,
+                      struct frames *frames)
 {
-    unsigned count = 0;
-
     pthread_once(&install_once, install);
     if (!installed)
-        return 0;
+        return;
     pthread_mutex_lock(&question.lock);
     if (!pthread_equal(worker->thread->id, pthread_self()))
-        count = ask(worker->thread->id, fiber, id, ret_frames);
+        ask(worker->thread->id, fiber, id, frames);
     pthread_mutex_unlock(&question.lock);
-    return count;
 }

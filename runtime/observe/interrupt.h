@@ -5,17 +5,16 @@
 
 #include <stdint.h>
 
-#include "weft/dump.h"
-
 struct fiber;
+struct frames;
 struct worker;
 
 /**
- * Where the fiber is, if it still runs on that worker's thread.  Waits for the answer, a quarter of
- * a second at most.  Any thread, one at a time; a system call in which the fiber blocks may return
- * EINTR.  Returns: how many frames there are, 0 if it could not be had.
+ * Where the fiber is, if it still runs on that worker's thread; frames->map is set.  Waits for the
+ * answer, a quarter of a second at most.  Any thread; a system call in which the fiber blocks may
+ * return EINTR.  No frames if it could not be had.
  */
-unsigned interrupt_frames(struct worker *worker, const struct fiber *fiber, uint64_t id,
-                          const void *ret_frames[WEFT_FRAMES_MAX]);
+void interrupt_frames(struct worker *worker, const struct fiber *fiber, uint64_t id,
+                      struct frames *frames);
 
 #endif

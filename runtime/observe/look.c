@@ -22,6 +22,7 @@
 #include "core/runtime.h"
 #include "core/stack.h"
 #include "core/worker.h"
+#include "observe/code.h"
 #include "observe/frames.h"
 #include "observe/interrupt.h"
 #include "observe/owner.h"
@@ -156,11 +157,19 @@ static void look_name(const struct fiber *fiber, struct look *look)
     look->info.name = look->name; /* of this copy: look_more's caller owns it */
 }
 
-static void look_fill(struct weft_runtime *runtime, struct fiber *fiber, unsigned flags,
+static void look_frames(struct weft_fiber_info *info, const struct frames *frames)
+{
+    info->frame_count = frames->count;
+    info->guesses = frames->guesses;
+    memcpy(info->frames, frames->at, frames->count * sizeof(*frames->at));
+}
+
+static void look_fill(struct weft_runtime *runtime, struct fiber *fiber, const struct code_map *map,
                       struct look *look)
 {
     struct weft_fiber_info *info = &look->info;
     bool saved = look_state(runtime, fiber, info);
+    struct frames frames = {.map = map};
 
     look->fiber = info->address = fiber;
     info->parent_id = parent_of(fiber);
@@ -168,13 +177,16 @@ static void look_fill(struct weft_runtime *runtime, struct fiber *fiber, unsigne
     look_name(fiber, look);
     if (info->state == WEFT_FIBER_WAITING)
         look_wait(fiber, info);
-    if (!(flags & WEFT_DUMP_BACKTRACE))
+    if (!map)
         return;
-    info->frame_count =
-        saved ? frames_suspended(fiber, info->frames) : frames_own(fiber, info->frames);
+    if (saved)
+        frames_suspended(fiber, &frames);
+    else
+        frames_own(fiber, &frames);
+    look_frames(info, &frames);
 }
 
-bool look_at(struct weft_runtime *runtime, struct fiber *fiber, unsigned flags,
+bool look_at(struct weft_runtime *runtime, struct fiber *fiber, const struct code_map *map,
              struct look *ret_look)
 {
     bool found;
@@ -187,7 +199,7 @@ bool look_at(struct weft_runtime *runtime, struct fiber *fiber, unsigned flags,
     ret_look->info.id = atomic_load_explicit(&fiber->id, memory_order_acquire);
     found = ret_look->info.id != 0 && fiber->group->runtime == runtime;
     if (found)
-        look_fill(runtime, fiber, flags, ret_look);
+        look_fill(runtime, fiber, map, ret_look);
     atomic_store_explicit(&observe_pinned, NULL, memory_order_release);
     return found;
 }
@@ -203,31 +215,35 @@ static struct fiber *cursor_next(struct look_cursor *cursor)
     return NULL;
 }
 
-/* The frames of those that run, outside the observer's section: it takes as long as their threads
- * take to see a signal. */
-static void look_interrupt(struct weft_runtime *runtime, struct look *look)
+void look_interrupt(struct weft_runtime *runtime, const struct code_map *map, struct look *look)
 {
     struct weft_fiber_info *info = &look->info;
+    struct frames frames = {.map = map};
 
-    if (info->state == WEFT_FIBER_RUNNING && info->frame_count == 0)
-        info->frame_count =
-            interrupt_frames(&runtime->worker[info->worker], look->fiber, info->id, info->frames);
+    if (info->state != WEFT_FIBER_RUNNING || info->frame_count > 0)
+        return;
+    interrupt_frames(&runtime->worker[info->worker], look->fiber, info->id, &frames);
+    look_frames(info, &frames);
 }
 
 int look_more(struct weft_runtime *runtime, unsigned flags, struct look_cursor *cursor,
               struct look *ret_looks, int most)
 {
+    struct code_map code;
+    const struct code_map *map = flags & WEFT_DUMP_BACKTRACE ? &code : NULL;
     struct fiber *fiber;
-    int count = 0;
-    int r = look_begin();
+    int count = 0, r;
 
+    if (flags)
+        code_map_read(&code);
+    r = look_begin();
     if (r < 0)
         return r;
     while (count < most && (fiber = cursor_next(cursor)))
-        count += look_at(runtime, fiber, flags, &ret_looks[count]);
+        count += look_at(runtime, fiber, map, &ret_looks[count]);
     look_end();
     for (int i = 0; i < count && flags & WEFT_DUMP_INTERRUPT; i++)
-        look_interrupt(runtime, &ret_looks[i]);
+        look_interrupt(runtime, &code, &ret_looks[i]);
     return count;
 }
 

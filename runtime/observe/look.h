@@ -24,6 +24,7 @@
 
 #include "weft/dump.h"
 
+struct code_map;
 struct fiber;
 struct weft_runtime;
 
@@ -49,10 +50,14 @@ extern _Atomic(struct fiber *) observe_pinned;
 int look_begin(void);
 void look_end(void);
 
-/** Look at one fiber.  Between look_begin and look_end.  Returns: false: it is nobody, or not of
- * this runtime. */
-bool look_at(struct weft_runtime *runtime, struct fiber *fiber, unsigned flags,
+/** Look at one fiber, with its backtrace if there is a map (read lately).  Between look_begin and
+ * look_end.  Returns: false: it is nobody, or not of this runtime. */
+bool look_at(struct weft_runtime *runtime, struct fiber *fiber, const struct code_map *map,
              struct look *ret_look);
+
+/** Add the backtrace of a fiber that runs, by a signal.  Any thread, but not between look_begin
+ * and look_end: it takes as long as the fiber's thread takes to see it. */
+void look_interrupt(struct weft_runtime *runtime, const struct code_map *map, struct look *look);
 
 /** Look at up to `most` more fibers, from the cursor on.  Any thread, but no observer.
  * Returns: how many, 0 at the end.  Errors: -ENOTSUP. */

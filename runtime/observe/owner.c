@@ -17,14 +17,33 @@ struct kind {
     const struct fiber *(*owner)(const void *object); /* or NULL */
 };
 
+/* clang-format off */
 static const struct kind internal_kinds[] = {
-    {"barrier", NULL},     {"broadcast", NULL},    {"channel recv", NULL}, {"channel send", NULL},
-    {"condition", NULL},   {"event", NULL},        {"group", NULL},        {"mutex", mutex_owner},
-    {"once", NULL},        {"queue get", NULL},    {"queue join", NULL},   {"queue put", NULL},
-    {"rwlock read", NULL}, {"rwlock write", NULL}, {"select", NULL},       {"semaphore", NULL},
+    {"barrier", NULL},
+    {"broadcast", NULL},
+    {"channel recv", NULL},
+    {"channel send", NULL},
+    {"completions", NULL},
+    {"condition", NULL},
+    {"event", NULL},
+    {"future", NULL},
+    {"generator next", NULL},
+    {"generator yield", NULL},
+    {"group", NULL},
+    {"mutex", mutex_owner},
+    {"once", once_runner},
+    {"queue get", NULL},
+    {"queue join", NULL},
+    {"queue put", NULL},
+    {"rwlock read", rwlock_writer},
+    {"rwlock write", rwlock_writer},
+    {"select", NULL},
+    {"semaphore", NULL},
     {"task", task_fiber},
-    {"wait group", NULL},  {"watch", NULL},
+    {"wait group", NULL},
+    {"watch", NULL},
 };
+/* clang-format on */
 
 static const struct kind *kind_of(const char *name)
 {

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 
+#include "sync/owners.h"
 #include "sync/waitq.h"
 
 struct once {
@@ -125,4 +126,15 @@ int weft_once_run(struct weft_once *public, int (*fn)(void *), void *arg, uint64
     r = fn(arg);
     once_end(once, r);
     return r;
+}
+
+const struct fiber *once_runner(const void *public)
+{
+    struct once *once = (struct once *)public;
+    const struct fiber *runner;
+
+    spin_lock(&once->lock);
+    runner = once->runner;
+    spin_unlock(&once->lock);
+    return runner;
 }

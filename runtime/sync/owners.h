@@ -8,6 +8,12 @@ struct fiber;
 
 const struct fiber *mutex_owner(const void *mutex);
 
+/** The fiber that is inside to write; NULL also if a plain thread is, or readers are. */
+const struct fiber *rwlock_writer(const void *rwlock);
+
+/** The fiber that runs the function. */
+const struct fiber *once_runner(const void *once);
+
 /** The fiber that runs a task, NULL when it has ended; `task` may be NULL. */
 const struct fiber *task_fiber(const void *task);
 

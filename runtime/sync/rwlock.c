@@ -20,6 +20,7 @@
 
 #include <errno.h>
 
+#include "sync/owners.h"
 #include "sync/waitq.h"
 #include "weft/time.h"
 
@@ -195,4 +196,15 @@ void weft_rwlock_unlock(struct weft_rwlock *public)
     rwlock_leave(rwlock, &batch);
     spin_unlock(&rwlock->lock);
     waitq_wake(&batch);
+}
+
+const struct fiber *rwlock_writer(const void *public)
+{
+    struct rwlock *rwlock = (struct rwlock *)public;
+    const void *writer;
+
+    spin_lock(&rwlock->lock);
+    writer = rwlock->writer;
+    spin_unlock(&rwlock->lock);
+    return writer == &a_thread ? NULL : writer;
 }

@@ -34,7 +34,9 @@ struct weft_fiber_info {
     uint64_t wait_owner_id;  /* the fiber that holds what it waits for; 0: nobody, or not known */
     uint64_t since_ns;       /* when the wait began, by its worker's clock; 0: it does not wait */
     size_t stack_size;
-    unsigned frame_count;                /* 0: not asked for, or it could not be had */
+    unsigned frame_count; /* 0: not asked for, or it could not be had */
+    uint64_t guesses;     /* bit i: frames[i] is a guess ("?"), made where code without frame
+                             pointers breaks the chain: it may be left over from earlier */
     const void *frames[WEFT_FRAMES_MAX]; /* return addresses, innermost first */
 };
 
@@ -77,8 +79,9 @@ const char *weft_fiber_id_text(uint64_t id, char ret_text[WEFT_FIBER_ID_TEXT]);
 
 enum { WEFT_SYMBOL_TEXT = 256 };
 
-/** An address in the code as text: "function+0x12 (module+0x3456)"; the latter suits addr2line.
- * Returns: text.  Context: any thread. */
+/** A return address as text, naming the call before it: "function+0x12 (module+0x3456)"; the latter
+ * suits addr2line.  Static functions have names if the program was not stripped.
+ * Returns: text.  Context: any thread, but no signal handler. */
 const char *weft_symbol_text(const void *address, char ret_text[WEFT_SYMBOL_TEXT]);
 
 #ifdef __cplusplus
