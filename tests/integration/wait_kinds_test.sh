@@ -5,7 +5,7 @@
 # may end from outside, so a deadlock in it would stay silent.
 set -u
 cd "${WEFT_SOURCE:?}" || exit 1
-external=' readable writable sleep offload file '
+external=' readable writable sleep offload executor file '
 tested=0 failing=0
 
 # What wait_describe is called with, and the strings that lead there by a variable.
@@ -29,7 +29,8 @@ $list
 LIST
 
 # And every file that suspends says what for.
-for file in $(grep -lE '\<(wait_suspend|waitq_suspend)\(&' -r runtime --include='*.c'); do
+files=$(grep -lE '\<(wait_suspend|waitq_suspend)\(&' -r runtime --include='*.c')
+for file in $files; do
     tested=$((tested + 1))
     grep -q 'wait_describe(' "$file" && continue
     failing=$((failing + 1))
