@@ -63,6 +63,10 @@ struct weft_resolver_options {
 int weft_resolve(const char *name, const char *service, int family, uint64_t deadline_ns,
                  struct weft_address **ret_addresses);
 
+/** What an error of this header means, where strerror(3) would tell of files: "no such name".
+ * Static text.  Context: any thread.  Never suspends. */
+const char *weft_resolve_error(int error);
+
 /** Context: any thread.  Never suspends.  NULL does nothing. */
 void weft_addresses_free(struct weft_address *addresses);
 

@@ -4,6 +4,8 @@
 #ifndef WEFT_TLS_CONNECT_H
 #define WEFT_TLS_CONNECT_H
 
+#include <stdio.h>
+
 #include "weft/dns.h"
 #include "weft/tls.h"
 
@@ -12,7 +14,7 @@ extern "C" {
 #endif
 
 /** Connect to `host` (weft_connect) and do the client's handshake for that name (weft_tls_client).
- * `why` (may be NULL) is filled where the handshake failed.  Errors: those of both. */
+ * `why` (may be NULL) is filled on failure.  Errors: those of both. */
 static inline int weft_tls_connect(const char *host, uint16_t port,
                                    struct weft_tls_context *context, uint64_t deadline_ns,
                                    struct weft_tls_why *why, struct weft_stream **ret_stream)
@@ -20,6 +22,8 @@ static inline int weft_tls_connect(const char *host, uint16_t port,
     struct weft_stream *stream;
     int r = weft_connect(host, port, deadline_ns, &stream);
 
+    if (r < 0 && why)
+        snprintf(why->text, sizeof(why->text), "%s: %s", host, weft_resolve_error(r));
     if (r < 0)
         return r;
     r = weft_tls_client(stream, context, host, deadline_ns);

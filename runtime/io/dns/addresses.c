@@ -24,6 +24,26 @@ void weft_addresses_free(struct weft_address *addresses)
     free(addresses);
 }
 
+const char *weft_resolve_error(int error)
+{
+    switch (error) {
+    case -ENOENT:
+        return "no such name";
+    case -ENODATA:
+        return "the name has no address of that family";
+    case -EREMOTEIO:
+        return "the name servers failed or refused";
+    case -EBADMSG:
+        return "the name server's answer is malformed";
+    case -EINVAL:
+        return "not a name, or no such service";
+    default:
+        break;
+    }
+    const char *text = strerrordesc_np(-error);
+    return text ? text : "an unknown error";
+}
+
 /* ---- services --------------------------------------------------------------------------- */
 
 struct service {

@@ -71,7 +71,8 @@ static bool server_valid(char *text)
     if (strchr(host, '%') || weft_address_inet(host, 0, &address) < 0)
         return false;
     size_t digits = port ? strspn(port, "0123456789") : 0;
-    return !port || (digits > 0 && digits <= 5 && port[digits] == '\0' && atoi(port) <= 65535);
+    return !port ||
+           (digits > 0 && digits <= 5 && port[digits] == '\0' && strtoul(port, NULL, 10) <= 65535);
 }
 
 /* I2: c-ares leaves out what it does not understand. */

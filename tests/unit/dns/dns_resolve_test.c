@@ -478,6 +478,16 @@ Test(dns_resolve, the_next_server_is_asked_when_one_is_not_there)
     on_fibers_counting_fds(1, second_server_main, NULL);
 }
 
+Test(dns_resolve, errors_have_words)
+{
+    cr_assert_str_eq(weft_resolve_error(-ENOENT), "no such name");
+    cr_assert_str_eq(weft_resolve_error(-ETIMEDOUT), "Connection timed out");
+    cr_assert_str_eq(weft_resolve_error(-99999), "an unknown error");
+    static const int errors[] = {-ENODATA, -EREMOTEIO, -EBADMSG, -EINVAL};
+    for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
+        cr_assert_str_neq(weft_resolve_error(errors[i]), strerror(-errors[i]));
+}
+
 Test(dns_resolve, servers_must_be_addresses)
 {
     struct weft_resolver *resolver = NULL;
