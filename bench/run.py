@@ -49,14 +49,17 @@ ROWS = {
     "skynet_channel": Row("10-way tree with 1 M leaves, by channels", "tree", 0, "100 ms"),
     "fib_1": Row("fib(32), a fiber per call, 1 worker", "call", 1, "25 ns"),
     "fib_2": Row("fib(32), a fiber per call, 2 workers", "call", 2, "13 ns"),
+    "copy_small": Row("copy 10,000 files of 4 KiB on tmpfs", "10,000 files", 0, "1.4 × the floor"),
+    "copy_big": Row("copy 8 files of 64 MiB on tmpfs", "8 files", 0, "1.15 × the floor"),
     "fanout": Row("400 fibers of 1 ms of work, from one fiber", "fan-out", 0),
     "process": Row("/bin/true, started and waited for", "process", 1),
     "process_large": Row("the same, from a process of 256 MiB", "process", 1),
 }
 CHANNEL_ROWS = {"ping_pong", "skynet_channel"}
+COPY_ROWS = {"copy_small", "copy_big"}
 ALL = frozenset(ROWS)
 PROCESS_ROWS = {"process", "process_large"}
-PEERS = ALL - {"fanout"} - PROCESS_ROWS  # fanout: measured against one worker of our own
+PEERS = ALL - {"fanout"} - COPY_ROWS - PROCESS_ROWS  # fanout: against one worker of our own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +83,7 @@ SYSTEMS = [
     System("c-switch", "floor", frozenset({"yield", "spawn_join", "ping_pong"}), "c/switch",
            (), False),
     System("c-call", "floor", frozenset({"fib_1", "fib_2", "skynet_join"}), "c/call"),
+    System("c-copy", "floor", frozenset(COPY_ROWS), "c/copy"),
     System("c-pthread", "reference",
            frozenset({"yield", "spawn_join", "spawn_batch", "ping_pong"}), "c/pthread", (), False),
     System("posix_spawn", "peer", frozenset(PROCESS_ROWS), "c/process", ("spawn",), False),
@@ -132,6 +136,7 @@ WEFT_PROGRAMS = {
     "ping_pong": "ping_pong", "skynet_join": "skynet", "skynet_channel": "skynet",
     "fib_1": "fib", "fib_2": "fib", "fanout": "fanout",
     "process": "process", "process_large": "process",
+    "copy_small": "copy", "copy_big": "copy",
 }
 
 
@@ -183,7 +188,7 @@ def build_c(name, *libraries):
 BUILDERS = {
     "weft": build_weft, "go": build_go, "tokio": build_tokio, "tbb": build_tbb,
     "c/switch": build_c("switch"), "c/call": build_c("call"), "c/pthread": build_c("pthread"),
-    "c/process": build_c("process"),
+    "c/process": build_c("process"), "c/copy": build_c("copy"),
     "c/libev": build_c("libev", "-lev", "-lm"),
 }
 

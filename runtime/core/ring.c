@@ -51,9 +51,10 @@ enum { OF_CANCEL = 1 };
 struct ring_op {
     struct list link; /* on ring->cancels; guarded by the ring's lock */
     struct ring *ring;
-    struct waiter *waiter; /* the fiber, while it waits; guarded by the ring's lock */
-    unsigned expected;     /* completions to come; guarded by the ring's lock */
-    int32_t result;        /* guarded by the ring's lock */
+    struct waiter waiter; /* the fiber; the reaper's while `waiting` */
+    bool waiting;         /* guarded by the ring's lock */
+    unsigned expected;    /* completions to come; guarded by the ring's lock */
+    int32_t result;       /* guarded by the ring's lock */
 };
 
 struct ring {
@@ -84,10 +85,10 @@ static void op_complete(struct ring_op *op, const struct io_uring_cqe *cqe, bool
         return;
     if (list_linked(&op->link))
         list_remove(&op->link); /* too late to cancel it */
-    struct waiter *waiter = op->waiter;
-    op->waiter = NULL;
-    if (waiter)
-        wait_claim(waiter, batch); /* lost to a cancel: the fiber comes and finds it done */
+    if (!op->waiting)
+        return;
+    op->waiting = false;
+    wait_claim(&op->waiter, batch); /* lost to a cancel: the fiber comes and finds it done */
 }
 
 static unsigned ring_reap_some(struct ring *ring)
@@ -332,28 +333,26 @@ static struct ring *ring_of(struct worker *worker)
 static int op_await(struct ring_op *op, bool shielded)
 {
     struct spin *lock = &op->ring->lock;
-    struct waiter waiter;
     int r = 0;
     if (shielded)
-        wait_prepare_shielded(&waiter);
+        wait_prepare_shielded(&op->waiter);
     else
-        r = wait_prepare(&waiter);
+        r = wait_prepare(&op->waiter);
     if (r < 0)
         return r;
-    wait_describe(&waiter, "file", op);
+    wait_describe(&op->waiter, "file", op);
     spin_lock(lock);
-    bool done = op->expected == 0;
-    if (!done)
-        op->waiter = &waiter;
+    bool waiting = op->expected > 0;
+    op->waiting = waiting;
     spin_unlock(lock);
-    if (done) {
-        wait_abandon(&waiter);
+    if (!waiting) {
+        wait_abandon(&op->waiter);
         return 0;
     }
-    r = wait_suspend(&waiter, WEFT_NO_DEADLINE);
+    r = wait_suspend(&op->waiter, WEFT_NO_DEADLINE);
     if (r < 0) {
         spin_lock(lock);
-        op->waiter = NULL;
+        op->waiting = false;
         spin_unlock(lock);
     }
     return r;

@@ -6,7 +6,7 @@
 
 #include "support/files.h"
 
-enum { NAMES = 2000 }; /* more than one buffer */
+enum { NAMES = 900 }; /* more than one buffer */
 
 static int all_names_body(void *arg)
 {
