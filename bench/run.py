@@ -54,12 +54,17 @@ ROWS = {
     "fanout": Row("400 fibers of 1 ms of work, from one fiber", "fan-out", 0),
     "process": Row("/bin/true, started and waited for", "process", 1),
     "process_large": Row("the same, from a process of 256 MiB", "process", 1),
+    "generator": Row("items from a generator, one asked for at a time", "item", 1),
+    "generator_channel": Row("the same from a fiber that sends on a channel of capacity 0", "item",
+                             1),
 }
 CHANNEL_ROWS = {"ping_pong", "skynet_channel"}
 COPY_ROWS = {"copy_small", "copy_big"}
 ALL = frozenset(ROWS)
 PROCESS_ROWS = {"process", "process_large"}
-PEERS = ALL - {"fanout"} - COPY_ROWS - PROCESS_ROWS  # fanout: against one worker of our own
+GENERATOR_ROWS = {"generator", "generator_channel"}
+# fanout: measured against one worker of our own
+PEERS = ALL - {"fanout"} - COPY_ROWS - PROCESS_ROWS - GENERATOR_ROWS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +142,7 @@ WEFT_PROGRAMS = {
     "fib_1": "fib", "fib_2": "fib", "fanout": "fanout",
     "process": "process", "process_large": "process",
     "copy_small": "copy", "copy_big": "copy",
+    "generator": "generator", "generator_channel": "generator",
 }
 
 
