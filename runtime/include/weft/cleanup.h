@@ -23,15 +23,20 @@
 
 #include "weft/broadcast.h"
 #include "weft/channel.h"
+#include "weft/datagram.h"
 #include "weft/descriptor.h"
+#include "weft/file.h"
 #include "weft/future.h"
 #include "weft/gather.h"
 #include "weft/generator.h"
 #include "weft/group.h"
 #include "weft/listener.h"
 #include "weft/mutex.h"
+#include "weft/offload.h"
+#include "weft/path.h"
 #include "weft/process.h"
 #include "weft/queue.h"
+#include "weft/reader.h"
 #include "weft/rwlock.h"
 #include "weft/scope.h"
 #include "weft/semaphore.h"
@@ -39,6 +44,7 @@
 #include "weft/stream.h"
 #include "weft/task.h"
 #include "weft/watch.h"
+#include "weft/writer.h"
 
 #define WEFT_CLEANUP(kind) __attribute__((cleanup(weft_cleanup_##kind)))
 
@@ -80,7 +86,11 @@ static inline void weft_cleanup_end_permit(struct weft_semaphore *semaphore)
 
 WEFT_CLEANUP_FREES(broadcast, struct weft_broadcast, weft_broadcast_free)
 WEFT_CLEANUP_FREES(channel, struct weft_channel, weft_channel_free)
+WEFT_CLEANUP_FREES(datagram, struct weft_datagram, weft_datagram_free)
 WEFT_CLEANUP_FREES(descriptor, struct weft_descriptor, weft_descriptor_free)
+WEFT_CLEANUP_FREES(dir, struct weft_dir, weft_dir_free)
+WEFT_CLEANUP_FREES(executor, struct weft_executor, weft_executor_free)
+WEFT_CLEANUP_FREES(file, struct weft_file, weft_file_free)
 WEFT_CLEANUP_FREES(future, struct weft_future, weft_future_unref)
 WEFT_CLEANUP_FREES(generator, struct weft_generator, weft_generator_free)
 WEFT_CLEANUP_FREES(process, struct weft_process, weft_process_free)
@@ -94,8 +104,10 @@ WEFT_CLEANUP_UNDOES(group, struct weft_group, weft_cleanup_end_group)
 WEFT_CLEANUP_UNDOES(listener, struct weft_listener, weft_listener_free)
 WEFT_CLEANUP_UNDOES(mutex, struct weft_mutex, weft_mutex_unlock)
 WEFT_CLEANUP_UNDOES(permit, struct weft_semaphore, weft_cleanup_end_permit)
+WEFT_CLEANUP_UNDOES(reader, struct weft_reader, weft_reader_destroy)
 WEFT_CLEANUP_UNDOES(rwlock, struct weft_rwlock, weft_rwlock_unlock)
 WEFT_CLEANUP_UNDOES(scope, struct weft_scope, weft_cleanup_end_scope)
+WEFT_CLEANUP_UNDOES(writer, struct weft_writer, weft_writer_destroy)
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "support/test.h"
 
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include "support/fibers.h"
 
 static int lock_and_leave(struct weft_mutex *mutex, int result)
@@ -166,6 +172,144 @@ static int heap_body(void *arg)
 Test(cleanup, what_is_on_the_heap_is_freed_unless_it_was_given_away)
 {
     on_fibers(1, heap_body, NULL);
+}
+
+static int nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+/* The rest of the core library.  A descriptor that is not closed would get another number below. */
+static void open_one_of_each(const char *folder)
+{
+    WEFT_CLEANUP(broadcast) struct weft_broadcast *broadcast = NULL;
+    WEFT_CLEANUP(queue) struct weft_queue *queue = NULL;
+    WEFT_CLEANUP(watch) struct weft_watch *watch = NULL;
+    WEFT_CLEANUP(executor) struct weft_executor *executor = NULL;
+    WEFT_CLEANUP(descriptor) struct weft_descriptor *descriptor = NULL;
+    WEFT_CLEANUP(stream) struct weft_stream *stream = NULL;
+    WEFT_CLEANUP(listener) struct weft_listener *listener = NULL, *none = NULL;
+    WEFT_CLEANUP(datagram) struct weft_datagram *datagram = NULL;
+    WEFT_CLEANUP(signals) struct weft_signals *signals = NULL;
+    WEFT_CLEANUP(file) struct weft_file *file = NULL;
+    WEFT_CLEANUP(dir) struct weft_dir *dir = NULL;
+    int initial = 1, result = -1, ends[2];
+    sigset_t set;
+
+    EXPECT_EQ(weft_broadcast_new(4, 4, &broadcast), 0);
+    EXPECT_EQ(weft_queue_new(4, 4, WEFT_QUEUE_FIFO, &queue), 0);
+    EXPECT_EQ(weft_watch_new(sizeof(initial), &initial, &watch), 0);
+    EXPECT_EQ(weft_executor_new(1, NULL, &executor), 0);
+    EXPECT_EQ(weft_executor_run(executor, nothing, NULL, &result), 0);
+    EXPECT_EQ(result, 0);
+    EXPECT_EQ(weft_descriptor_new(eventfd(0, EFD_CLOEXEC), &descriptor), 0);
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    EXPECT_EQ(weft_stream_new(ends[0], &stream), 0);
+    close(ends[1]);
+    EXPECT_EQ(weft_listen_tcp("127.0.0.1", 0, &listener), 0);
+    EXPECT(!none);
+    EXPECT_EQ(weft_datagram_new(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), &datagram), 0);
+    sigemptyset(&set);
+    EXPECT_EQ(weft_signals_new(&set, &signals), 0);
+    EXPECT_EQ(weft_file_open("/dev/null", O_RDONLY, 0, &file), 0);
+    EXPECT_EQ(weft_dir_open(folder, &dir), 0);
+}
+
+static int lowest_free_fd(void)
+{
+    int fd = dup(0);
+
+    EXPECT(fd >= 0);
+    close(fd);
+    return fd;
+}
+
+static int each_body(void *arg)
+{
+    int before;
+
+    open_one_of_each(arg); /* once before, for what is opened once and kept */
+    before = lowest_free_fd();
+    for (int i = 0; i < 3; i++)
+        open_one_of_each(arg);
+    EXPECT_EQ(lowest_free_fd(), before);
+    return 0;
+}
+
+Test(cleanup, everything_of_the_core_library_has_its_kind)
+{
+    on_fibers(1, each_body, "/");
+}
+
+static int read_lines_of(struct weft_file *file)
+{
+    struct weft_reader reader;
+    struct weft_writer writer;
+    WEFT_CLEANUP(reader) struct weft_reader *reads = &reader;
+    WEFT_CLEANUP(writer) struct weft_writer *writes = &writer;
+    char byte;
+
+    weft_reader_init_file(&reader, file);
+    weft_writer_init_file(&writer, file);
+    EXPECT_EQ(weft_writer_write(writes, "x", 1), 0); /* which takes a buffer */
+    return (int)weft_reader_read(reads, &byte, 1);
+}
+
+static int caller_owned_body(void *arg)
+{
+    WEFT_CLEANUP(file) struct weft_file *file = NULL;
+    struct weft_completions completions;
+    struct weft_rwlock rwlock = {{0}};
+    atomic_int ended = 0;
+    (void)arg;
+
+    EXPECT_EQ(weft_file_open("/dev/null", O_RDWR, 0, &file), 0);
+    EXPECT_EQ(read_lines_of(file), 0);
+    {
+        WEFT_CLEANUP(rwlock) struct weft_rwlock *held = NULL;
+
+        EXPECT_EQ(weft_rwlock_wrlock(&rwlock, WEFT_NO_DEADLINE), 0);
+        held = &rwlock;
+        EXPECT_EQ(weft_rwlock_tryrdlock(&rwlock), -EBUSY);
+    }
+    EXPECT_EQ(weft_rwlock_tryrdlock(&rwlock), 0);
+    weft_rwlock_unlock(&rwlock);
+    {
+        WEFT_CLEANUP(completions) struct weft_completions *running = NULL;
+        struct weft_call call = {.fn = sleep_for_ever, .arg = &ended};
+
+        EXPECT_EQ(weft_completions_init(&completions, &call, 1), 0);
+        running = &completions;
+    }
+    EXPECT_EQ(atomic_load(&ended), 1);
+    EXPECT_EQ(weft_check_cancel(), 0);
+    return 0;
+}
+
+Test(cleanup, what_is_the_callers_own_is_undone)
+{
+    on_fibers(1, caller_owned_body, NULL);
+}
+
+static int process_body(void *arg)
+{
+    static const char *const argv[] = {"/bin/true", NULL};
+    struct weft_process_options options;
+    struct weft_process_status status;
+    (void)arg;
+
+    weft_process_options_init(&options);
+    options.argv = argv;
+    WEFT_CLEANUP(process) struct weft_process *process = NULL;
+    EXPECT_EQ(weft_process_spawn(&options, &process), 0);
+    EXPECT_EQ(weft_process_wait(process, WEFT_NO_DEADLINE, &status), 0);
+    return status.exit_code;
+}
+
+Test(cleanup, a_process_that_was_waited_for_is_freed)
+{
+    on_fibers(1, process_body, NULL);
 }
 
 static char order[4];
