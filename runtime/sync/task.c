@@ -297,6 +297,7 @@ static void wait_unregister(struct weft_task *const *tasks, size_t count, struct
         if (list_linked(&watches[i].link))
             list_remove(&watches[i].link);
         spin_unlock(&tasks[i]->lock);
+        watches[i].wait = NULL;
     }
 }
 

@@ -46,7 +46,7 @@
 #include "weft/watch.h"
 #include "weft/writer.h"
 
-#define WEFT_CLEANUP(kind) __attribute__((cleanup(weft_cleanup_##kind)))
+#define WEFT_CLEANUP(kind) __attribute__((__cleanup__(weft_cleanup_##kind), __unused__))
 
 /* What belongs to the heap is freed. */
 #define WEFT_CLEANUP_FREES(kind, type, free_function)                                              \
