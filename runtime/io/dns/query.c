@@ -81,8 +81,11 @@ static void init_once(void)
 
 static ares_socket_t socket_open(int family, int type, int protocol, void *arg)
 {
-    (void)arg;
-    return socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+    struct query *query = arg;
+    int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+    if (fd < 0 && errno != EAFNOSUPPORT)
+        query->trouble = -errno;
+    return fd;
 }
 
 static int socket_close(ares_socket_t fd, void *arg)
@@ -174,7 +177,7 @@ static int channel_new(const struct weft_resolver *resolver, int flags, struct q
     int status = ares_init_options(&query->channel, &options, mask);
     if (status != ARES_SUCCESS)
         return errno_of_status(status);
-    ares_set_socket_functions(query->channel, &socket_functions, NULL);
+    ares_set_socket_functions(query->channel, &socket_functions, query);
     if (resolver && resolver->servers)
         status = ares_set_servers_ports_csv(query->channel, resolver->servers);
     if (status != ARES_SUCCESS)
@@ -251,5 +254,8 @@ int query_await(struct query *query, uint64_t deadline_ns)
         else
             return r;
     }
+    /* c-ares would call our own trouble a server's. */
+    if (query->status != ARES_SUCCESS && query->trouble < 0)
+        return query->trouble;
     return errno_of_status(query->status);
 }

@@ -24,7 +24,7 @@ struct query {
     struct nest nest;
     bool over;    /* the answer's callback was called */
     int status;   /* what it was called with: ARES_... */
-    int trouble;  /* an epoll error that came up inside c-ares, else 0 */
+    int trouble;  /* our own error that came up inside c-ares, else 0 */
     void *answer; /* the callback's own */
 };
 

@@ -2,6 +2,8 @@
 /* Names to addresses and back, against a server that answers as each test wants. */
 #include "support/test.h"
 
+#include <sys/resource.h>
+
 #include "fake_dns.h"
 #include "support/io.h"
 #include "weft/dns.h"
@@ -476,6 +478,59 @@ static int second_server_main(void *arg)
 Test(dns_resolve, the_next_server_is_asked_when_one_is_not_there)
 {
     on_fibers_counting_fds(1, second_server_main, NULL);
+}
+
+static int fillers[1000], filler_count;
+
+/* Every number below it is taken: holes are filled, with descriptors that stay. */
+static int highest_fd(void)
+{
+    int highest = 0, fd;
+    for (int i = 0; i < 1000; i++)
+        if (fcntl(i, F_GETFD) >= 0)
+            highest = i;
+    while ((fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0 && fd < highest)
+        fillers[filler_count++] = fd;
+    close(fd);
+    return highest;
+}
+
+/* With so many descriptors more than there are, and then as before. */
+static int with_descriptors(int more, struct weft_resolver *resolver)
+{
+    struct weft_address *addresses = NULL;
+    struct rlimit before, limit;
+    EXPECT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+    limit = before;
+    limit.rlim_cur = (rlim_t)highest_fd() + 1 + (rlim_t)more;
+    EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    int r = weft_resolver_resolve(resolver, "good.test", "80", AF_UNSPEC, soon(), &addresses);
+    EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+    EXPECT(addresses == NULL);
+    return r;
+}
+
+static int no_descriptors(struct fake_dns *dns)
+{
+    struct weft_resolver *resolver = resolver_make(dns, (struct weft_resolver_options){0});
+    EXPECT_EQ(with_descriptors(0, resolver), -EMFILE); /* for the private epoll set */
+    EXPECT_EQ(with_descriptors(1, resolver), -EMFILE); /* for c-ares's socket */
+    expect_addresses(resolver, "good.test", AF_UNSPEC, "127.0.0.1:80", "[::1]:80");
+    weft_resolver_free(resolver);
+    while (filler_count > 0)
+        close(fillers[--filler_count]);
+    return 0;
+}
+
+static int no_descriptors_main(void *arg)
+{
+    (void)arg;
+    return with_server(no_descriptors);
+}
+
+Test(dns_resolve, without_descriptors_it_says_so_and_goes_on_later)
+{
+    on_fibers_counting_fds(1, no_descriptors_main, NULL);
 }
 
 Test(dns_resolve, errors_have_words)
