@@ -343,13 +343,26 @@ static bool runtime_is_drained(struct weft_runtime *runtime)
     return drained;
 }
 
+_Atomic(signal_hook *) runtime_signal_hook;
+
+/* A signal that stops the runtime, unless it is handled. */
+static void runtime_read_signal(struct weft_runtime *runtime, int signal_fd)
+{
+    signal_hook *hook = atomic_load_explicit(&runtime_signal_hook, memory_order_acquire);
+    struct signalfd_siginfo info;
+
+    if (read(signal_fd, &info, sizeof(info)) != sizeof(info))
+        return;
+    if (!hook || !hook((int)info.ssi_signo))
+        weft_runtime_stop(runtime);
+}
+
 /* Block the calling thread until the last fiber has ended.  `signal_fd` (or -1): what stops the
  * runtime. */
 static int runtime_wait(struct weft_runtime *runtime, int signal_fd)
 {
     struct pollfd fds[2] = {{.fd = runtime->event_fd, .events = POLLIN},
                             {.fd = signal_fd, .events = POLLIN}};
-    struct signalfd_siginfo info;
 
     while (!runtime_is_drained(runtime)) {
         bool given_up = false;
@@ -358,8 +371,8 @@ static int runtime_wait(struct weft_runtime *runtime, int signal_fd)
         if (given_up)
             return -ETIMEDOUT;
         poll(fds, 2, timeout_ms);
-        if (fds[1].revents & POLLIN && read(signal_fd, &info, sizeof(info)) > 0)
-            weft_runtime_stop(runtime);
+        if (fds[1].revents & POLLIN)
+            runtime_read_signal(runtime, signal_fd);
     }
     return 0;
 }

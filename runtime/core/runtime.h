@@ -51,6 +51,13 @@ struct weft_runtime {
     bool drained;         /* the root group is empty */
 };
 
+/* Takes a signal that would stop a runtime; false: nobody handles it. */
+typedef bool signal_hook(int signal);
+
+/** What handles signals, once something does (io/signal_handle.c); for the whole process.  Atomic:
+ * release by its setter, acquire by who reads a signal. */
+extern _Atomic(signal_hook *) runtime_signal_hook;
+
 /** The root group's last fiber has ended after a stop. */
 void runtime_drained(struct weft_runtime *runtime);
 

@@ -30,15 +30,16 @@ struct weft_signals;
  * reads what is pending because every thread blocks it.
  * SIGINT and SIGTERM do not stop a weft_run any more while they are handled.
  * A second call for the same signal replaces fn and arg; the former may be running still.
- * Never suspends.
  * Errors: -EINVAL no such signal, or one that cannot be handled so (SIGKILL, SIGSTOP, faults);
- *         -EBUSY another runtime of the process handles it; -EMFILE, -ENOMEM, -EAGAIN, -ESHUTDOWN.
+ *         -EBUSY another runtime of the process handles it, or another fiber begins to just now;
+ *         -EMFILE, -ENOMEM; -EAGAIN, -ESHUTDOWN no further fiber.
  */
 int weft_signal_handle(int signal, int (*fn)(void *arg), void *arg);
 
 /**
- * End the handling: the disposition is again what it was before.  Waits, without regard to
- * cancellation, until a call that runs has returned, unless it is made by that call itself.
+ * End the handling: the disposition is again what it was before, and what has come but was not
+ * told to fn yet is dropped.  Waits, without regard to cancellation, until a call that runs has
+ * returned, unless it is made by that call itself.  The stop of the runtime does the same.
  * Errors: -ENOENT it is not handled by this runtime.
  */
 int weft_signal_unhandle(int signal);
