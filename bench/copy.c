@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <weft/file.h>
 #include <weft/group.h>
 #include <weft/path.h>
 
@@ -37,21 +36,28 @@ static void name_of(const struct work *work, char *text, size_t size, const char
     snprintf(text, size, "%s/%s-%d", work->folder, kind, number);
 }
 
-static void make_files(struct work *work)
+static void make_files(const struct work *work)
 {
-    char *content = malloc(work->size);
+    static char block[1 << 20];
     char name[100];
 
-    bench_check(content != NULL, "malloc");
-    memset(content, 'w', work->size);
+    memset(block, 'w', sizeof(block));
     for (int i = 0; i < work->count; i++) {
+        int fd;
+
         name_of(work, name, sizeof(name), "from", i);
-        bench_check(weft_file_write_all(name, content, work->size, 0644, 0) == 0, "write_all");
+        fd = open(name, O_WRONLY | O_CREAT, 0644);
+        for (size_t left = work->size; left > 0;) {
+            ssize_t n = write(fd, block, left < sizeof(block) ? left : sizeof(block));
+
+            bench_check(n > 0, "write");
+            left -= (size_t)n;
+        }
+        close(fd);
     }
-    free(content);
 }
 
-static void remove_files(struct work *work, const char *kind)
+static void remove_files(const struct work *work, const char *kind)
 {
     char name[100];
 

@@ -137,17 +137,23 @@ static int run_on_fiber(struct offload_pool *pool, struct job *job)
     return 0;
 }
 
+int offload_run(struct offload_pool *pool, int (*fn)(void *), void *arg, int *ret_result)
+{
+    struct job job = {.fn = fn, .arg = arg};
+    int r = run_on_fiber(pool, &job);
+    if (r == 0 && ret_result)
+        *ret_result = job.result;
+    return r;
+}
+
 int weft_executor_run(struct weft_executor *executor, int (*fn)(void *), void *arg, int *ret_result)
 {
     struct job job = {.fn = fn, .arg = arg};
-    int r;
-    if (fiber_self()) {
-        r = run_on_fiber(pool_of(executor), &job);
-    } else {
-        r = offload_submit(pool_of(executor), &job);
-        if (r == 0)
-            r = job_block(&job, WEFT_NO_DEADLINE);
-    }
+    if (fiber_self())
+        return offload_run(pool_of(executor), fn, arg, ret_result);
+    int r = offload_submit(pool_of(executor), &job);
+    if (r == 0)
+        r = job_block(&job, WEFT_NO_DEADLINE);
     if (r == 0 && ret_result)
         *ret_result = job.result;
     return r;
@@ -160,7 +166,7 @@ struct weft_executor *weft_executor_default(void)
 
 int weft_offload(int (*fn)(void *), void *arg, int *ret_result)
 {
-    return weft_executor_run(weft_executor_default(), fn, arg, ret_result);
+    return offload_run(worker_offload(worker_self()), fn, arg, ret_result);
 }
 
 /* ---- jobs that are submitted ---------------------------------------------------------------- */

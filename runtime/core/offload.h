@@ -55,6 +55,9 @@ void offload_pool_stats(struct offload_pool *pool, struct weft_executor_stats *r
  */
 void offload_pool_set_idle(struct offload_pool *pool, uint64_t idle_ns);
 
+/** As weft_offload, in this pool. */
+int offload_run(struct offload_pool *pool, int (*fn)(void *), void *arg, int *ret_result);
+
 /** The lock that guards the jobs, for whoever waits for one. */
 void offload_pool_lock(struct offload_pool *pool);
 void offload_pool_unlock(struct offload_pool *pool);

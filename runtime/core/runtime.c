@@ -21,7 +21,7 @@
 #include "weft/fiber.h"
 #include "weft/time.h"
 
-enum { WORKERS_MAX = 1024 };
+enum { WORKERS_MAX = 1024, FILE_THREADS_PER_CPU = 4, FILE_THREADS_LEAST = 8 };
 
 static const uint64_t GRACE_DEFAULT_NS = 10 * WEFT_SECOND;
 
@@ -141,9 +141,34 @@ static int init_workers(struct weft_runtime *runtime)
     return 0;
 }
 
+/* Files have a pool of their own.  It is kept small: then its threads go from one job to the next
+ * without a sleep in between, which costs more than most of the jobs. */
+static unsigned file_threads(const struct weft_options *options)
+{
+    unsigned by_cpus = FILE_THREADS_PER_CPU * cpus_allowed();
+
+    if (options->file_threads)
+        return options->file_threads;
+    return by_cpus > FILE_THREADS_LEAST ? by_cpus : FILE_THREADS_LEAST;
+}
+
+static int init_pools(struct weft_runtime *runtime, const struct weft_options *options)
+{
+    struct weft_executor_options pool;
+    int r;
+
+    weft_executor_options_init(&pool);
+    pool.threads = options->offload_threads;
+    r = offload_pool_new(&pool, &runtime->offload);
+    if (r < 0)
+        return r;
+    pool.threads = file_threads(options);
+    pool.name = "weft-files";
+    return offload_pool_new(&pool, &runtime->files);
+}
+
 static int runtime_init(struct weft_runtime *runtime, const struct weft_options *options)
 {
-    struct weft_executor_options offload;
     int r = stack_class_for(options->stack_size, &runtime->stack_class);
 
     if (r < 0 || options->workers > WORKERS_MAX || options->file_backend > WEFT_FILE_OFFLOAD)
@@ -163,9 +188,7 @@ static int runtime_init(struct weft_runtime *runtime, const struct weft_options 
     runtime->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (runtime->event_fd < 0)
         return -errno;
-    weft_executor_options_init(&offload);
-    offload.threads = options->offload_threads;
-    r = offload_pool_new(&offload, &runtime->offload);
+    r = init_pools(runtime, options);
     if (r == 0)
         r = idle_init(&runtime->idle, runtime->workers);
     if (r == 0)
@@ -240,8 +263,8 @@ static void runtime_destroy(struct weft_runtime *runtime)
     for (unsigned i = 0; i < runtime->threads_started; i++)
         pthread_join(runtime->thread[i].id, NULL);
     handles_forget_runtime(runtime);
-    if (runtime->offload)
-        offload_pool_free(runtime->offload);
+    offload_pool_free(runtime->files);
+    offload_pool_free(runtime->offload);
     while (atomic_load_explicit(&runtime->visitors, memory_order_acquire) > 0)
         sched_yield();
     for (unsigned i = 0; i < runtime->workers_made; i++)

@@ -4,7 +4,7 @@
  *
  * The stop, in order: (1) new fibers of the root are refused; (2) the root scope is cancelled;
  * (3) when the grace is over, or at a second stop, shields are broken; (4) when the last fiber has
- * ended, `ended` is set and every loop is woken; (5) the threads are joined, then the offload pool;
+ * ended, `ended` is set and every loop is woken; (5) the threads are joined, then the pools;
  * (6) threads that woke a fiber from outside leave; what is left is freed by one thread.
  */
 #ifndef RUNTIME_CORE_RUNTIME_H
@@ -36,6 +36,7 @@ struct weft_runtime {
     struct idle idle;
     struct group root;
     struct offload_pool *offload;
+    struct offload_pool *files;           /* for what may block on a disk */
     atomic_uint_fast64_t spawned_outside; /* atomic: fibers spawned by plain threads */
     atomic_uint_fast64_t unjoined;        /* atomic: a counter (unjoined.h) */
     unjoined_hook *on_unjoined;           /* or NULL; constant once a fiber was spawned */

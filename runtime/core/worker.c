@@ -51,6 +51,11 @@ struct offload_pool *worker_offload(struct worker *worker)
     return worker->runtime->offload;
 }
 
+struct offload_pool *worker_files(struct worker *worker)
+{
+    return worker->runtime->files;
+}
+
 size_t worker_ready(struct worker *worker)
 {
     bool slot = atomic_load_explicit(&worker->slot, memory_order_relaxed) != NULL;

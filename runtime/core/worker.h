@@ -112,6 +112,9 @@ static inline struct poller *worker_poller(struct worker *worker)
 
 struct offload_pool *worker_offload(struct worker *worker);
 
+/** The pool for calls that may block on a disk. */
+struct offload_pool *worker_files(struct worker *worker);
+
 /** Fibers in the worker's own queues.  Any thread; a hint. */
 size_t worker_ready(struct worker *worker);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Copying a file, on the offload pool: a small one in a single trip, a large one in pieces, between
- * which the fiber looks at its scope and reports progress.
+ * Copying a file, on the threads for files: a small one in a single trip, a large one in pieces,
+ * between which the fiber looks at its scope and reports progress.
  *
  *   I1  All that the copy uses stands in struct copy, on the fiber's stack; one party at a time
  *       uses it, the fiber or the thread that has its job.
@@ -20,7 +20,6 @@
 
 #include "core/base.h"
 #include "io/file.h"
-#include "weft/offload.h"
 #include "weft/path.h"
 
 enum {
@@ -223,9 +222,9 @@ static int tell(const struct copy *copy, const struct weft_copy_options *options
 static int copy_run(struct copy *copy, const struct weft_copy_options *options)
 {
     int result;
-    int r = weft_offload(copy_begin, copy, &result);
+    int r = file_offload(copy_begin, copy, &result);
     while (r == 0 && (r = result) == 0 && (r = tell(copy, options)) == 0 && !copy->finished)
-        r = weft_offload(copy_step, copy, &result);
+        r = file_offload(copy_step, copy, &result);
     return r;
 }
 

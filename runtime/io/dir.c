@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The names in a folder, fetched by the buffer on the offload pool (there is no such request to an
- * io_uring).
+ * The names in a folder, fetched by the buffer on the threads for files (there is no such request
+ * to an io_uring).
  *
  *   I1  A fetch that was taken back by a cancel has moved nothing; one that ran is kept, so that no
  *       name is lost.
@@ -19,7 +19,6 @@
 #include "core/base.h"
 #include "io/file.h"
 #include "weft/fiber.h"
-#include "weft/offload.h"
 #include "weft/path.h"
 
 enum { BUFFER = 32 * 1024 };
@@ -94,7 +93,7 @@ int weft_dir_next(struct weft_dir *dir, struct weft_dir_entry *ret_entry)
     int r = weft_check_cancel(), result;
     while (r >= 0) {
         if (dir->next == dir->end) {
-            r = weft_offload(fetch, dir, &result);
+            r = file_offload(fetch, dir, &result);
             if (r < 0 || result < 0)
                 return r < 0 ? r : result;
             if (dir->end == 0)

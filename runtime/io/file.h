@@ -15,7 +15,10 @@ int file_open_fd(const char *path, int flags, mode_t mode);
 /** Wait until the folder that holds `path` is on the disk.  A blocking call, for the pool. */
 int file_sync_folder(const char *path);
 
-/** As weft_offload with fn's result, but whatever the scope says; on the worker itself where there
+/** As weft_offload, on the threads for files. */
+int file_offload(int (*fn)(void *), void *arg, int *ret_result);
+
+/** As file_offload with fn's result, but whatever the scope says; on the worker itself where there
  * is no thread to be had, or the runtime's grace is over. */
 int file_offload_shielded(int (*fn)(void *), void *arg);
 

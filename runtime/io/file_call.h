@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * An operation on files that may block, as data: what the two backends carry out.  The worker's
- * io_uring does it where it can (file_uring.c), else a thread of the offload pool (file_offload.c),
- * with the same result.
+ * io_uring does it where it can (file_uring.c), else a thread of the runtime's own
+ * (file_offload.c), with the same result.
  */
 #ifndef RUNTIME_IO_FILE_CALL_H
 #define RUNTIME_IO_FILE_CALL_H

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Operations on files by system calls on the offload pool, one function an operation.
+ * Operations on files by system calls on the runtime's threads for files, one function an
+ * operation.
  *
- * These functions run on the pool's threads, where errno may be used as anywhere; they must not
- * call the library.  file_call_offload is for fibers.
+ * These functions run on those threads, where errno may be used as anywhere; they must not
+ * call the library.  The rest is for fibers.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
-#include "core/base.h"
+#include "core/offload.h"
+#include "core/worker.h"
+#include "io/file.h"
 #include "io/file_call.h"
-#include "weft/offload.h"
+#include "weft/scope.h"
 
 static int64_t do_open(const struct file_call *call)
 {
@@ -124,7 +127,22 @@ static int on_thread(void *arg)
     return 0;
 }
 
+int file_offload(int (*fn)(void *), void *arg, int *ret_result)
+{
+    return offload_run(worker_files(worker_self()), fn, arg, ret_result);
+}
+
+int file_offload_shielded(int (*fn)(void *), void *arg)
+{
+    struct weft_scope shield;
+    int result;
+    weft_shield_enter(&shield);
+    int r = file_offload(fn, arg, &result);
+    weft_scope_leave(&shield);
+    return r < 0 ? fn(arg) : result;
+}
+
 int file_call_offload(struct file_call *call)
 {
-    return weft_offload(on_thread, call, NULL);
+    return file_offload(on_thread, call, NULL);
 }

@@ -19,9 +19,7 @@
 #include "core/base.h"
 #include "io/file.h"
 #include "io/file_sys.h"
-#include "weft/offload.h"
 #include "weft/path.h"
-#include "weft/scope.h"
 
 enum {
     FIRST_ROOM = 4096,
@@ -123,16 +121,6 @@ static int write_file(const char *path, int flags, mode_t mode, const void *data
     if (r == 0 && sync)
         r = weft_file_sync(file);
     return close_after(file, r);
-}
-
-int file_offload_shielded(int (*fn)(void *), void *arg)
-{
-    struct weft_scope shield;
-    int result;
-    weft_shield_enter(&shield);
-    int r = weft_offload(fn, arg, &result);
-    weft_scope_leave(&shield);
-    return r < 0 ? fn(arg) : result;
 }
 
 /* The length of the part of `path` that names its folder, with the slash; 0: the current one. */

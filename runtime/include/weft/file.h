@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Files.  What is in the page cache is read at once; all else goes to an io_uring of the worker,
- * or, where the kernel refuses one, to the offload pool (weft_options.file_backend).  Calls,
+ * or, where the kernel refuses one, to a pool of threads (weft_options.file_backend).  Calls,
  * results and errors are the same on both.
  *
  * A cancel or deadline of the scope takes an operation back that the kernel has not begun; one that

@@ -17,9 +17,9 @@ struct weft_runtime;
 
 /** Who reads and writes files.  Nothing but the speed differs. */
 enum weft_file_backend {
-    WEFT_FILE_AUTO,   /* io_uring; where it is refused, the offload pool */
+    WEFT_FILE_AUTO,   /* io_uring; where it is refused, threads */
     WEFT_FILE_URING,  /* io_uring, or the runtime does not start */
-    WEFT_FILE_OFFLOAD /* the offload pool */
+    WEFT_FILE_OFFLOAD /* threads */
 };
 
 struct weft_options {
@@ -39,6 +39,7 @@ struct weft_options {
                                  suspend.  NULL: the text goes to standard error */
     void *report_arg;
     enum weft_file_backend file_backend; /* who reads and writes files */
+    unsigned file_threads;               /* most threads for files; 0: 4 a CPU, and at least 8 */
 };
 
 /** Fill `options` with the defaults.  Context: any thread. */

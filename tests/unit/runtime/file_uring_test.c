@@ -158,6 +158,47 @@ Test(file_uring, where_there_is_no_descriptor_for_a_ring_the_pool_does_the_work)
         in_folder("/tmp", WEFT_FILE_AUTO, false, 1, no_descriptor_body);
 }
 
+static int read_byte(void *arg)
+{
+    char byte;
+
+    return (int)read(*(int *)arg, &byte, 1);
+}
+
+static int hold_offload(void *arg)
+{
+    return weft_offload(read_byte, arg, NULL);
+}
+
+static int busy_offload_body(void *arg)
+{
+    struct weft_group group;
+    int fds[2];
+    (void)arg;
+
+    raw_pipe(fds);
+    weft_group_init(&group);
+    EXPECT_EQ(weft_group_spawn(&group, "holder", hold_offload, &fds[0]), 0);
+    EXPECT_EQ(weft_path_exists("/tmp"), 1);
+    EXPECT_EQ(write(fds[1], "x", 1), 1);
+    EXPECT_EQ(weft_group_join(&group), 0);
+    close(fds[0]);
+    close(fds[1]);
+    return 0;
+}
+
+Test(file_uring, a_busy_offload_pool_does_not_hold_files_up)
+{
+    struct weft_options options;
+
+    weft_options_init(&options);
+    options.workers = 1;
+    options.offload_threads = 1;
+    options.file_threads = 1;
+    options.file_backend = WEFT_FILE_OFFLOAD;
+    cr_assert_eq(weft_run(&options, busy_offload_body, NULL), 0);
+}
+
 /* ---- requests that wait, on a pipe */
 
 struct reader {
