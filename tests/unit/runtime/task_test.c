@@ -2,6 +2,7 @@
 #include "support/test.h"
 
 #include <pthread.h>
+#include <signal.h>
 
 #include "core/runtime.h"
 #include "support/fibers.h"
@@ -711,6 +712,41 @@ Test(task, a_plain_thread_may_start_cancel_and_free_one)
     EXPECT_EQ(result, -ECANCELED);
     weft_task_free(world.task);
     EXPECT_EQ(weft_runtime_free(runtime), 0);
+}
+
+Test(task, into_a_runtime_that_stops_none_is_started)
+{
+    struct weft_task *task = NULL;
+    struct weft_runtime *runtime;
+    struct weft_options options;
+
+    weft_options_init(&options);
+    options.workers = 1;
+    EXPECT_EQ(weft_runtime_new(&options, &runtime), 0);
+    weft_runtime_stop(runtime);
+    EXPECT_EQ(weft_runtime_task(runtime, "late", expect_no_self, NULL, &task), -ESHUTDOWN);
+    EXPECT(!task);
+    EXPECT_EQ(weft_runtime_free(runtime), 0);
+}
+
+static int free_itself(void *arg)
+{
+    (void)arg;
+    weft_task_free(weft_task_self());
+    return 0;
+}
+
+static int free_itself_body(void *arg)
+{
+    struct weft_task *task;
+    (void)arg;
+
+    return weft_task_new("confused", free_itself, NULL, &task);
+}
+
+Test(task, one_that_frees_itself_aborts, .signal = SIGABRT)
+{
+    on_fibers(1, free_itself_body, NULL);
 }
 
 static atomic_int failed, forgotten;
