@@ -61,6 +61,13 @@ static inline uint64_t fiber_id_make(uint64_t number, unsigned spawner)
     return number << FIBER_ID_SHIFT | spawner;
 }
 
+/** Whether a fiber that does not run has never run: its stack pointer is where switch_prepare left
+ * it. */
+static inline bool fiber_is_new(const struct fiber *fiber)
+{
+    return fiber->context.sp == (const char *)fiber - 2 * sizeof(void *);
+}
+
 /**
  * As scope_check, but does not link a scope in which nothing has parked yet (S1), so that a fiber
  * which only ever finds what it wants at once does not pay for it.  Its ancestors tell instead.

@@ -37,6 +37,17 @@ enum leave_reason { LEAVE_WAIT, LEAVE_YIELD, LEAVE_SPAWN, LEAVE_END };
  * not written too early. */
 extern atomic_uint observe_hooks;
 
+/** A full barrier, for those who are being watched and who watch.  (ThreadSanitizer knows no
+ * fences.) */
+static inline void hook_barrier(void)
+{
+#ifdef WITH_TSAN
+    atomic_fetch_or_explicit(&observe_hooks, 0, memory_order_seq_cst);
+#else
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+}
+
 /** Whether anybody watches.  After the announcement (H1). */
 static inline bool hooked(void)
 {
@@ -65,6 +76,6 @@ void hook_spawned_outside(struct fiber *fiber);
 void hook_stolen(struct worker *worker, struct worker *victim, struct fiber *fiber, unsigned taken);
 
 /** The worker's loop was polled, or it slept in it (`parked`), since `start_ns`. */
-void hook_polled(struct worker *worker, uint64_t start_ns, uint64_t end_ns, bool parked);
+void hook_polled(struct worker *worker, uint64_t start_ns, bool parked);
 
 #endif

@@ -18,6 +18,7 @@
 #include "core/offload.h"
 #include "core/overflow.h"
 #include "core/ring.h"
+#include "observe/trace.h"
 #include "weft/fiber.h"
 #include "weft/time.h"
 
@@ -269,6 +270,7 @@ static void runtime_destroy(struct weft_runtime *runtime)
         sched_yield();
     for (unsigned i = 0; i < runtime->workers_made; i++)
         worker_destroy(&runtime->worker[i]);
+    trace_free(runtime);
     idle_destroy(&runtime->idle);
     if (runtime->event_fd >= 0)
         close(runtime->event_fd);

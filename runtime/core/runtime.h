@@ -42,8 +42,9 @@ struct weft_runtime {
     unjoined_hook *on_unjoined;           /* or NULL; constant once a fiber was spawned */
     atomic_uint visitors; /* atomic: who is in sched_inject; its release pairs with the acquire of
                              runtime_destroy, which waits for them */
-    atomic_bool stopping; /* atomic: relaxed; a late spawn is cancelled anyway */
-    atomic_bool ended;    /* atomic: release by the last fiber, acquire by the workers */
+    _Atomic(struct trace *) trace; /* NULL until the first one; freed with the runtime */
+    atomic_bool stopping;          /* atomic: relaxed; a late spawn is cancelled anyway */
+    atomic_bool ended;             /* atomic: release by the last fiber, acquire by the workers */
 
     int event_fd;         /* readable when something changed for whoever waits */
     pthread_mutex_t lock; /* guards what follows */

@@ -121,9 +121,9 @@ static void worker_polled(struct worker *worker, uint64_t start, bool parked)
 {
     uint64_t now = weft_now_ns();
 
-    if (hooked())
-        hook_polled(worker, start, now, parked);
     worker_expire(worker, now);
+    if (hooked())
+        hook_polled(worker, start, parked);
     worker->poll_ns = worker->tick_ns = now;
     count(&worker->counters.polls, 1);
     atomic_store_explicit(&worker->counters.last_poll_ns, now, memory_order_relaxed);

@@ -22,6 +22,7 @@
 #include "core/timer.h"
 
 struct offload_pool;
+struct trace_ring;
 struct ring;
 struct weft_runtime;
 
@@ -75,7 +76,9 @@ struct worker {
     int timer_fd;
     uint64_t alarm_ns; /* what timer_fd is set to; UINT64_MAX: nothing */
     struct poller poller;
-    bool listed; /* on the list of sleepers; guarded by idle->lock */
+    _Atomic(struct trace_ring *) trace_ring; /* NULL: nothing is recorded; trace.h, R3 */
+    atomic_bool trace_busy;                  /* written by the driving thread; trace.h, R3 */
+    bool listed;                             /* on the list of sleepers; guarded by idle->lock */
 
     _Alignas(CACHE_LINE) struct worker_counters counters;
 };

@@ -6,6 +6,7 @@
 
 #include "core/fiber.h"
 #include "observe/look.h"
+#include "observe/trace.h"
 
 enum { SPINS_BEFORE_YIELD = 1000 };
 
@@ -17,7 +18,7 @@ static void wait_while_pinned(const struct fiber *fiber)
 {
     unsigned spins = 0;
 
-    atomic_thread_fence(memory_order_seq_cst); /* O2 of look.h: after the announcement */
+    hook_barrier(); /* O2 of look.h: after the announcement */
     while (atomic_load_explicit(&observe_pinned, memory_order_seq_cst) == fiber)
         if (++spins > SPINS_BEFORE_YIELD)
             sched_yield();
@@ -31,34 +32,44 @@ static unsigned hooks_now(void)
 void hook_switch(struct worker *worker, struct fiber *from, struct fiber *to,
                  enum leave_reason reason)
 {
-    (void)worker, (void)from, (void)reason;
-    if (to && hooks_now() & HOOK_PIN)
+    unsigned hooks = hooks_now();
+
+    if (hooks & HOOK_TRACE_MASK)
+        trace_switch(worker, from, to, reason);
+    if (to && hooks & HOOK_PIN)
         wait_while_pinned(to);
 }
 
 void hook_end(struct worker *worker, struct fiber *fiber, uint64_t id)
 {
-    (void)worker, (void)id;
-    if (hooks_now() & HOOK_PIN)
+    unsigned hooks = hooks_now();
+
+    if (hooks & HOOK_TRACE_MASK)
+        trace_end(worker, id);
+    if (hooks & HOOK_PIN)
         wait_while_pinned(fiber);
 }
 
 void hook_ready(struct worker *worker, struct fiber *fiber)
 {
-    (void)worker, (void)fiber;
+    if (hooks_now() & HOOK_TRACE_MASK)
+        trace_ready(worker, fiber);
 }
 
 void hook_spawned_outside(struct fiber *fiber)
 {
-    (void)fiber;
+    if (hooks_now() & HOOK_TRACE_MASK)
+        trace_spawned_outside(fiber);
 }
 
 void hook_stolen(struct worker *worker, struct worker *victim, struct fiber *fiber, unsigned taken)
 {
-    (void)worker, (void)fiber, (void)victim, (void)taken;
+    if (hooks_now() & HOOK_TRACE_MASK)
+        trace_stolen(worker, victim, fiber, taken);
 }
 
-void hook_polled(struct worker *worker, uint64_t start_ns, uint64_t end_ns, bool parked)
+void hook_polled(struct worker *worker, uint64_t start_ns, bool parked)
 {
-    (void)worker, (void)start_ns, (void)end_ns, (void)parked;
+    if (hooks_now() & HOOK_TRACE_MASK)
+        trace_polled(worker, start_ns, parked);
 }

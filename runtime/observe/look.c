@@ -194,7 +194,7 @@ bool look_at(struct weft_runtime *runtime, struct fiber *fiber, const struct cod
     if (id_of(fiber) == 0)
         return false;
     atomic_store_explicit(&observe_pinned, fiber, memory_order_seq_cst);
-    atomic_thread_fence(memory_order_seq_cst); /* O2 */
+    hook_barrier(); /* O2 */
     memset(ret_look, 0, sizeof(*ret_look));
     ret_look->info.id = atomic_load_explicit(&fiber->id, memory_order_acquire);
     found = ret_look->info.id != 0 && fiber->group->runtime == runtime;
