@@ -12,8 +12,7 @@
 
 #include "support/io.h"
 
-/* ---- counting
- * ------------------------------------------------------------------------------------- */
+/* ---- counting -------------------------------------------------------------------------------- */
 
 enum { REPEATS = 10, WINDOWS = 20, SPARE = 4096 };
 
@@ -66,8 +65,7 @@ static void repeatedly(void (*play)(void))
     on_fibers_counting_fds(2, repeat, &scenario);
 }
 
-/* ---- a server that answers lines
- * ---------------------------------------------------------------------- */
+/* ---- a server that answers lines ------------------------------------------------------------- */
 
 struct service {
     struct weft_server server;
@@ -158,8 +156,7 @@ static void service_end(struct service *service)
     weft_listener_free(service->listener);
 }
 
-/* ---- peers that reset
- * --------------------------------------------------------------------------------- */
+/* ---- peers that reset ------------------------------------------------------------------------ */
 
 /* Close with a reset instead of an end. */
 static void reset(struct weft_stream *stream)
@@ -222,8 +219,7 @@ Test(net_errors, a_server_that_resets)
     repeatedly(server_resets);
 }
 
-/* ---- half-closes
- * ---------------------------------------------------------------------------------------- */
+/* ---- half-closes ----------------------------------------------------------------------------- */
 
 static void client_half_closes(void)
 {
@@ -247,8 +243,7 @@ Test(net_errors, a_client_that_half_closes_gets_all_its_answers)
     repeatedly(client_half_closes);
 }
 
-/* ---- no answer
- * ------------------------------------------------------------------------------------------ */
+/* ---- no answer ------------------------------------------------------------------------------- */
 
 static void nobody_answers(void)
 {
@@ -304,8 +299,7 @@ Test(net_errors, a_client_that_never_reads_is_left_at_the_deadline)
     repeatedly(client_never_reads);
 }
 
-/* ---- a byte at a time
- * ----------------------------------------------------------------------------------- */
+/* ---- a byte at a time ------------------------------------------------------------------------ */
 
 static void bytes_trickle(void)
 {
@@ -356,8 +350,7 @@ Test(net_errors, a_client_that_never_ends_its_line_is_left)
     repeatedly(trickle_forever);
 }
 
-/* ---- no descriptors
- * ------------------------------------------------------------------------------------- */
+/* ---- no descriptors -------------------------------------------------------------------------- */
 
 enum { MOST_FDS = 20000 };
 

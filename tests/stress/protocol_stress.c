@@ -36,8 +36,7 @@ static char byte_at(unsigned number, size_t place)
     return (char)(place * 7 + (place >> 8) * 13 + number * 101);
 }
 
-/* ---- the protocol
- * -------------------------------------------------------------------------------- */
+/* ---- the protocol ---------------------------------------------------------------------------- */
 
 static void enter(struct connection *connection)
 {
@@ -117,8 +116,7 @@ static int serve(void *arg)
     return 0;
 }
 
-/* ---- its client
- * ---------------------------------------------------------------------------------- */
+/* ---- its client ------------------------------------------------------------------------------ */
 
 static int send_all(void *arg)
 {
@@ -164,8 +162,7 @@ static int receive_all(void *arg)
     return 0;
 }
 
-/* ---- meddlers
- * ------------------------------------------------------------------------------------ */
+/* ---- meddlers -------------------------------------------------------------------------------- */
 
 static void meddle(struct connection *connection, struct dice *dice)
 {
@@ -217,8 +214,7 @@ static void *meddle_as_thread(void *arg)
     return NULL;
 }
 
-/* ---- the rounds
- * ---------------------------------------------------------------------------------- */
+/* ---- the rounds ------------------------------------------------------------------------------ */
 
 static void start(struct world *world, struct weft_group *group, unsigned number)
 {

@@ -26,8 +26,7 @@ static char byte_at(unsigned pair, size_t place)
     return hash % 61 == 0 ? '\n' : (char)('a' + hash % 5);
 }
 
-/* ---- writing
- * ------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static int write_some(struct actor *actor, struct weft_writer *writer, const char *data,
                       size_t size)
@@ -80,8 +79,7 @@ static int send_all(void *arg)
     return 0;
 }
 
-/* ---- reading
- * ------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static void check(const struct actor *actor, size_t place, const char *data, size_t size)
 {

@@ -7,8 +7,7 @@
 
 #include "support/io.h"
 
-/* ---- what cannot be connected to ----------------------------------------------------------------
- */
+/* ---- what cannot be connected to ------------------------------------------------------------- */
 
 static int connect_to_nothing(void *arg)
 {
@@ -163,8 +162,7 @@ Test(connect, connect_unix_waits_for_room_in_the_queue)
     on_fibers_counting_fds(1, connect_when_there_is_room, NULL);
 }
 
-/* ---- addresses and options
- * ----------------------------------------------------------------------- */
+/* ---- addresses and options ------------------------------------------------------------------- */
 
 static int option_of(const struct weft_stream *stream, int level, int name)
 {

@@ -32,8 +32,7 @@ static void expect_message(struct weft_datagram *datagram, const char *text,
     EXPECT(weft_address_equal(&from, sender));
 }
 
-/* ---- there and back
- * ------------------------------------------------------------------------------- */
+/* ---- there and back -------------------------------------------------------------------------- */
 
 static void exchange_on(const char *where)
 {
@@ -126,8 +125,7 @@ Test(datagram, what_does_not_fit_is_cut_off_and_told)
     on_fibers_counting_fds(1, cut_short, NULL);
 }
 
-/* ---- errors
- * --------------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 static int ask_nobody(void *arg)
 {
@@ -194,8 +192,7 @@ Test(datagram, tells_why_not)
     on_fibers_counting_fds(1, send_wrongly, NULL);
 }
 
-/* ---- waiting
- * --------------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 struct call {
     struct weft_datagram *datagram;
@@ -315,8 +312,7 @@ Test(datagram, a_full_receiver_is_waited_for)
     on_fibers_counting_fds(2, wait_for_room, NULL);
 }
 
-/* ---- many receivers
- * --------------------------------------------------------------------------------- */
+/* ---- many receivers -------------------------------------------------------------------------- */
 
 static int option_of(const struct weft_datagram *datagram, int level, int name)
 {

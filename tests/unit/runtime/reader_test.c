@@ -67,8 +67,7 @@ static void expect_line(struct weft_reader *reader, const char *expected)
     EXPECT(strcmp(line, expected) == 0);
 }
 
-/* ---- lines ------------------------------------------------------------------------------------
- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 Test(reader, lines_keep_their_newline_and_the_last_may_lack_it)
 {
@@ -129,8 +128,7 @@ Test(reader, a_line_may_hold_null_bytes)
     weft_reader_destroy(&reader);
 }
 
-/* ---- the limit --------------------------------------------------------------------------------
- */
+/* ---- the limit ------------------------------------------------------------------------------- */
 
 Test(reader, a_line_beyond_the_limit_is_told_and_can_be_skipped)
 {
@@ -189,8 +187,7 @@ Test(reader, a_long_line_is_skipped_in_little_memory)
     free(long_line);
 }
 
-/* ---- other separators --------------------------------------------------------------------------
- */
+/* ---- other separators ------------------------------------------------------------------------ */
 
 static void expect_record(struct weft_reader *reader, const char *separator, const char *expected)
 {
@@ -225,8 +222,7 @@ Test(reader, skipping_finds_a_split_separator_too)
     weft_reader_destroy(&reader);
 }
 
-/* ---- sizes ------------------------------------------------------------------------------------
- */
+/* ---- sizes ----------------------------------------------------------------------------------- */
 
 Test(reader, readexactly_gets_it_all_or_takes_nothing)
 {
@@ -315,8 +311,7 @@ Test(reader, peek_takes_nothing_and_consume_takes_it)
     weft_reader_destroy(&reader);
 }
 
-/* ---- errors of the source ----------------------------------------------------------------------
- */
+/* ---- errors of the source -------------------------------------------------------------------- */
 
 Test(reader, an_error_is_passed_on_and_what_came_before_stays)
 {
@@ -352,8 +347,7 @@ Test(reader, a_source_that_grows_again_is_read_again)
     weft_reader_destroy(&reader);
 }
 
-/* ---- over a stream -----------------------------------------------------------------------------
- */
+/* ---- over a stream --------------------------------------------------------------------------- */
 
 struct pair {
     struct weft_stream *streams[2];
@@ -436,8 +430,7 @@ Test(reader, a_deadline_or_cancel_of_the_scope_loses_nothing)
     on_fibers_counting_fds(1, read_until_deadline, NULL);
 }
 
-/* ---- over a file -------------------------------------------------------------------------------
- */
+/* ---- over a file ----------------------------------------------------------------------------- */
 
 static int read_file(void *arg)
 {

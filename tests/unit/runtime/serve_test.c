@@ -65,8 +65,7 @@ static void note_peak(struct world *world)
         ;
 }
 
-/* ---- serving
- * -------------------------------------------------------------------------------------- */
+/* ---- serving --------------------------------------------------------------------------------- */
 
 static int echo(struct weft_stream *stream, void *arg)
 {
@@ -162,8 +161,7 @@ Test(server, a_failed_handler_is_counted_and_concerns_nobody_else)
     on_fibers_counting_fds(1, serve_failing_handlers, NULL);
 }
 
-/* ---- ending
- * --------------------------------------------------------------------------------------- */
+/* ---- ending ---------------------------------------------------------------------------------- */
 
 /* Until the other end says something, or the server ends. */
 static int linger(struct weft_stream *stream, void *arg)
@@ -327,8 +325,7 @@ Test(server, it_ends_when_it_can_accept_no_more)
     on_fibers_counting_fds(1, lose_the_listener, NULL);
 }
 
-/* ---- shortage
- * ------------------------------------------------------------------------------------- */
+/* ---- shortage -------------------------------------------------------------------------------- */
 
 static int run_out_of_fds(void *arg)
 {

@@ -20,8 +20,7 @@ static int close_on_exec(const struct weft_stream *stream)
     return fcntl(weft_stream_fd(stream), F_GETFD) & FD_CLOEXEC;
 }
 
-/* ---- pairs --------------------------------------------------------------------------------------
- */
+/* ---- pairs ----------------------------------------------------------------------------------- */
 
 static int make_pairs(void *arg)
 {
@@ -73,8 +72,7 @@ Test(socket, pairs_need_descriptors)
     on_fibers_counting_fds(1, make_pairs_without_fds, NULL);
 }
 
-/* ---- addresses and options
- * ----------------------------------------------------------------------- */
+/* ---- addresses and options ------------------------------------------------------------------- */
 
 static void tcp_pair(struct weft_stream *streams[2])
 {

@@ -109,8 +109,7 @@ static void cancel_a_read(struct weft_stream *stream)
     EXPECT_EQ(weft_stream_wait_readable(stream, weft_now_ns() + WEFT_MILLISECOND), -ETIMEDOUT);
 }
 
-/* ---- terminals
- * ------------------------------------------------------------------------------------ */
+/* ---- terminals ------------------------------------------------------------------------------- */
 
 static int use_terminal(void *arg)
 {
@@ -244,8 +243,7 @@ Test(terminal, in_the_background_a_read_fails_and_stops_nobody)
     close(fds[1]);
 }
 
-/* ---- pipes and sockets
- * ----------------------------------------------------------------------------- */
+/* ---- pipes and sockets ----------------------------------------------------------------------- */
 
 /* A large write to `writer` waits for a reader that comes later. */
 static void pass_a_mebibyte(struct weft_stream *writer, struct weft_stream *reader)
@@ -321,8 +319,7 @@ Test(terminal, a_socket_in_both_directions)
     on_fibers_counting_fds(1, use_socket, NULL);
 }
 
-/* ---- files
- * ----------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static int use_file(void *arg)
 {
@@ -381,8 +378,7 @@ Test(terminal, dev_null_and_dev_full)
     on_fibers_counting_fds(1, use_null_and_full, NULL);
 }
 
-/* ---- the three
- * ------------------------------------------------------------------------------------- */
+/* ---- the three ------------------------------------------------------------------------------- */
 
 static int use_standard(void *arg)
 {

@@ -51,8 +51,7 @@ static char *pattern(size_t size)
     return data;
 }
 
-/* ---- gathering ---------------------------------------------------------------------------------
- */
+/* ---- gathering ------------------------------------------------------------------------------- */
 
 Test(writer, little_is_gathered_and_goes_out_at_the_flush)
 {
@@ -171,8 +170,7 @@ Test(writer, formatted_text_of_any_length)
     free(sink);
 }
 
-/* ---- errors ------------------------------------------------------------------------------------
- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 Test(writer, a_cancelled_call_has_taken_its_data_and_each_byte_goes_out_once)
 {
@@ -234,8 +232,7 @@ Test(writer, an_error_sticks_until_it_is_cleared)
     free(sink);
 }
 
-/* ---- over a stream -----------------------------------------------------------------------------
- */
+/* ---- over a stream --------------------------------------------------------------------------- */
 
 enum { TOTAL = 1 << 20 };
 
@@ -314,8 +311,7 @@ Test(writer, a_peer_that_does_not_read_and_then_hangs_up)
     on_fibers_counting_fds(1, write_nobody_reads, NULL);
 }
 
-/* ---- to a file ---------------------------------------------------------------------------------
- */
+/* ---- to a file ------------------------------------------------------------------------------- */
 
 static int write_file(void *arg)
 {
