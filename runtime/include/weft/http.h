@@ -93,9 +93,9 @@ struct weft_http_session_options {
     /* Timeouts.  WEFT_NO_DEADLINE: none. */
     uint64_t total_ns;   /* from the request to the last byte read, redirects included; 0: 5 min */
     uint64_t connect_ns; /* to resolve, connect and shake hands; 0: 30 s */
-    uint64_t first_byte_ns;   /* for the headers, from the last byte sent; 0: none */
-    uint64_t low_speed_ns;    /* in which less than low_speed_bytes came per second; 0: none */
-    unsigned low_speed_bytes; /* 0: 1 */
+    uint64_t first_byte_ns; /* for the headers, from the last byte sent; 0: none */
+    uint64_t low_speed_ns;  /* the reader of a body may wait so long for low_speed_bytes; 0: none */
+    uint64_t low_speed_bytes; /* 0: 1 */
 
     int max_redirects;  /* 0: 10; negative: a redirect is a response as any other */
     bool no_cookies;    /* neither keep nor send cookies */
@@ -140,7 +140,7 @@ void weft_http_session_free(struct weft_http_session *session);
 
 struct weft_http_session_stats {
     unsigned active;      /* transfers that are neither complete nor aborted */
-    unsigned idle;        /* connections that are kept for later */
+    unsigned open;        /* connections, with those that are kept for later */
     uint64_t started;     /* transfers, each hop of a redirect being one */
     uint64_t connections; /* made */
     uint64_t turns;       /* of the session's fiber */
