@@ -112,4 +112,23 @@ refuses check-format "a file without a licence line"
 put examples/hello.c $(seq -f 'int\ value%g;' 600)
 refuses check-format "a file of more than 600 lines"
 
+# The rows of the real table, with one thing wrong at a time.
+cp -r "$tools/../docs" "$tools/../tests" "$tools/../runtime" "$tools/../examples" .
+table=docs/asyncio.md
+# accepts check-asyncio
+wrong_table() { # WHAT SED-EXPRESSION
+    sed -i "$2" "$table"
+    if "$tools/check-asyncio.sh" "$tree" >out 2>&1; then
+        echo "check-asyncio does not see: $1" >&2
+        status=1
+    fi
+    cp "$tools/../$table" "$table"
+}
+# shellcheck disable=SC2016 # the backticks are the table's
+wrong_table "a row that lacks its example" '/^| `gather` /s/| [^|]* |$/| |/'
+# shellcheck disable=SC2016
+wrong_table "a row that is gone" '/^| `gather` /d'
+# shellcheck disable=SC2016
+wrong_table "a function that nobody declares" 's/`weft_gather`/`weft_gather_up`/'
+
 exit "$status"
