@@ -6,8 +6,8 @@
  *       another's.  So whoever uses the number (kill_group) holds the lock and finds it not reaped.
  *   I2  Nothing but the calls that wait reaps, so a process whose wait was cancelled stays
  *       waitable.
- *   I3  Once terminate has begun, whoever reaps the leader kills what is left of its group first,
- *       while the group's number is still its own.
+ *   I3  Once its end has begun (`ending`), whoever reaps the leader kills what is left of its group
+ *       first, while the group's number is still its own.
  *
  * For fibers, but where the header says otherwise.  The lock is a pthread mutex, held over system
  * calls that do not block and never across a suspension.  No SIGCHLD, no handler, no thread.
@@ -372,8 +372,8 @@ static int signal_all(struct weft_process *process, int signal)
     return r == -ESRCH ? 0 : r;
 }
 
-/* From now on the group ends with its leader (I3). */
-static void process_begin_end(struct weft_process *process)
+/* I3 */
+void process_end_group(struct weft_process *process)
 {
     pthread_mutex_lock(&process->lock);
     process->ending = process->has_group;
@@ -403,7 +403,7 @@ static int await_killed(struct weft_process *process, struct weft_process_status
 int process_destroy(struct weft_process *process, struct weft_process_status *ret_status)
 {
     struct weft_process_status status;
-    process_begin_end(process);
+    process_end_group(process);
     int r = signal_all(process, SIGKILL);
     if (r == 0)
         r = await_killed(process, &status);
@@ -419,7 +419,7 @@ int weft_process_terminate(struct weft_process *process, uint64_t grace_ns,
     int r = signal_all(process, SIGTERM);
     if (r < 0)
         return r;
-    process_begin_end(process);
+    process_end_group(process);
     r = weft_process_wait(process, weft_deadline_after(grace_ns), &status);
     if (r < 0 && r != -ECHILD)
         return process_destroy(process, ret_status);

@@ -28,6 +28,9 @@ struct weft_process {
     struct process_gathered gathered[2];
 };
 
+/** From now on, when it has ended, whoever is left of its group is killed, before it is reaped. */
+void process_end_group(struct weft_process *process);
+
 /** SIGKILL to it and its group, and reap it, whatever is cancelled.  `ret_status` may be NULL.
  * Errors: -EPERM, -ECHILD. */
 int process_destroy(struct weft_process *process, struct weft_process_status *ret_status);

@@ -6,8 +6,9 @@
  * A worker process is this program, executed anew (/proc/self/exe): before its main() is reached,
  * the library takes over, waits for calls, and leaves when the pool does.  So there is no fork() of
  * a process with threads, and a worker has none of the parent's memory.  Constructors of the
- * program and of its libraries have run, main() has not: a function must not rely on what main()
- * sets up.  It runs on the worker's only thread, not on a fiber; it may start a runtime.
+ * program's files and of its shared libraries have run, main() has not: a function must not rely on
+ * what main() sets up.  It runs on the worker's only thread, not on a fiber; it may start a
+ * runtime.
  *
  * All functions are for fibers of one runtime but where they say otherwise.
  */
@@ -24,26 +25,35 @@ extern "C" {
 #endif
 
 struct weft_pool;
-struct weft_pool_output;
+
+/* Where a function's output goes.  It carries its own function, so that a shared object that is
+ * called by name need not be linked with anything.  Made by the library only. */
+struct weft_pool_output {
+    int (*write)(struct weft_pool_output *output, const void *data, size_t size);
+};
 
 /* What runs in a worker.  It gets the call's input, and says its output by weft_pool_write. */
 #define WEFT_POOL_FUNCTION(name)                                                                   \
     int name(const void *input, size_t size, struct weft_pool_output *output)
 
-/** Append to the output of the call.  In a worker.  Errors: -ENOMEM, -EMSGSIZE more than the
- * pool's reply_limit. */
-int weft_pool_write(struct weft_pool_output *output, const void *data, size_t size);
+/** Append to the output of the call.  In a worker, until the function returns.  Errors: -ENOMEM,
+ * -EMSGSIZE more than the pool's reply_limit. */
+static inline int weft_pool_write(struct weft_pool_output *output, const void *data, size_t size)
+{
+    return output->write(output, data, size);
+}
 
 struct weft_pool_options {
     unsigned processes;    /* most at once; 0: one per CPU of the affinity mask */
     unsigned calls;        /* after so many a process is replaced; 0: never */
     uint64_t memory_limit; /* address space of a process in bytes (RLIMIT_AS); 0: the parent's */
-    uint64_t cpu_limit_s;  /* CPU seconds of one call (SIGXCPU ends the process); 0: the parent's */
+    uint64_t cpu_limit_ns; /* CPU time of one call (SIGXCPU ends the process); 0: no limit */
     size_t reply_limit;    /* most bytes of output of one call; 0: 64 MiB */
     int (*init)(void);     /* NULL, or called in each process before its first call; a negative
                               result ends it and is what the call gets that needed it */
-    const char *program;   /* the program to execute; NULL: this one.  Another one must be linked
-                              with this library, and is called by symbol only */
+    const char *program;   /* the program to execute; NULL: this one.  Another one must use
+                              pools itself, so that it knows how to be a worker, and its functions
+                              are called by symbol only */
     const struct weft_process_options *process; /* NULL: stdout and stderr inherited, no descriptor
                                else.  Its environment, user, cgroup, limits... are the workers';
                                argv, stdin, fds, group and fault do not count.  Borrowed, with all
@@ -80,9 +90,10 @@ int weft_pool_new(const struct weft_pool_options *options, struct weft_pool **re
  * Errors: -ECHILD the process ended: it crashed, exited, or met a limit (SIGXCPU; most programs
  *         crash without memory);
  *         -ETIMEDOUT, -ECANCELED: not called, or the process was killed and reaped;
- *         -EMSGSIZE more output than the pool's limit; -EPROTO the process said nonsense (both
- *         times it was killed); -ENOENT the worker does not find the function; -EINVAL fn is in no
- *         loaded object; init's result; weft_process_spawn's.
+ *         -EMSGSIZE more output than the pool's limit; -EPROTO the process said nonsense, or closed
+ *         its socket, and was killed; -ENOENT the worker does not find the function; -EINVAL fn is
+ *         in no loaded object, or the pool has another program; -EAGAIN no further fiber or
+ *         process; -ENOMEM here or there; init's result; weft_process_spawn's.
  */
 int weft_pool_call(struct weft_pool *pool, WEFT_POOL_FUNCTION((*fn)), const void *input,
                    size_t size, uint64_t deadline_ns, struct weft_pool_reply *ret_reply,
