@@ -9,10 +9,9 @@
  *     weft_local_set(&request_id, strdup("4711"));   // in the fiber that accepts the request
  *     weft_local_get(&request_id);                   // in any that works on it
  *
- * A value lives at least until its fiber has ended, so it is on the heap or static, never a variable
- * of the fiber's own functions (unless it is taken away before).  Fibers that plain threads start,
- * and the threads of weft_offload, have no values.
- * Defaults of weft/weft.h apply.
+ * A value lives at least until its fiber has ended, so it is on the heap or static, never a
+ * variable of the fiber's own functions (unless it is taken away before).  Fibers that plain
+ * threads start, and the threads of weft_offload, have no values. Defaults of weft/weft.h apply.
  */
 #ifndef WEFT_LOCAL_H
 #define WEFT_LOCAL_H
