@@ -41,7 +41,7 @@ static int on_made(void *self, struct weft_transport *transport)
 {
     struct peer *peer = self;
     enter(peer, 'm');
-    peer->transport = transport;
+    peer->transport = weft_transport_ref(transport); /* tests use it from other fibers */
     if (peer->on_made)
         peer->on_made(peer);
     leave(peer);
@@ -120,6 +120,12 @@ static void peer_start(struct peer *peer)
     await_arrivals(&peer->made, 1);
 }
 
+static void peer_free(struct peer *peer)
+{
+    weft_transport_unref(peer->transport);
+    free_pair(peer->streams);
+}
+
 static void peer_end(struct peer *peer, const char *story, int error)
 {
     EXPECT_EQ(weft_group_join(&peer->group), 0);
@@ -128,7 +134,7 @@ static void peer_end(struct peer *peer, const char *story, int error)
     EXPECT(strcmp(peer->story, story) == 0);
     EXPECT_EQ(peer->error, error);
     EXPECT_EQ(peer->result, error);
-    free_pair(peer->streams);
+    peer_free(peer);
 }
 
 static void expect_read(struct peer *peer, const char *text)
@@ -351,7 +357,7 @@ static int peer_goes_away(void *arg)
     EXPECT_EQ(weft_group_join(&writing.group), 0);
     EXPECT(writing.error == -EPIPE || writing.error == -ECONNRESET);
     EXPECT_EQ(writing.result, writing.error);
-    free_pair(writing.streams);
+    peer_free(&writing);
     return 0;
 }
 
@@ -373,14 +379,14 @@ static int cancel_it(void *arg)
     EXPECT_EQ(peer.error, -ECANCELED);
     EXPECT_EQ(peer.result, -ECANCELED);
     EXPECT(strcmp(peer.story, "mpl") == 0);
-    free_pair(peer.streams);
+    peer_free(&peer);
     stream_pair(late.streams);
     weft_scope_enter(&scope, weft_deadline_after(WEFT_MILLISECOND));
     EXPECT_EQ(weft_protocol_run(late.streams[0], &protocol, &late), -ETIMEDOUT);
     EXPECT_EQ(weft_scope_leave(&scope), -ETIMEDOUT);
     EXPECT(strcmp(late.story, "ml") == 0);
     EXPECT_EQ(late.error, -ETIMEDOUT);
-    free_pair(late.streams);
+    peer_free(&late);
     return 0;
 }
 
@@ -473,8 +479,8 @@ static int write_from_outside(void *arg)
     char buffer[10];
     (void)arg;
     peer_start(&peer);
-    struct weft_transport *kept = weft_transport_ref(peer.transport);
-    weft_transport_ref(peer.transport);
+    struct weft_transport *kept = peer.transport;
+    weft_transport_ref(peer.transport); /* the thread's */
     EXPECT_EQ(pthread_create(&thread, NULL, write_as_thread, &peer), 0);
     for (int i = 0; i < 1000; i++) {
         read_exactly(peer.streams[1], buffer, 10);
@@ -492,8 +498,7 @@ static int write_from_outside(void *arg)
     EXPECT(weft_transport_is_closing(kept));
     EXPECT_EQ(weft_transport_buffered(kept), 0);
     EXPECT(weft_transport_stream(kept) == NULL);
-    weft_transport_unref(kept);
-    free_pair(peer.streams);
+    peer_free(&peer);
     return 0;
 }
 
