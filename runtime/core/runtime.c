@@ -18,6 +18,7 @@
 #include "core/offload.h"
 #include "core/overflow.h"
 #include "core/ring.h"
+#include "observe/monitor.h"
 #include "observe/trace.h"
 #include "weft/fiber.h"
 #include "weft/time.h"
@@ -25,6 +26,7 @@
 enum { WORKERS_MAX = 1024, FILE_THREADS_PER_CPU = 4, FILE_THREADS_LEAST = 8 };
 
 static const uint64_t GRACE_DEFAULT_NS = 10 * WEFT_SECOND;
+static const uint64_t SLOW_FIBER_DEFAULT_NS = 100 * WEFT_MILLISECOND; /* in debug mode */
 
 void weft_options_init(struct weft_options *options)
 {
@@ -168,6 +170,16 @@ static int init_pools(struct weft_runtime *runtime, const struct weft_options *o
     return offload_pool_new(&pool, &runtime->files);
 }
 
+static int start_monitor(struct weft_runtime *runtime, const struct weft_options *options)
+{
+    bool debug = runtime->reporter.debug;
+    uint64_t slow_ns = options->slow_fiber_ns;
+
+    if (!debug && slow_ns == 0)
+        return 0;
+    return monitor_start(runtime, slow_ns ? slow_ns : SLOW_FIBER_DEFAULT_NS, debug);
+}
+
 static int runtime_init(struct weft_runtime *runtime, const struct weft_options *options)
 {
     int r = stack_class_for(options->stack_size, &runtime->stack_class);
@@ -186,6 +198,7 @@ static int runtime_init(struct weft_runtime *runtime, const struct weft_options 
     group_init(&runtime->root, runtime, NULL, NULL);
     scope_init_root(&runtime->root.scope);
     pthread_mutex_init(&runtime->lock, NULL);
+    reporter_init(runtime, options);
     runtime->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (runtime->event_fd < 0)
         return -errno;
@@ -196,6 +209,8 @@ static int runtime_init(struct weft_runtime *runtime, const struct weft_options 
         r = init_workers(runtime);
     if (r == 0)
         r = start_threads(runtime);
+    if (r == 0)
+        r = start_monitor(runtime, options);
     return r;
 }
 
@@ -261,6 +276,7 @@ static void runtime_destroy(struct weft_runtime *runtime)
 {
     if (runtime->threads_started > 0 && !atomic_load(&runtime->ended))
         runtime_drained(runtime); /* a start that failed halfway: no fiber ran yet */
+    monitor_stop(atomic_load(&runtime->monitor));
     for (unsigned i = 0; i < runtime->threads_started; i++)
         pthread_join(runtime->thread[i].id, NULL);
     handles_forget_runtime(runtime);
@@ -270,7 +286,9 @@ static void runtime_destroy(struct weft_runtime *runtime)
         sched_yield();
     for (unsigned i = 0; i < runtime->workers_made; i++)
         worker_destroy(&runtime->worker[i]);
+    monitor_free(atomic_load(&runtime->monitor));
     trace_free(runtime);
+    reporter_destroy(runtime);
     idle_destroy(&runtime->idle);
     if (runtime->event_fd >= 0)
         close(runtime->event_fd);

@@ -18,6 +18,7 @@
 #include "core/stack.h"
 #include "core/unjoined.h"
 #include "core/worker.h"
+#include "observe/report.h"
 #include "weft/runtime.h"
 
 struct weft_runtime {
@@ -42,9 +43,11 @@ struct weft_runtime {
     unjoined_hook *on_unjoined;           /* or NULL; constant once a fiber was spawned */
     atomic_uint visitors; /* atomic: who is in sched_inject; its release pairs with the acquire of
                              runtime_destroy, which waits for them */
-    _Atomic(struct trace *) trace; /* NULL until the first one; freed with the runtime */
-    atomic_bool stopping;          /* atomic: relaxed; a late spawn is cancelled anyway */
-    atomic_bool ended;             /* atomic: release by the last fiber, acquire by the workers */
+    struct reporter reporter;
+    _Atomic(struct monitor *) monitor; /* NULL: nobody asked for one; seq_cst: monitor.h, N1 */
+    _Atomic(struct trace *) trace;     /* NULL until the first one; freed with the runtime */
+    atomic_bool stopping;              /* atomic: relaxed; a late spawn is cancelled anyway */
+    atomic_bool ended; /* atomic: release by the last fiber, acquire by the workers */
 
     int event_fd;         /* readable when something changed for whoever waits */
     pthread_mutex_t lock; /* guards what follows */

@@ -21,6 +21,7 @@
 #include "core/hooks.h"
 #include "core/ring.h"
 #include "core/runtime.h"
+#include "observe/monitor.h"
 #include "weft/time.h"
 
 enum {
@@ -296,6 +297,16 @@ static void worker_set_alarm(struct worker *worker)
     worker->alarm_ns = next;
 }
 
+static void worker_awake(struct worker *worker)
+{
+    struct monitor *monitor;
+
+    atomic_store_explicit(&worker->counters.parked, 0, memory_order_seq_cst);
+    monitor = atomic_load_explicit(&worker->runtime->monitor, memory_order_seq_cst);
+    if (unlikely(monitor != NULL))
+        monitor_note_awake(monitor);
+}
+
 static void worker_park(struct worker *worker)
 {
     struct weft_runtime *runtime = worker->runtime;
@@ -307,9 +318,10 @@ static void worker_park(struct worker *worker)
     if (!work_is_visible(runtime)) { /* L3 */
         worker_set_alarm(worker);
         count(&worker->counters.parks, 1);
-        atomic_store_explicit(&worker->counters.parked, 1, memory_order_relaxed);
+        /* Release: whoever sees it parked sees what it counted before (monitor.c). */
+        atomic_store_explicit(&worker->counters.parked, 1, memory_order_release);
         ev_run(worker->loop, EVRUN_ONCE);
-        atomic_store_explicit(&worker->counters.parked, 0, memory_order_relaxed);
+        worker_awake(worker);
         worker_polled(worker, now, true);
         worker->budget = worker->period = PERIOD_AFTER_IDLING;
     }

@@ -173,6 +173,7 @@ static void look_fill(struct weft_runtime *runtime, struct fiber *fiber, const s
 
     look->fiber = info->address = fiber;
     info->parent_id = parent_of(fiber);
+    look->group = fiber->group;
     info->stack_size = (size_t)1 << stack_shift(fiber->stack_class);
     look_name(fiber, look);
     if (info->state == WEFT_FIBER_WAITING)

@@ -35,6 +35,7 @@ struct look {
     struct weft_fiber_info info; /* its name points to `name`, or nowhere */
     char name[LOOK_NAME];
     const struct fiber *fiber;
+    const void *group; /* compared only */
 };
 
 /* Where an enumeration stands.  All zeroes: at the beginning. */
