@@ -1,16 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Every kind of wait that the sources name is either known to observe/owner.c, or named here as one
-# that the kernel, the clock or another thread ends.  A wait that is not described counts as one that
-# may end from outside, so a deadlock in it would stay silent.
+# Every kind of wait that core/ and sync/ name is either known to observe/owner.c, or named here as
+# one that the kernel, the clock or another thread ends (as those of io/ are).  A wait that is not
+# described counts as one that may end from outside, so a deadlock in it would stay silent.
 set -u
 cd "${WEFT_SOURCE:?}" || exit 1
-external=' readable writable sleep offload executor file '
+external=' sleep offload executor file '
 tested=0 failing=0
 
 # What wait_describe is called with, and the strings that lead there by a variable.
 kinds() {
-    find runtime -name '*.c' -exec cat {} + | tr '\n' ' ' | grep -o 'wait_describe([^;]*;' |
+    find runtime/core runtime/sync -name '*.c' -exec cat {} + | tr '\n' ' ' | grep -o 'wait_describe([^;]*;' |
         grep -o '"[a-z ]*"' | tr -d '"'
     grep -hoE '"(rwlock (read|write)|queue (get|put|join)|channel (send|recv))"' -r runtime/sync |
         tr -d '"'
