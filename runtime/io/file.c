@@ -61,15 +61,21 @@ void file_set_at_once(bool allowed)
 
 /* ---- opening ---------------------------------------------------------------------------- */
 
-int file_open_fd(const char *path, int flags, mode_t mode)
+static int open_anyhow(const char *path, int flags, mode_t mode)
 {
     struct file_call call = {
         .op = FILE_OPEN, .path = path, .flags = flags | O_CLOEXEC, .mode = mode};
+    return (int)file_call(&call);
+}
+
+/* With O_NONBLOCK or O_DIRECTORY: else a FIFO, or a lease, would hold the worker. */
+int file_open_fd(const char *path, int flags, mode_t mode)
+{
     int r = weft_check_cancel();
     if (r < 0)
         return r;
-    r = file_sys_open_cached(path, call.flags);
-    return r == -EAGAIN ? (int)file_call(&call) : r;
+    r = file_sys_open_cached(path, flags | O_CLOEXEC);
+    return r == -EAGAIN ? open_anyhow(path, flags, mode) : r;
 }
 
 /* What may be done at once with a file that has these flags. */
@@ -123,7 +129,7 @@ int weft_file_open(const char *path, int flags, mode_t mode, struct weft_file **
     int fd = file_open_fd(path, flags | FLAGS_ALWAYS | O_NONBLOCK, mode);
     if (fd == -EAGAIN &&
         !(flags & O_NONBLOCK)) /* somebody holds a lease: wait until it is given up */
-        fd = file_open_fd(path, flags | FLAGS_ALWAYS, mode);
+        fd = open_anyhow(path, flags | FLAGS_ALWAYS, mode);
     if (fd < 0)
         return fd;
     int r = file_adopt_opened(fd, flags, ret_file);

@@ -8,7 +8,8 @@
 
 #include "weft/file.h"
 
-/** Open a path close-on-exec, off the worker unless it is cached.  Returns: the descriptor.
+/** Open a path close-on-exec, off the worker unless it is cached; `flags` have O_NONBLOCK or
+ * O_DIRECTORY.  Returns: the descriptor.
  * Errors: weft_file_open's. */
 int file_open_fd(const char *path, int flags, mode_t mode);
 

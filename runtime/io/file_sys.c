@@ -19,7 +19,7 @@
 int file_sys_open_cached(const char *path, int flags)
 {
     struct open_how how = {.flags = (uint64_t)flags, .resolve = RESOLVE_CACHED};
-    if (flags & (O_CREAT | O_TRUNC | __O_TMPFILE))
+    if (flags & (O_CREAT | O_TRUNC) || (flags & O_TMPFILE) == O_TMPFILE)
         return -EAGAIN;
     long fd = syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
     if (fd >= 0)

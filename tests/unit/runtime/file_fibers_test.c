@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "support/test.h"
 
+#include <signal.h>
+
 #include "support/files.h"
 
 /* ---- cancellation */
@@ -56,6 +58,50 @@ static int expired_scope_body(void *arg)
 }
 
 FILE_TEST(file_fibers, after_the_scopes_deadline_nothing_is_done, 1, expired_scope_body)
+
+/* ---- leases */
+
+struct opener {
+    const char *path;
+    atomic_int arrivals;
+    int result;
+};
+
+static int open_leased(void *arg)
+{
+    struct opener *opener = arg;
+    struct weft_file *file;
+
+    arrive(&opener->arrivals);
+    opener->result = weft_file_open(opener->path, O_RDONLY, 0, &file);
+    if (opener->result == 0)
+        weft_file_free(file);
+    return 0;
+}
+
+static int lease_body(void *arg)
+{
+    struct folder *folder = arg;
+    struct opener opener = {.path = at(folder, "a")};
+    struct weft_group group;
+    int fd;
+
+    raw_file(opener.path, "data", 4);
+    signal(SIGIO, SIG_IGN);
+    fd = open(opener.path, O_RDWR | O_CLOEXEC);
+    if (fcntl(fd, F_SETLEASE, F_WRLCK) == 0) {
+        weft_group_init(&group);
+        EXPECT_EQ(weft_group_spawn(&group, "opener", open_leased, &opener), 0);
+        await_arrivals(&opener.arrivals, 1);
+        EXPECT_EQ(fcntl(fd, F_SETLEASE, F_UNLCK), 0);
+        EXPECT_EQ(weft_group_join(&group), 0);
+        EXPECT_EQ(opener.result, 0);
+    }
+    close(fd);
+    return 0;
+}
+
+FILE_TEST(file_fibers, open_waits_until_a_lease_is_given_up, 1, lease_body)
 
 /* ---- fairness */
 

@@ -15,12 +15,12 @@ enum { MORE_THAN_A_RING = 600 };
 
 /* ---- what a machine may refuse */
 
-/* From now on io_uring_setup(2) fails with `error` in this process. */
-static void refuse_rings(int error)
+/* From now on this system call fails with `error` in this thread, and in those it starts. */
+static void refuse_call(unsigned number, int error)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
@@ -28,6 +28,11 @@ static void refuse_rings(int error)
 
     EXPECT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
     EXPECT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+static void refuse_rings(int error)
+{
+    refuse_call(SYS_io_uring_setup, error);
 }
 
 static int not_reached(void *arg)
@@ -197,6 +202,39 @@ Test(file_uring, a_busy_offload_pool_does_not_hold_files_up)
     options.file_threads = 1;
     options.file_backend = WEFT_FILE_OFFLOAD;
     cr_assert_eq(weft_run(&options, busy_offload_body, NULL), 0);
+}
+
+/* Where neither a ring nor a thread is to be had. */
+static int no_threads_body(void *arg)
+{
+    struct folder *folder = arg;
+    struct weft_dir_entry entry;
+    struct weft_file *file;
+    struct weft_dir *dir;
+
+    raw_file(at(folder, "a"), "data", 4);
+    refuse_call(SYS_clone3,
+                EAGAIN); /* the one worker's thread is the one that would start others */
+    refuse_call(SYS_clone, EAGAIN);
+    EXPECT_EQ(weft_path_exists(at(folder, "a")), -EAGAIN);
+    EXPECT_EQ(weft_path_mkdir(at(folder, "d"), 0700), -EAGAIN);
+    EXPECT_EQ(weft_copy_file(at(folder, "a"), at(folder, "b"), NULL, NULL), -EAGAIN);
+    EXPECT_EQ(weft_file_open(at(folder, "c"), O_RDWR | O_CREAT, 0600, &file), -EAGAIN);
+    EXPECT_EQ(weft_file_write_all(at(folder, "c"), "x", 1, 0600, WEFT_WRITE_ATOMIC), -EAGAIN);
+    EXPECT_EQ(weft_file_open(at(folder, "a"), O_RDWR, 0, &file), 0); /* it is cached */
+    EXPECT_EQ(weft_file_sync(file), -EAGAIN);
+    EXPECT_EQ(weft_file_pwrite(file, "x", 1, 0, NULL), -EAGAIN);
+    EXPECT_EQ(weft_file_close(file), 0); /* by the worker itself, then */
+    EXPECT_EQ(weft_dir_open(folder->path, &dir), 0);
+    EXPECT_EQ(weft_dir_next(dir, &entry), -EAGAIN);
+    weft_dir_free(dir);
+    EXPECT_EQ(names_in(folder->path), 1);
+    return 0;
+}
+
+Test(file_uring, where_no_thread_can_be_started_it_is_said_and_nothing_is_left)
+{
+    in_folder("/tmp", WEFT_FILE_OFFLOAD, false, 1, no_threads_body);
 }
 
 /* ---- requests that wait, on a pipe */
