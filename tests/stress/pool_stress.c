@@ -5,8 +5,7 @@
  * costs the call that it happened in; in the end there is no process and no descriptor left.
  */
 #include "core/watch.h"
-#include "support/crash.h"
-#include "support/process.h"
+#include "support/pool.h"
 #include "support/stress.h"
 
 enum { FIBERS = 8, OPERATIONS = STRESS_SLOW == 1 ? 12 : 3, PROCESSES = 3, LARGE = 100000 };
@@ -37,7 +36,7 @@ static void echo(struct actor *actor, uint64_t deadline_ns)
     free(reply.data);
 }
 
-static void expect_death(struct actor *actor, WEFT_POOL_FUNCTION((*fn)), int error, int signal)
+static void must_die(struct actor *actor, WEFT_POOL_FUNCTION((*fn)), int error, int signal)
 {
     struct weft_process_status death = {.exit_code = 77};
     struct weft_pool_reply reply;
@@ -61,13 +60,13 @@ static void operate(struct actor *actor)
 {
     switch (dice_roll(&actor->dice, 12)) {
     case 0:
-        expect_death(actor, pool_crash, -ECHILD, SIGSEGV);
+        must_die(actor, pool_crash, -ECHILD, SIGSEGV);
         return;
     case 1:
-        expect_death(actor, pool_leave_child, -ECHILD, 0);
+        must_die(actor, pool_leave_child, -ECHILD, 0);
         return;
     case 2:
-        expect_death(actor, pool_babble, -EPROTO, SIGKILL);
+        must_die(actor, pool_babble, -EPROTO, SIGKILL);
         return;
     case 3:
         hang(actor);

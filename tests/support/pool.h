@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Pool functions that behave badly, for tests of pools. */
+/* For tests of pools: functions that behave badly, and checks on fibers; goes with
+ * support/process.h. */
 #pragma once
 #include <fcntl.h>
 #include <signal.h>
@@ -9,7 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "weft/pool.h"
+#include "support/process.h"
 
 /* The pool's socket in a worker, which is nobody's business but a hostile one's. */
 enum { WORKER_SOCKET = 3 };
@@ -92,4 +93,49 @@ static inline WEFT_POOL_FUNCTION(pool_babble)
         if (write(WORKER_SOCKET, "nonsense", 8) != 8)
             _exit(1);
     return 0;
+}
+
+static inline WEFT_POOL_FUNCTION(tell_pid)
+{
+    pid_t pid = getpid();
+    (void)input, (void)size;
+    usleep(1000); /* long enough that one process does not do all of it */
+    return weft_pool_write(output, &pid, sizeof(pid));
+}
+
+/* ---- checks --------------------------------------------------------------------------------- */
+
+static inline struct weft_pool *pool_of(unsigned processes)
+{
+    struct weft_pool_options options;
+    struct weft_pool *pool;
+    weft_pool_options_init(&options);
+    options.processes = processes;
+    EXPECT_EQ(weft_pool_new(&options, &pool), 0);
+    return pool;
+}
+
+static inline struct weft_pool_stats stats_of(struct weft_pool *pool)
+{
+    struct weft_pool_stats stats;
+    weft_pool_stats(pool, &stats);
+    return stats;
+}
+
+static inline void expect_echo(struct weft_pool *pool, const char *text)
+{
+    struct weft_process_status death = {.exit_code = 77};
+    struct weft_pool_reply reply;
+    EXPECT_EQ(weft_pool_call(pool, pool_echo, text, strlen(text), soon(), &reply, &death), 0);
+    EXPECT_EQ(reply.result, strlen(text));
+    EXPECT_EQ(reply.size, strlen(text));
+    EXPECT(strcmp(reply.data, text) == 0);
+    EXPECT_EQ(death.exit_code, 77);
+    free(reply.data);
+}
+
+static inline void pool_ends(struct weft_pool *pool)
+{
+    weft_pool_free(pool);
+    expect_no_child();
 }
