@@ -4,7 +4,7 @@
 # finding.  usage: tools/check-tidy.sh [FILE...]     (default: all, changed ones first)
 #
 # A file that passed is not looked at again until it, a header or .clang-tidy changes.  No new file
-# is begun after WEFT_TIDY_SECONDS (default 240, 0: no bound); what was left out is said.
+# is begun after WEFT_TIDY_SECONDS (default 150, 0: no bound); what was left out is said.
 set -eu
 cd "$(dirname "$0")/.."
 . tools/lib.sh
@@ -13,7 +13,7 @@ need clang-tidy
 configure debug
 passed=build/lint/passed
 mkdir -p "$passed"
-limit=${WEFT_TIDY_SECONDS:-240}
+limit=${WEFT_TIDY_SECONDS:-150}
 deadline=$(($(date +%s) + limit))
 [ "$limit" -gt 0 ] || deadline=
 
