@@ -34,14 +34,14 @@ count_script() {
         }' "$1"
 }
 
-# A preset's build and all its ctest tests.
+# A preset's build and all its ctest tests, of which many wait more than they compute.
 part_preset() {
     # In a subshell, because a failed configure exits.
     if ! (configure "$1" && cmake --build --preset "$1") >"$logs/$1.log" 2>&1; then
         echo 0 1 0 >"$logs/$1.count"
         return 0
     fi
-    exec_tests "$1" -V -j "$cores" >"$logs/$1.log" 2>&1 </dev/null || :
+    exec_tests "$1" -V -j $((2 * cores)) >"$logs/$1.log" 2>&1 </dev/null || :
     count_ctest "$logs/$1.log" >"$logs/$1.count"
 }
 

@@ -224,6 +224,15 @@ class HttpServer(ExampleTest):
             for connection in idle:
                 connection.close()
 
+    @unittest.skipUnless(shutil.which('curl'), 'curl is not installed')
+    def test_curl(self):
+        with Server('http_server') as server:
+            url = f'http://127.0.0.1:{server.port}'
+            done = subprocess.run(['curl', '-sS', '-d', 'weft', f'{url}/echo', f'{url}/', '-w',
+                                   '%{http_code} %{num_connects}\\n'], text=True,
+                                  capture_output=True, timeout=DEADLINE, check=True)
+            self.assertEqual(done.stdout, 'weft200 1\nthis server does not do that\n405 0\n')
+
     @unittest.skipUnless(shutil.which('wrk'), 'wrk is not installed')
     def test_load(self):
         with Server('http_server') as server:
