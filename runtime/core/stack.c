@@ -12,6 +12,8 @@
  *       few cache sets (47 ns against 12 ns a switch over 10,000 fibers).
  *   T4  Free stacks beyond WARM_STACKS in a depot give their pages back, but for the top one,
  *       which holds the control block.
+ *   T5  A core file has the readable part of the arenas and not the reserved rest: gdb would write
+ *       its 1.5 TiB of nothing.
  *
  * Not here: what the control block means.
  */
@@ -75,6 +77,7 @@ static void region_map(void)
         if (base == MAP_FAILED)
             continue;
         madvise(base, STACK_CLASSES * arena + alignment, MADV_NOHUGEPAGE);
+        madvise(base, STACK_CLASSES * arena + alignment, MADV_DONTDUMP); /* T5 */
         atomic_store_explicit(&stack_region.arena_shift, shift, memory_order_relaxed);
         atomic_store_explicit(&stack_region.base,
                               ((uintptr_t)base + alignment - 1) & ~(alignment - 1),
@@ -133,6 +136,7 @@ static char *depot_carve_locked(struct depot *depot, enum stack_class class)
     if (offset == depot->committed) {
         if (mprotect(base + offset, step, PROT_READ | PROT_WRITE) < 0)
             return NULL;
+        madvise(base + offset, step, MADV_DODUMP); /* T5 */
         depot->committed += step;
     }
     depot->carved++;
