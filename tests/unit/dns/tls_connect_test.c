@@ -48,7 +48,7 @@ static void host_close(struct host *host)
 static int connects(void *unused)
 {
     struct host host;
-    struct weft_stream *stream;
+    struct weft_stream *stream = NULL;
     struct weft_tls_info info;
     char word[8];
 
