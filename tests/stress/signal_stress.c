@@ -104,7 +104,7 @@ static int play(void *arg)
 int main(int argc, char **argv)
 {
     signal(SIGUSR1, SIG_IGN);
-#ifdef __SANITIZE_THREAD__ /* it merges those that it holds back for a handler */
+#ifdef WITH_TSAN /* it merges those that it holds back for a handler */
     sigset_t counted;
     sigemptyset(&counted);
     sigaddset(&counted, SIGRTMIN);

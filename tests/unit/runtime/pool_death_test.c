@@ -2,9 +2,10 @@
 /* Calls that cost their process. */
 #include "support/test.h"
 
+#include "core/base.h"
 #include "support/pool.h"
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if defined(WITH_TSAN) || defined(WITH_ASAN)
 #define SANITIZED 1 /* which need terabytes of addresses */
 #else
 #define SANITIZED 0

@@ -460,6 +460,29 @@ Test(process, kill_group_reaches_grandchildren)
     kill(0, SIGTERM); /* the sleep of the child without a group of its own */
 }
 
+/* ---- when somebody else reaps -----------------------------------------------------------------
+ */
+
+static int be_robbed(void *arg)
+{
+    struct weft_process_status status = {.exit_code = 77};
+    struct weft_process *process = spawn_script("exit 3");
+    (void)arg;
+    EXPECT_EQ(waitpid(weft_process_pid(process), NULL, 0), weft_process_pid(process));
+    EXPECT_EQ(weft_process_wait(process, soon(), &status), -ECHILD);
+    EXPECT_EQ(weft_process_communicate(process, NULL, 0, 0, soon(), NULL, NULL, &status), -ECHILD);
+    EXPECT_EQ(weft_process_terminate(process, WEFT_SECOND, &status), -ECHILD);
+    EXPECT_EQ(weft_process_kill(process, SIGKILL), -ESRCH);
+    EXPECT_EQ(status.exit_code, 77);
+    weft_process_free(process);
+    return 0;
+}
+
+Test(process, one_that_somebody_else_reaped_is_told)
+{
+    on_fibers_counting_fds(1, be_robbed, NULL);
+}
+
 /* ---- many ----------------------------------------------------------------------------------- */
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)

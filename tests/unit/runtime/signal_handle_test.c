@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sys/resource.h>
 
+#include "core/base.h"
 #include "support/io.h"
 
 static int add_one(void *arg)
@@ -83,7 +84,7 @@ static int handle_queued(void *arg)
 
 Test(signal_handle, realtime_signals_queue)
 {
-#ifndef __SANITIZE_THREAD__ /* which merges those that it holds back for a handler */
+#ifndef WITH_TSAN /* which merges those that it holds back for a handler */
     on_fibers_counting_fds(1, handle_queued, NULL);
     cr_assert(disposition(SIGRTMIN) == SIG_DFL);
 #endif
