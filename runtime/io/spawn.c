@@ -124,6 +124,7 @@ static void child_init(struct child *child, const struct weft_process_options *o
         child->path = search_path(child->envp);
     child->parent = getpid();
     child->cwd_fd = options->cwd_fd;
+    child->cgroup_fd = -1;
     child->report_fd = -1;
     child->changes_user =
         options->uid != (uid_t)-1 || options->gid != (gid_t)-1 || options->groups != NULL;
@@ -171,6 +172,11 @@ static pid_t start_child(struct spawn *spawn, int *ret_pidfd)
         how.flags |= CLONE_VM | CLONE_VFORK; /* I3 */
     uint64_t before = child_block_signals(UINT64_MAX);
     pid_t pid = child_start(&how, spawn->child, ret_pidfd);
+    if (how.cgroup_fd >= 0 && (pid == -ENOSYS || pid == -EPERM)) { /* seccomp filters refuse it */
+        spawn->child->cgroup_fd = how.cgroup_fd;
+        how.cgroup_fd = -1;
+        pid = child_start(&how, spawn->child, ret_pidfd);
+    }
     child_block_signals(before);
     return pid;
 }

@@ -139,6 +139,19 @@ UNINSTRUMENTED static int reset_signals(struct child *child)
     return 0;
 }
 
+/* Where there is no clone3(2) to start in it. */
+UNINSTRUMENTED static int enter_cgroup(struct child *child)
+{
+    if (child->cgroup_fd < 0)
+        return 0;
+    long fd = CALL4(openat, child->cgroup_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return (int)fd;
+    long r = CALL3(write, fd, "0", 1); /* who writes */
+    CALL1(close, fd);
+    return r < 0 ? (int)r : 0;
+}
+
 UNINSTRUMENTED static int enter_group(struct child *child)
 {
     const struct weft_process_options *options = child->options;
@@ -429,11 +442,16 @@ static const struct {
     enum weft_process_fault fault;
     int (*run)(struct child *child);
 } steps[] = {
-    {WEFT_PROCESS_FAULT_OTHER, reset_signals},   {WEFT_PROCESS_FAULT_GROUP, enter_group},
-    {WEFT_PROCESS_FAULT_PRIORITY, set_priority}, {WEFT_PROCESS_FAULT_STDIO, set_descriptors},
-    {WEFT_PROCESS_FAULT_LIMIT, set_limits}, /* one of which is on descriptors */
-    {WEFT_PROCESS_FAULT_USER, set_user},         {WEFT_PROCESS_FAULT_CWD, enter_folder},
-    {WEFT_PROCESS_FAULT_OTHER, set_last},        {WEFT_PROCESS_FAULT_PROGRAM, execute},
+    {WEFT_PROCESS_FAULT_OTHER, reset_signals},   /* I2 */
+    {WEFT_PROCESS_FAULT_CGROUP, enter_cgroup},   /* before it costs anything */
+    {WEFT_PROCESS_FAULT_GROUP, enter_group},     /* or session */
+    {WEFT_PROCESS_FAULT_PRIORITY, set_priority}, /* which may need privilege */
+    {WEFT_PROCESS_FAULT_STDIO, set_descriptors}, /* I3 */
+    {WEFT_PROCESS_FAULT_LIMIT, set_limits},      /* one of which is on descriptors */
+    {WEFT_PROCESS_FAULT_USER, set_user},         /* I4 */
+    {WEFT_PROCESS_FAULT_CWD, enter_folder},      /* as the user */
+    {WEFT_PROCESS_FAULT_OTHER, set_last},        /* what a change of the user takes back */
+    {WEFT_PROCESS_FAULT_PROGRAM, execute},       /* does not return when it succeeds */
 };
 
 /* I5 */

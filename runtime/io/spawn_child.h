@@ -24,6 +24,7 @@ struct child {
     const char *path;    /* where to look for it; NULL: nowhere */
     pid_t parent;
     int cwd_fd;           /* -1: none */
+    int cgroup_fd;        /* of the control group to enter; -1: none, or it starts there */
     int report_fd;        /* -1: `report` is in the parent's memory too */
     int first_free;       /* above all numbers of fds[].child */
     bool changes_user;    /* uid, gid or groups */

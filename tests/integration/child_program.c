@@ -42,6 +42,7 @@ static int run_child(const struct weft_process_options *options, const char *pat
     child->path = path;
     child->parent = getpid();
     child->cwd_fd = -1;
+    child->cgroup_fd = -1;
     child->report_fd = report[1];
     child->first_free = 8;
     child->fds[0] = (struct child_fd){.child = 0, .source = -1};

@@ -138,19 +138,20 @@ Test(process_options, descriptors_may_be_passed_under_any_number)
     on_fibers_counting_fds(1, pass_descriptors, NULL);
 }
 
-/* This process has no close_range(2) from now on. */
-static void lose_close_range(void)
+/* This process has no such system call from now on. */
+static void lose_call(long number)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (__u32)number, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog program = {.len = 4, .filter = code};
     cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
     cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
-    cr_assert_eq(syscall(SYS_close_range, 1000, 1000, 0), -1);
+    cr_assert_eq(syscall(number, -1, 0, 0), -1);
+    cr_assert_eq(errno, ENOSYS);
 }
 
 static int see_no_leak(void *arg)
@@ -168,7 +169,7 @@ static int see_no_leak(void *arg)
 
 Test(process_options, no_descriptor_leaks_where_the_kernel_has_no_close_range)
 {
-    lose_close_range();
+    lose_call(SYS_close_range);
     on_fibers_counting_fds(1, see_no_leak, NULL);
 }
 
@@ -364,11 +365,11 @@ static bool make_cgroup(char path[128])
 
 static int enter_a_cgroup(void *arg)
 {
+    const int *error = arg; /* for what is no control group */
     struct weft_process_options options = defaults();
     char path[128], expected[64];
-    (void)arg;
     options.cgroup_fd = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    expect_refused(&options, -EBADF, WEFT_PROCESS_FAULT_CGROUP);
+    expect_refused(&options, *error, WEFT_PROCESS_FAULT_CGROUP);
     close(options.cgroup_fd);
     if (!make_cgroup(path))
         return 0;
@@ -382,7 +383,15 @@ static int enter_a_cgroup(void *arg)
 
 Test(process_options, a_child_may_start_in_a_control_group)
 {
-    on_fibers_counting_fds(1, enter_a_cgroup, NULL);
+    int error = -EBADF;
+    on_fibers_counting_fds(1, enter_a_cgroup, &error);
+}
+
+Test(process_options, or_enter_it_where_there_is_no_clone3)
+{
+    int error = -ENOENT;
+    lose_call(SYS_clone3);
+    on_fibers_counting_fds(1, enter_a_cgroup, &error);
 }
 
 /* ---- refusals ------------------------------------------------------------------------------- */

@@ -281,7 +281,7 @@ static int be_refused(void *arg)
         int next = dup(0);
         close(next);
         low = before;
-        low.rlim_cur = (rlim_t)(next + room);
+        low.rlim_cur = (rlim_t)next + (rlim_t)room;
         EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
         EXPECT_EQ(weft_signal_handle(SIGUSR1, add_one, &count), -EMFILE);
         EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
