@@ -13,6 +13,7 @@
 #include <semaphore.h>
 
 #include "core/local.h"
+#include "core/sched.h"
 #include "core/stack.h"
 #include "weft/runtime.h"
 
@@ -29,6 +30,7 @@ static int call_main(void *arg)
 
     call->result = call->fn(call->arg);
     locals_drop(&fiber_self()->locals); /* they may refer to what is the caller's */
+    sched_resign(fiber_self());         /* and so may the name */
     sem_post(&call->done);
     return 0;
 }

@@ -50,7 +50,8 @@ static void describe_wait(struct text *text, const struct weft_fiber_info *info,
     text_add(text, " for %s", info->wait_kind);
     describe_object(text, info);
     if (info->wait_owner_id)
-        text_add(text, ", which %s holds", weft_fiber_id_text(info->wait_owner_id, owner));
+        text_add(text, strcmp(info->wait_kind, "task") == 0 ? ", which is %s" : ", which %s holds",
+                 weft_fiber_id_text(info->wait_owner_id, owner));
 }
 
 void describe_state(struct text *text, const struct weft_fiber_info *info, uint64_t now_ns)
