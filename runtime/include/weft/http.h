@@ -73,7 +73,8 @@ struct weft_http_why {
 enum weft_http_version {
     WEFT_HTTP_AUTO,      /* HTTP/2 where TLS negotiates it, else HTTP/1.1 */
     WEFT_HTTP_1_1,       /* never HTTP/2 */
-    WEFT_HTTP_2_DIRECTLY /* HTTP/2 from the first byte, also without TLS (prior knowledge) */
+    WEFT_HTTP_2_DIRECTLY /* HTTP/2 from the first byte, also without TLS (prior knowledge); there,
+                            with libcurl before 8.0, each request has a connection of its own */
 };
 
 /* ---- sessions --------------------------------------------------------------------------- */

@@ -49,6 +49,8 @@ static void publish_head(struct http_transfer *transfer)
 {
     transfer_note_info(transfer);
     transfer->headed = true;
+    if (transfer->head.version < 20)
+        driver_forget_shared(transfer->session, transfer->fd);
     post_raise(transfer->session, &transfer->post, POST_HEAD);
 }
 
@@ -79,6 +81,7 @@ size_t on_header(char *line, size_t size, size_t count, void *arg)
     size_t total = size * count, length = total;
 
     transfer->connected = true;
+    transfer->session->progress++;
     while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r'))
         length--;
     int r = take_line(transfer, line, length);
@@ -125,6 +128,7 @@ size_t on_body(char *data, size_t size, size_t count, void *arg)
         return give_up(transfer, -ENOMEM, "out of memory");
     memcpy(chunk->bytes, data, total);
     chunk->size = total;
+    session->progress++;
     atomic_fetch_add_explicit(&transfer->received, total, memory_order_relaxed);
     spin_lock(&session->lock);
     queue_push(&transfer->in, chunk);

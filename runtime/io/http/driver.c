@@ -11,10 +11,14 @@
  *   D3  Between steps it yields, so that a session under load does not keep its worker for itself.
  *   D4  A socket that libcurl does not watch, because its connection is idle in the pool, stays in
  *       the set for one event: then the peer has closed it, and the pool is swept.
+ *   D5  Before it sleeps it has libcurl read from every HTTP/2 connection once more: a stream's
+ * last bytes may be with libcurl already, read while another stream had its turn, and of those no
+ *       socket tells (seen with 7.88: a body's end was missing until the timeout).
  *
  * Nobody else calls in here, but session.c to make and end it.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -30,6 +34,35 @@
 enum { BATCH_EVENTS = 64 };
 
 #define IDLE_SOCKET (UINT64_C(1) << 32) /* in an event's data, beside the fd: D4 */
+
+/* ---- sockets that speak HTTP/2, or may (D5) --------------------------------------------- */
+
+static void note_shared(struct weft_http_session *session, int fd)
+{
+    for (size_t i = 0; i < session->shared_count; i++) {
+        if (session->shared_fds[i] == fd)
+            return;
+    }
+    if (session->shared_count == session->shared_room) {
+        size_t room = session->shared_room ? 2 * session->shared_room : 4;
+        int *fds = reallocarray(session->shared_fds, room, sizeof(*fds));
+        if (!fds)
+            return; /* it is a help, and can be done without */
+        session->shared_fds = fds;
+        session->shared_room = room;
+    }
+    session->shared_fds[session->shared_count++] = fd;
+}
+
+void driver_forget_shared(struct weft_http_session *session, int fd)
+{
+    for (size_t i = 0; i < session->shared_count; i++) {
+        if (session->shared_fds[i] != fd)
+            continue;
+        session->shared_fds[i] = session->shared_fds[--session->shared_count];
+        return;
+    }
+}
 
 /* ---- what libcurl asks for -------------------------------------------------------------- */
 
@@ -54,17 +87,28 @@ static void set_socket(int epoll_fd, int fd, uint32_t events, uint64_t data)
         epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
 }
 
+static void set_socket_of(struct http_transfer *transfer, int fd)
+{
+    if (!transfer->headed && setup_may_share(transfer))
+        note_shared(transfer->session, fd);
+    transfer->fd = fd;
+}
+
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 {
     struct weft_http_session *session = arg;
-    (void)easy;
+    char *transfer = NULL;
     (void)known;
 
-    if (what == CURL_POLL_REMOVE) /* D4 */
+    if (what == CURL_POLL_REMOVE) { /* D4 */
         set_socket(session->epoll_fd, fd, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
                    (uint64_t)fd | IDLE_SOCKET);
-    else
-        set_socket(session->epoll_fd, fd, events_for(what), (uint64_t)fd);
+        return 0;
+    }
+    set_socket(session->epoll_fd, fd, events_for(what), (uint64_t)fd);
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
+    if (transfer)
+        set_socket_of((struct http_transfer *)(void *)transfer, fd);
     return 0;
 }
 
@@ -98,6 +142,7 @@ int on_socket_close(void *arg, curl_socket_t fd)
     struct weft_http_session *session = arg;
 
     epoll_ctl(session->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+    driver_forget_shared(session, fd);
     atomic_fetch_sub_explicit(&session->open_count, 1, memory_order_relaxed);
     return close(fd);
 }
@@ -198,7 +243,29 @@ static bool driver_step(struct weft_http_session *session)
         sweep_run(session);
     wake_batch(session);
     http_count(&session->turns, 1);
+    if (any)
+        session->nudged = false;
     return any;
+}
+
+/* Returns: whether anything came of it. */
+static bool driver_nudge(struct weft_http_session *session)
+{
+    uint64_t progress = session->progress;
+    int running;
+
+    if (session->nudged || list_empty(&session->active))
+        return false;
+    /* From the end: a connection that ends is taken out meanwhile. */
+    for (size_t i = session->shared_count; i-- > 0;) {
+        if (i < session->shared_count)
+            curl_multi_socket_action(session->multi, session->shared_fds[i], CURL_CSELECT_IN,
+                                     &running);
+    }
+    run_ends(session);
+    wake_batch(session);
+    session->nudged = session->progress == progress;
+    return !session->nudged;
 }
 
 static bool driver_told_to_end(struct weft_http_session *session)
@@ -219,7 +286,7 @@ static void driver_run(struct weft_http_session *session)
     while (!driver_told_to_end(session)) {
         int r;
 
-        if (driver_step(session))
+        if (driver_step(session) || driver_nudge(session))
             r = weft_yield(); /* D3 */
         else
             r = weft_descriptor_wait_readable(session->readiness, driver_next_ns(session));
@@ -339,5 +406,6 @@ void driver_destroy(struct weft_http_session *session)
     sweep_end(session);
     curl_multi_cleanup(session->multi); /* NULL is refused, no more */
     curl_share_cleanup(session->share);
+    free(session->shared_fds);
     weft_descriptor_free(session->readiness); /* closes epoll_fd */
 }

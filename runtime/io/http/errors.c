@@ -36,7 +36,6 @@ static const struct {
     {CURLE_WEIRD_SERVER_REPLY, -EPROTO},
     {CURLE_HTTP2, -EPROTO},
     {CURLE_HTTP2_STREAM, -EPROTO},
-    {CURLE_SSL_CONNECT_ERROR, -EPROTO},
     {CURLE_SSL_CIPHER, -EPROTO},
     {CURLE_SSL_SHUTDOWN_FAILED, -EPROTO},
     {CURLE_CHUNK_FAILED, -EPROTO},
@@ -70,14 +69,24 @@ static int table_error(CURLcode code)
     return -EIO;
 }
 
-int error_of(CURLcode code, CURL *easy, bool connected)
+/* The peer has refused us by a TLS alert.  libcurl has no code for it, but OpenSSL's words. */
+static bool alerted(const char *why)
+{
+    return strstr(why, " alert ");
+}
+
+int error_of(CURLcode code, CURL *easy, const char *why, bool connected)
 {
     switch (code) {
+    case CURLE_SSL_CONNECT_ERROR:
+        return alerted(why) ? -ECONNABORTED : system_error(easy, -EPROTO);
     case CURLE_COULDNT_CONNECT:
         return system_error(easy, -ECONNREFUSED);
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
-        return proxy_refused(easy) ? -EACCES : system_error(easy, -ECONNRESET);
+        if (proxy_refused(easy))
+            return -EACCES;
+        return alerted(why) ? -ECONNABORTED : system_error(easy, -ECONNRESET);
     case CURLE_UNSUPPORTED_PROTOCOL: /* also what libcurl calls an answer that is not HTTP */
         return connected ? -EPROTO : -EPROTONOSUPPORT;
     default:

@@ -50,11 +50,15 @@ struct weft_http_session {
     CURLM *multi;
     CURLSH *share;
     int epoll_fd;
-    uint64_t timer_ns;       /* when libcurl wants to be called without an event */
-    uint64_t sweep_ns;       /* when to look for pooled connections that are of no use any more */
-    CURL *sweeper;           /* the transfer that makes libcurl look, or NULL */
-    uint64_t begun_ns;       /* when the last transfer began */
-    struct list active;      /* of http_transfer.active */
+    uint64_t timer_ns;  /* when libcurl wants to be called without an event */
+    uint64_t sweep_ns;  /* when to look for pooled connections that are of no use any more */
+    CURL *sweeper;      /* the transfer that makes libcurl look, or NULL */
+    uint64_t begun_ns;  /* when the last transfer began */
+    struct list active; /* of http_transfer.active */
+    uint64_t progress;  /* counts what came: heads, pieces of bodies, ends */
+    bool nudged;        /* nothing has happened since driver_nudge */
+    int *shared_fds;    /* sockets that speak HTTP/2, or may */
+    size_t shared_count, shared_room;
     struct wait_batch batch; /* fibers to wake at the end of the step */
 
     /* Counters: written by the driver, read by any thread; relaxed. */
@@ -80,6 +84,9 @@ void config_destroy(struct http_config *config);
 /** The driver: makes libcurl's handles, and ends them.  Errors: -ENOMEM, -EMFILE. */
 int driver_init(struct weft_http_session *session);
 void driver_destroy(struct weft_http_session *session);
+
+/** This socket does not speak HTTP/2. */
+void driver_forget_shared(struct weft_http_session *session, int fd);
 
 /** Its fiber. */
 int driver_main(void *session);

@@ -54,26 +54,49 @@ static void setup_callbacks(CURL *easy, struct http_transfer *transfer, bool *ok
     set_pointer(easy, CURLOPT_CLOSESOCKETDATA, transfer->session, ok);
 }
 
-static long http_version(enum weft_http_version version)
+static bool is_https(const struct http_transfer *transfer)
 {
-    switch (version) {
-    case WEFT_HTTP_1_1:
-        return CURL_HTTP_VERSION_1_1;
-    case WEFT_HTTP_2_DIRECTLY:
-        return CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
-    default:
-        return CURL_HTTP_VERSION_2TLS;
-    }
+    return strncmp(transfer->plan->url, "https:", 6) == 0;
 }
 
-/* Whether requests may share one connection, so that it pays to wait for the first to be made. */
-static bool may_share(const struct http_transfer *transfer)
+/* Over TLS there is no prior knowledge: both sides say there what they speak. */
+static long http_version(const struct http_transfer *transfer)
 {
     enum weft_http_version version = transfer->session->config.options.version;
 
-    if (version == WEFT_HTTP_AUTO)
-        return strncmp(transfer->plan->url, "https:", 6) == 0;
-    return version == WEFT_HTTP_2_DIRECTLY;
+    if (version == WEFT_HTTP_1_1)
+        return CURL_HTTP_VERSION_1_1;
+    return version == WEFT_HTTP_2_DIRECTLY && !is_https(transfer)
+               ? CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
+               : CURL_HTTP_VERSION_2TLS;
+}
+
+/* libcurl before 8.0 begins HTTP/2 once more on a connection without TLS that has it already (its
+ * issue 10634): there each request needs a connection of its own. */
+static bool must_not_reuse(const struct http_transfer *transfer)
+{
+    return http_version(transfer) == CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE &&
+           curl_version_info(CURLVERSION_NOW)->version_num < 0x080000;
+}
+
+bool setup_may_share(const struct http_transfer *transfer)
+{
+    long version = http_version(transfer);
+
+    if (version == CURL_HTTP_VERSION_1_1 || must_not_reuse(transfer))
+        return false;
+    return is_https(transfer) || version == CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
+}
+
+static void setup_version(CURL *easy, const struct http_transfer *transfer, bool *ok)
+{
+    bool alone = must_not_reuse(transfer);
+
+    set_long(easy, CURLOPT_HTTP_VERSION, http_version(transfer), ok);
+    set_long(easy, CURLOPT_FRESH_CONNECT, alone, ok);
+    set_long(easy, CURLOPT_FORBID_REUSE, alone, ok);
+    /* Where requests may share a connection, it pays to wait for the first to be made. */
+    set_long(easy, CURLOPT_PIPEWAIT, setup_may_share(transfer), ok);
 }
 
 /* How libcurl behaves, whatever the request. */
@@ -86,8 +109,7 @@ static void setup_manner(CURL *easy, const struct http_transfer *transfer, bool 
     set_pointer(easy, CURLOPT_PROTOCOLS_STR, "http,https", ok);
     set_long(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1, ok);
     set_pointer(easy, CURLOPT_SHARE, transfer->session->share, ok);
-    set_long(easy, CURLOPT_HTTP_VERSION, http_version(options->version), ok);
-    set_long(easy, CURLOPT_PIPEWAIT, may_share(transfer), ok);
+    setup_version(easy, transfer, ok);
     set_long(easy, CURLOPT_CONNECTTIMEOUT_MS,
              http_units(transfer->plan->connect_ns, WEFT_MILLISECOND), ok);
     set_long(easy, CURLOPT_MAXAGE_CONN, http_units(options->keep_ns, WEFT_SECOND), ok);

@@ -25,7 +25,7 @@ static http_post_run run_transfer;
 int transfer_begin(struct http_transfer *transfer, struct weft_http_session *session,
                    const struct http_plan *plan)
 {
-    *transfer = (struct http_transfer){.session = session, .plan = plan};
+    *transfer = (struct http_transfer){.session = session, .plan = plan, .fd = -1};
     post_init(&transfer->post, run_transfer);
     list_init(&transfer->active);
     int r = post_send(session, &transfer->post, WANT_BEGIN);
@@ -139,6 +139,7 @@ static void transfer_let_go(struct http_transfer *transfer)
         curl_easy_cleanup(transfer->easy);
         transfer->easy = NULL;
     }
+    session->progress++;
     if (list_linked(&transfer->active)) {
         list_remove(&transfer->active);
         atomic_fetch_sub_explicit(&session->active_count, 1, memory_order_relaxed);
@@ -205,7 +206,7 @@ void transfer_finish(struct http_transfer *transfer, CURLcode code)
         return;
     }
     transfer->wants_rewind = code == CURLE_SEND_FAIL_REWIND;
-    transfer->result = error_of(code, transfer->easy, transfer->connected);
+    transfer->result = error_of(code, transfer->easy, transfer->why, transfer->connected);
     if (code != CURLE_OK && !transfer->why[0])
         snprintf(transfer->why, sizeof(transfer->why), "%s", curl_easy_strerror(code));
     transfer_note_info(transfer);

@@ -52,6 +52,7 @@ struct http_transfer {
     /* The driver's own. */
     struct list active; /* on session->active */
     CURL *easy;
+    int fd;                     /* the socket that libcurl watched for it last */
     struct http_chunk *sending; /* the block that is being sent */
     size_t memory_offset;       /* where sending a body in memory is */
     bool connected;             /* a connection was made, or found in the pool */
@@ -97,6 +98,9 @@ void transfer_note_info(struct http_transfer *transfer);
 
 bool setup_easy(CURL *easy, struct http_transfer *transfer);
 
+/** Whether it may share its connection with others: HTTP/2. */
+bool setup_may_share(const struct http_transfer *transfer);
+
 /** libcurl's callbacks. */
 size_t on_header(char *line, size_t size, size_t count, void *transfer);
 size_t on_body(char *data, size_t size, size_t count, void *transfer);
@@ -108,7 +112,8 @@ int on_socket_close(void *session, curl_socket_t fd);
 
 /* ---- errors ----------------------------------------------------------------------------- */
 
-/** libcurl's code as -errno; `easy` tells more, `connected` whether it came to a connection. */
-int error_of(CURLcode code, CURL *easy, bool connected);
+/** libcurl's code as -errno; `easy` and libcurl's text `why` tell more, `connected` whether it came
+ * to a connection. */
+int error_of(CURLcode code, CURL *easy, const char *why, bool connected);
 
 #endif
