@@ -15,6 +15,8 @@ struct http_server {
     struct weft_listener *listener;
     struct weft_group group;
     uint16_t port;
+    int (*secure)(struct weft_stream *stream, void *arg); /* done first on each; NULL: nothing */
+    void *secure_arg;
     atomic_int connections; /* accepted so far */
     atomic_int open, most;  /* now, and most at once */
     atomic_int requests;    /* whose head was read */

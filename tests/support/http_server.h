@@ -385,6 +385,8 @@ static inline int serve_connection(void *arg)
     bool close = false;
     free(arg);
     note_open(connection.server);
+    if (connection.server->secure)
+        close = connection.server->secure(connection.stream, connection.server->secure_arg) < 0;
     weft_reader_init(&reader, connection.stream);
     while (!close) {
         struct exchange x = {.server = connection.server,
