@@ -115,7 +115,7 @@ refuses check-format "a file of more than 600 lines"
 # The rows of the real table, with one thing wrong at a time.
 cp -r "$tools/../docs" "$tools/../tests" "$tools/../runtime" "$tools/../examples" .
 table=docs/asyncio.md
-# accepts check-asyncio
+accepts check-asyncio
 wrong_table() { # WHAT SED-EXPRESSION
     sed -i "$2" "$table"
     if "$tools/check-asyncio.sh" "$tree" >out 2>&1; then
