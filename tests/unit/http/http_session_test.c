@@ -160,7 +160,7 @@ Test(http_session, when_the_stops_grace_is_over_it_ends_and_can_be_freed)
     weft_options_init(&options);
     options.workers = 2;
     options.handle_signals = false;
-    options.grace_ns = 500 * WEFT_MILLISECOND;
+    options.grace_ns = 2 * WEFT_SECOND; /* and as long again to end */
     int fds = open_fds();
     cr_assert_eq(weft_run(&options, make_and_stop, &late), 0);
     cr_assert(late.result == -ESHUTDOWN || late.result == -ECANCELED);
