@@ -7,6 +7,7 @@
  * Commands are read while the tasks run, and a task that ends says so at once.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,6 +109,17 @@ static int wait_for_all(void)
     return weft_tasks_wait(tasks, MAX_TASKS, WEFT_WAIT_ALL, WEFT_NO_DEADLINE);
 }
 
+/* "start NAME SECONDS" */
+static bool is_start(const char *line, char name[32], double *ret_seconds)
+{
+    char number[32], *end;
+
+    if (sscanf(line, "start %31s %31s", name, number) != 2)
+        return false;
+    *ret_seconds = strtod(number, &end);
+    return *end == '\0' && *ret_seconds >= 0 && *ret_seconds < 1e6;
+}
+
 /* Returns: 1 go on, 0 the user wants to leave. */
 static int obey(const char *line)
 {
@@ -115,7 +127,7 @@ static int obey(const char *line)
     double seconds;
     int r = 1;
 
-    if (sscanf(line, "start %31s %lf", name, &seconds) == 2 && seconds >= 0 && seconds < 1e6)
+    if (is_start(line, name, &seconds))
         start(name, seconds);
     else if (sscanf(line, "cancel %31s", name) == 1)
         cancel(name);
