@@ -275,10 +275,11 @@ static void wait_register(struct tasks_wait *wait, struct weft_task *const *task
     for (size_t i = 0; i < count; i++) {
         struct weft_task *task = tasks[i];
 
-        watches[i].wait = wait;
+        watches[i].wait = NULL;
         list_init(&watches[i].link);
         if (!task)
             continue;
+        watches[i].wait = wait;
         spin_lock(&task->lock);
         if (task_ended(task))
             wait_note_end(wait, task->result, batch);

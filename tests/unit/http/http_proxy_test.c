@@ -73,8 +73,10 @@ static bool open_http(struct proxy *proxy, struct weft_stream *client, unsigned 
         say_to(client, text);
         return false;
     }
-    if (sscanf(proxy->head, "CONNECT %*[^:]:%u", ret_port) != 1)
+    const char *colon = strchr(proxy->head, ':');
+    if (strncmp(proxy->head, "CONNECT ", 8) != 0 || !colon)
         return false;
+    *ret_port = (unsigned)strtoul(colon + 1, NULL, 10);
     say_to(client, "HTTP/1.1 200 Fine\r\nX-Proxy: yes\r\n\r\n");
     return true;
 }

@@ -14,7 +14,7 @@ static int all_names_body(void *arg)
     struct weft_dir_entry entry;
     struct weft_dir *dir;
     bool seen[NAMES] = {false};
-    char name[120];
+    char name[120], *end;
     int number, count = 0, r;
 
     for (int i = 0; i < NAMES; i++) {
@@ -23,7 +23,8 @@ static int all_names_body(void *arg)
     }
     EXPECT_EQ(weft_dir_open(folder->path, &dir), 0);
     while ((r = weft_dir_next(dir, &entry)) > 0) {
-        EXPECT_EQ(sscanf(entry.name, "%d-", &number), 1);
+        number = (int)strtol(entry.name, &end, 10);
+        EXPECT_EQ(*end, '-');
         EXPECT(number >= 0 && number < NAMES && !seen[number]);
         EXPECT_EQ(entry.type, DT_REG);
         EXPECT(entry.inode != 0);
