@@ -273,7 +273,7 @@ static int start_mortal(void *arg)
     struct weft_process_options options = defaults();
     struct weft_process *process;
     options.death_signal = SIGKILL;
-    EXPECT_EQ(weft_process_shell("sleep 1000", &options, &process), 0);
+    EXPECT_EQ(weft_process_shell("exec sleep 1000", &options, &process), 0);
     *(pid_t *)arg = weft_process_pid(process);
     weft_process_free(process);
     return 0;

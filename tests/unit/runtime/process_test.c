@@ -114,7 +114,7 @@ static int see_endings(void *arg)
     EXPECT_EQ(status.exit_code, -1);
     EXPECT_EQ(status.signal, SIGSEGV);
     weft_process_free(process);
-    process = spawn_script("sleep 1000");
+    process = spawn_script("exec sleep 1000");
     EXPECT(weft_process_pid(process) > 0);
     EXPECT_EQ(weft_process_kill(process, SIGTERM), 0);
     EXPECT_EQ(wait_for(process).signal, SIGTERM);
@@ -384,7 +384,7 @@ static int cancel_a_wait(void *arg)
     const char *good[] = {"true", NULL};
     struct weft_process_status status = {.exit_code = 77};
     struct weft_process *process = NULL;
-    struct waiting waiting = {.process = spawn_script("sleep 1000")};
+    struct waiting waiting = {.process = spawn_script("exec sleep 1000")};
     struct weft_group group;
     struct weft_scope scope;
     (void)arg;
