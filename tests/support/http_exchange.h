@@ -87,6 +87,8 @@ static inline int say_pattern(struct exchange *x, uint64_t size, size_t piece, b
             r = say(x, block, n);
         if (r == 0 && chunked)
             r = say(x, "\r\n", 2);
+        if (r == 0)
+            r = weft_yield(); /* a client that takes all at once must not starve the others */
         if (r < 0)
             return r;
         at += n;

@@ -50,7 +50,7 @@ static void publish_head(struct http_transfer *transfer)
     transfer_note_info(transfer);
     transfer->headed = true;
     if (transfer->head.version < 20)
-        driver_forget_shared(transfer->session, transfer->fd);
+        driver_forget_two(transfer->session, transfer->fd);
     post_raise(transfer->session, &transfer->post, POST_HEAD);
 }
 

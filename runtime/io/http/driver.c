@@ -12,8 +12,8 @@
  *   D4  A socket that libcurl does not watch, because its connection is idle in the pool, stays in
  *       the set for one event: then the peer has closed it, and the pool is swept.
  *   D5  Before it sleeps it has libcurl read from every HTTP/2 connection once more: a stream's
- * last bytes may be with libcurl already, read while another stream had its turn, and of those no
- *       socket tells (seen with 7.88: a body's end was missing until the timeout).
+ * last bytes may be with libcurl already, and of those no socket tells (seen with 7.88, mostly when
+ *       streams were paused: the end of a body was missing until the next timer).
  *
  * Nobody else calls in here, but session.c to make and end it.
  */
@@ -37,29 +37,29 @@ enum { BATCH_EVENTS = 64 };
 
 /* ---- sockets that speak HTTP/2, or may (D5) --------------------------------------------- */
 
-static void note_shared(struct weft_http_session *session, int fd)
+static void note_two(struct weft_http_session *session, int fd)
 {
-    for (size_t i = 0; i < session->shared_count; i++) {
-        if (session->shared_fds[i] == fd)
+    for (size_t i = 0; i < session->two_count; i++) {
+        if (session->two_fds[i] == fd)
             return;
     }
-    if (session->shared_count == session->shared_room) {
-        size_t room = session->shared_room ? 2 * session->shared_room : 4;
-        int *fds = reallocarray(session->shared_fds, room, sizeof(*fds));
+    if (session->two_count == session->two_room) {
+        size_t room = session->two_room ? 2 * session->two_room : 4;
+        int *fds = reallocarray(session->two_fds, room, sizeof(*fds));
         if (!fds)
             return; /* it is a help, and can be done without */
-        session->shared_fds = fds;
-        session->shared_room = room;
+        session->two_fds = fds;
+        session->two_room = room;
     }
-    session->shared_fds[session->shared_count++] = fd;
+    session->two_fds[session->two_count++] = fd;
 }
 
-void driver_forget_shared(struct weft_http_session *session, int fd)
+void driver_forget_two(struct weft_http_session *session, int fd)
 {
-    for (size_t i = 0; i < session->shared_count; i++) {
-        if (session->shared_fds[i] != fd)
+    for (size_t i = 0; i < session->two_count; i++) {
+        if (session->two_fds[i] != fd)
             continue;
-        session->shared_fds[i] = session->shared_fds[--session->shared_count];
+        session->two_fds[i] = session->two_fds[--session->two_count];
         return;
     }
 }
@@ -89,8 +89,8 @@ static void set_socket(int epoll_fd, int fd, uint32_t events, uint64_t data)
 
 static void set_socket_of(struct http_transfer *transfer, int fd)
 {
-    if (!transfer->headed && setup_may_share(transfer))
-        note_shared(transfer->session, fd);
+    if (!transfer->headed && setup_may_be_two(transfer))
+        note_two(transfer->session, fd);
     transfer->fd = fd;
 }
 
@@ -142,7 +142,7 @@ int on_socket_close(void *arg, curl_socket_t fd)
     struct weft_http_session *session = arg;
 
     epoll_ctl(session->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
-    driver_forget_shared(session, fd);
+    driver_forget_two(session, fd);
     atomic_fetch_sub_explicit(&session->open_count, 1, memory_order_relaxed);
     return close(fd);
 }
@@ -257,9 +257,9 @@ static bool driver_nudge(struct weft_http_session *session)
     if (session->nudged || list_empty(&session->active))
         return false;
     /* From the end: a connection that ends is taken out meanwhile. */
-    for (size_t i = session->shared_count; i-- > 0;) {
-        if (i < session->shared_count)
-            curl_multi_socket_action(session->multi, session->shared_fds[i], CURL_CSELECT_IN,
+    for (size_t i = session->two_count; i-- > 0;) {
+        if (i < session->two_count)
+            curl_multi_socket_action(session->multi, session->two_fds[i], CURL_CSELECT_IN,
                                      &running);
     }
     run_ends(session);
@@ -406,6 +406,6 @@ void driver_destroy(struct weft_http_session *session)
     sweep_end(session);
     curl_multi_cleanup(session->multi); /* NULL is refused, no more */
     curl_share_cleanup(session->share);
-    free(session->shared_fds);
+    free(session->two_fds);
     weft_descriptor_free(session->readiness); /* closes epoll_fd */
 }

@@ -57,8 +57,8 @@ struct weft_http_session {
     struct list active; /* of http_transfer.active */
     uint64_t progress;  /* counts what came: heads, pieces of bodies, ends */
     bool nudged;        /* nothing has happened since driver_nudge */
-    int *shared_fds;    /* sockets that speak HTTP/2, or may */
-    size_t shared_count, shared_room;
+    int *two_fds;       /* sockets that speak HTTP/2, or may */
+    size_t two_count, two_room;
     struct wait_batch batch; /* fibers to wake at the end of the step */
 
     /* Counters: written by the driver, read by any thread; relaxed. */
@@ -86,7 +86,7 @@ int driver_init(struct weft_http_session *session);
 void driver_destroy(struct weft_http_session *session);
 
 /** This socket does not speak HTTP/2. */
-void driver_forget_shared(struct weft_http_session *session, int fd);
+void driver_forget_two(struct weft_http_session *session, int fd);
 
 /** Its fiber. */
 int driver_main(void *session);

@@ -79,13 +79,12 @@ static bool must_not_reuse(const struct http_transfer *transfer)
            curl_version_info(CURLVERSION_NOW)->version_num < 0x080000;
 }
 
-bool setup_may_share(const struct http_transfer *transfer)
+bool setup_may_be_two(const struct http_transfer *transfer)
 {
     long version = http_version(transfer);
 
-    if (version == CURL_HTTP_VERSION_1_1 || must_not_reuse(transfer))
-        return false;
-    return is_https(transfer) || version == CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
+    return version != CURL_HTTP_VERSION_1_1 &&
+           (is_https(transfer) || version == CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
 }
 
 static void setup_version(CURL *easy, const struct http_transfer *transfer, bool *ok)
@@ -96,7 +95,7 @@ static void setup_version(CURL *easy, const struct http_transfer *transfer, bool
     set_long(easy, CURLOPT_FRESH_CONNECT, alone, ok);
     set_long(easy, CURLOPT_FORBID_REUSE, alone, ok);
     /* Where requests may share a connection, it pays to wait for the first to be made. */
-    set_long(easy, CURLOPT_PIPEWAIT, setup_may_share(transfer), ok);
+    set_long(easy, CURLOPT_PIPEWAIT, !alone && setup_may_be_two(transfer), ok);
 }
 
 /* How libcurl behaves, whatever the request. */

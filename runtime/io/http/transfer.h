@@ -98,8 +98,8 @@ void transfer_note_info(struct http_transfer *transfer);
 
 bool setup_easy(CURL *easy, struct http_transfer *transfer);
 
-/** Whether it may share its connection with others: HTTP/2. */
-bool setup_may_share(const struct http_transfer *transfer);
+/** Whether its connection may speak HTTP/2. */
+bool setup_may_be_two(const struct http_transfer *transfer);
 
 /** libcurl's callbacks. */
 size_t on_header(char *line, size_t size, size_t count, void *transfer);

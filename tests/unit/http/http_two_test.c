@@ -246,7 +246,7 @@ static void held_up(struct nghttpd *server, struct weft_http_session *session)
 
 Test(http_two, a_stream_that_nobody_reads_does_not_stop_the_others)
 {
-    struct weft_http_session_options options = {.read_ahead = 16 * 1024};
+    struct weft_http_session_options options = {.read_ahead = 64 * 1024};
     on_nghttpd(true, &options, held_up);
 }
 
