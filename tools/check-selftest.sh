@@ -66,11 +66,11 @@ put runtime/io/tls/layer.c '#include <ares.h>'
 refuses check-layers "io/tls including c-ares"
 put runtime/io/http/http.c '#include <ares_dns.h>'
 refuses check-layers "io/http including c-ares"
-put runtime/io/stream.c '#include <curl/curl.h>'
+put runtime/io/stream/stream.c '#include <curl/curl.h>'
 refuses check-layers "io including libcurl"
 put examples/hello.c '#include <openssl/ssl.h>'
 refuses check-layers "examples including OpenSSL"
-put runtime/io/stream.c '#include "io/tls/tls.h"'
+put runtime/io/stream/stream.c '#include "io/tls/tls.h"'
 refuses check-layers "the core library including a file of weft-tls"
 put runtime/io/http/http.c '#include "io/tls/tls.h"'
 refuses check-layers "weft-http including a file of weft-tls"

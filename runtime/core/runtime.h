@@ -59,8 +59,8 @@ struct weft_runtime {
 /* Takes a signal that would stop a runtime; false: nobody handles it. */
 typedef bool signal_hook(int signal);
 
-/** What handles signals, once something does (io/signal_handle.c); for the whole process.  Atomic:
- * release by its setter, acquire by who reads a signal. */
+/** What handles signals, once something does (io/process/signal_handle.c); for the whole process.
+ * Atomic: release by its setter, acquire by who reads a signal. */
 extern _Atomic(signal_hook *) runtime_signal_hook;
 
 /** The root group's last fiber has ended after a stop. */

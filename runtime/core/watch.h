@@ -43,8 +43,9 @@ struct weft_descriptor {
     bool writable_armed; /* EPOLLOUT is asked for; only the fiber busy on WATCH_WRITE */
     struct watch_direction side[WATCH_SIDES];
     union {
-        struct stream_layer *layer; /* TLS (io/stream.h); NULL: plain.  Whoever is inside a side
-                                     * reads it; whoever is inside both, or is last, writes it */
+        struct stream_layer
+            *layer; /* TLS (io/stream/stream.h); NULL: plain.  Whoever is inside a side
+                     * reads it; whoever is inside both, or is last, writes it */
         struct weft_descriptor *next_free; /* of a free slot; guarded by the pool's lock */
     };
 };

@@ -23,7 +23,7 @@
 #include "core/poller.h"
 #include "core/wait.h"
 #include "core/worker.h"
-#include "io/stream.h"
+#include "io/stream/stream.h"
 #include "io/sys.h"
 
 int descriptor_adopt(int fd, enum watch_kind kind, struct weft_descriptor **ret_descriptor)

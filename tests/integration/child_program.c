@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Makes children by io/spawn_child.c and nothing else of the library: for processors of which
- * there is only an emulator here.  The child has a copy of the memory, because emulators of user
- * programs cannot share it, and reports over a pipe.
+ * Makes children by io/process/spawn_child.c and nothing else of the library: for processors of
+ * which there is only an emulator here.  The child has a copy of the memory, because emulators of
+ * user programs cannot share it, and reports over a pipe.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "io/spawn_child.h"
+#include "io/process/spawn_child.h"
 
 enum { STACK_BYTES = 16384 };
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The child's half of a spawn, compiled in the ways that a user's build might, for both processors:
-# it calls no function that is not its own (invariant I1 of runtime/io/spawn_child.c), however it is
+# it calls no function that is not its own (invariant I1 of runtime/io/process/spawn_child.c), however it is
 # instrumented, and it starts programs.  What is missing here (clang, the cross compiler, qemu-user)
 # is left out and said.
 set -u
@@ -19,7 +19,7 @@ fail() {
 compile() {
     "$@" -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -fno-omit-frame-pointer \
         -fstack-clash-protection -I "$source/runtime/include" -I "$source/runtime" \
-        -c "$source/runtime/io/spawn_child.c" -o "$folder/child.o"
+        -c "$source/runtime/io/process/spawn_child.c" -o "$folder/child.o"
 }
 
 # alone COMPILER FLAGS...: nothing is called but what the instrumentation calls at the start.

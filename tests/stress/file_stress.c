@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "core/ring.h"
-#include "io/file.h"
+#include "io/file/file.h"
 
 enum {
     FIBERS = 24,

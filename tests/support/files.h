@@ -12,7 +12,7 @@
 #include <ftw.h>
 #include <sys/stat.h>
 
-#include "io/file.h"
+#include "io/file/file.h"
 #include "support/io.h"
 
 struct folder {

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "io/dns/nest.h"
-#include "io/stream.h"
+#include "io/stream/stream.h"
 #include "io/sys.h"
 #include "weft/dns.h"
 #include "weft/fiber.h"

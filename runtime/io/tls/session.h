@@ -15,7 +15,7 @@
 #ifndef RUNTIME_IO_TLS_SESSION_H
 #define RUNTIME_IO_TLS_SESSION_H
 
-#include "io/stream.h"
+#include "io/stream/stream.h"
 #include "io/tls/bundle.h"
 #include "weft/mutex.h"
 
