@@ -10,11 +10,15 @@
 #include <string.h>
 #include <time.h>
 #include <weft/runtime.h>
+#include <weft/stats.h>
 
 struct job {
     const struct bench_row *row;
     double value;
+    bool counters; /* print the runtime's, too */
 };
+
+static uint64_t wanted_size; /* of --size; 0: none.  Written before the runtime starts */
 
 uint64_t bench_now_ns(void)
 {
@@ -36,11 +40,51 @@ _Noreturn void bench_fail(const char *what)
     _Exit(1); /* fibers are still running: no exit handlers under them */
 }
 
+uint64_t bench_size(uint64_t otherwise)
+{
+    return wanted_size ? wanted_size : otherwise;
+}
+
+void bench_print(const char *row, double value, const char *unit)
+{
+    printf("%s\t%.3f\t%s\n", row, value, unit);
+}
+
+static void print_counters(void)
+{
+    static const struct {
+        const char *name;
+        size_t offset;
+    } counters[] = {
+        {"counter.turns", offsetof(struct weft_worker_stats, turns)},
+        {"counter.spawned", offsetof(struct weft_worker_stats, spawned)},
+        {"counter.steals", offsetof(struct weft_worker_stats, steals)},
+        {"counter.stolen", offsetof(struct weft_worker_stats, stolen)},
+        {"counter.searches", offsetof(struct weft_worker_stats, searches)},
+        {"counter.parks", offsetof(struct weft_worker_stats, parks)},
+        {"counter.wakes", offsetof(struct weft_worker_stats, wakes)},
+        {"counter.polls", offsetof(struct weft_worker_stats, polls)},
+        {"counter.events", offsetof(struct weft_worker_stats, events)},
+        {"counter.injected", offsetof(struct weft_worker_stats, injected)},
+    };
+    struct weft_worker_stats stats;
+
+    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
+        uint64_t sum = 0;
+
+        for (unsigned n = 0; weft_stats_worker(weft_runtime_self(), n, &stats) == 0; n++)
+            sum += *(const uint64_t *)((const char *)&stats + counters[i].offset);
+        bench_print(counters[i].name, (double)sum, "total");
+    }
+}
+
 static int run_row(void *arg)
 {
     struct job *job = arg;
 
     job->value = job->row->measure();
+    if (job->counters)
+        print_counters();
     return 0;
 }
 
@@ -55,26 +99,44 @@ static const struct bench_row *find_row(const char *name, const struct bench_row
 
 static int usage(const char *program)
 {
-    fprintf(stderr, "usage: %s [--workers N] [ROW]\n", program);
+    fprintf(stderr, "usage: %s [--workers N] [--size N] [--counters] [ROW]\n", program);
     return 1;
+}
+
+/* Reads the options that stand before the row.  Returns where the row stands, or 0: a mistake. */
+static int parse(int argc, char **argv, struct weft_options *options, struct job *job)
+{
+    int i = 1;
+
+    for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
+        if (strcmp(argv[i], "--counters") == 0)
+            job->counters = true;
+        else if (strcmp(argv[i], "--workers") == 0 && i + 1 < argc)
+            options->workers = (unsigned)strtoul(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--size") == 0 && i + 1 < argc)
+            wanted_size = strtoull(argv[++i], NULL, 10);
+        else
+            return 0;
+    }
+    return i;
 }
 
 int bench_main(int argc, char **argv, const struct bench_row *rows, size_t row_count)
 {
     struct weft_options options;
     struct job job = {0};
-    int next = 1, result;
+    int next, result;
 
     weft_options_init(&options);
-    if (argc > 2 && strcmp(argv[1], "--workers") == 0) {
-        options.workers = (unsigned)strtoul(argv[2], NULL, 10);
-        next = 3;
-    }
-    job.row = argc - next > 1 ? NULL : find_row(argv[next], rows, row_count);
+    next = parse(argc, argv, &options, &job);
+    if (next == 0 || argc - next > 1)
+        return usage(argv[0]);
+    job.row = find_row(argv[next], rows, row_count);
     if (!job.row)
         return usage(argv[0]);
     result = weft_run(&options, run_row, &job);
     bench_check(result == 0, result < 0 ? strerror(-result) : "the main fiber's result");
-    printf("%s\t%.3f\t%s\n", job.row->name, job.value, job.row->unit);
+    if (job.row->unit)
+        bench_print(job.row->name, job.value, job.row->unit);
     return 0;
 }

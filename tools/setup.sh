@@ -20,7 +20,7 @@ packages() {
         lint) echo clang clang-format clang-tidy 'libclang-rt-dev|libclang-rt-14-dev' g++ \
             shellcheck spin valgrind libc6-dbg gdb strace ;;
         system) echo debootstrap systemd-container ;;
-        bench) echo golang-go g++ libtbb-dev python3 ;;
+        bench) echo golang-go cargo g++ libtbb-dev python3 wrk util-linux ;;
         coverage) echo gcovr ;;
         *) die "unknown group '$1': build test lint system bench coverage" 2 ;;
     esac
