@@ -20,7 +20,8 @@ packages() {
         lint) echo clang clang-format clang-tidy 'libclang-rt-dev|libclang-rt-14-dev' g++ \
             shellcheck spin valgrind libc6-dbg gdb strace ;;
         system) echo debootstrap systemd-container ;;
-        bench) echo golang-go cargo g++ libtbb-dev python3 wrk util-linux ;;
+        bench) echo golang-go cargo g++ libtbb-dev libboost-fiber-dev libuv1-dev nginx-light wrk \
+            util-linux python3 python3-uvloop python3-aiohttp python3-aiofiles gnuplot-nox ;;
         coverage) echo gcovr ;;
         *) die "unknown group '$1': build test lint system bench coverage" 2 ;;
     esac

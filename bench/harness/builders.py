@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 
 from harness.place import BENCH, ROOT, say
 
@@ -90,9 +91,39 @@ def build_c(name, *libraries):
     return build
 
 
+def build_python(name, *modules):
+    """Debian's Python before any other: that is the one which has Debian's packages."""
+    def build(_):
+        why = "python3 is not installed"
+        for python in ("/usr/bin/python3", shutil.which("python3")):
+            if python is None or not os.path.exists(python):
+                continue
+            try:
+                run_quietly([python, "-c", f"import {', '.join(('asyncio', *modules))}"])
+                return {name: [python, BENCH / "peers/python/main.py"]}
+            except BuildError as error:
+                why = str(error)
+        raise BuildError(why)
+    return build
+
+
+def build_nginx(_):
+    if not shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
+        raise BuildError("nginx is not installed")
+    return {"nginx": [sys.executable, BENCH / "peers/nginx/serve.py"]}
+
+
 BUILDERS = {
-    "weft": build_weft, "go": build_go, "tokio": build_cargo("tokio"),
-    "tbb": build_cpp("tbb", "-ltbb"),
+    "weft": build_weft, "go": build_go,
+    "tokio": build_cargo("tokio"), "rayon": build_cargo("rayon"),
+    "tbb": build_cpp("tbb", "-ltbb"), "boost": build_cpp("boost", "-lboost_fiber",
+                                                         "-lboost_context"),
+    "python": build_python("python"), "uvloop": build_python("uvloop", "uvloop"),
+    "aiohttp": build_python("aiohttp", "aiohttp", "uvloop"),
+    "aiofiles": build_python("aiofiles", "aiofiles"), "nginx": build_nginx,
+    "c/libuv": build_c("libuv", "-luv"), "c/floor": build_c("floor"),
+    "c/hello_epoll": build_c("hello_epoll"), "c/hello_libev": build_c("hello_libev", "-lev", "-lm"),
+    "c/hello_uring": build_c("hello_uring", "-luring"),
     "c/switch": build_c("switch"), "c/call": build_c("call"), "c/pthread": build_c("pthread"),
     "c/process": build_c("process"), "c/copy": build_c("copy"),
     "c/libev": build_c("libev", "-lev", "-lm"),

@@ -9,6 +9,9 @@ from harness import builders
 from harness.place import BENCH, commit, first_line, machine
 from harness.table import ROWS
 
+DEBIAN_PEERS = ("libtbb-dev", "libboost-fiber1.74.0", "libuv1", "libev4", "liburing2",
+                "nginx-light", "python3.11", "python3-uvloop", "python3-aiohttp",
+                "python3-aiofiles", "wrk")
 BUSY_LOAD = 0.7  # an idle machine shows less before a run
 
 
@@ -86,6 +89,12 @@ def peak(kilobytes):
     return f"< {own / 1024:.0f} MB" if kilobytes <= own * 1.1 else f"{kilobytes / 1024:.0f} MB"
 
 
+def package(name):
+    """The version of a Debian package; empty where it is not installed, or this is not Debian."""
+    version = first_line("dpkg-query", "-W", "-f", "${Version}", name)
+    return f"{name} {version}" if version[:1].isdigit() else ""
+
+
 def crate(peer, name):
     """The version of a crate in a peer's Cargo.lock."""
     lock = (BENCH / f"peers/{peer}/Cargo.lock").read_text(encoding="utf-8")
@@ -95,7 +104,10 @@ def crate(peer, name):
 
 def versions():
     yield first_line(builders.go_tool(), "version")
-    yield f"{crate('tokio', 'tokio')} by {first_line('rustc', '--version')}"
+    crates = [crate("tokio", "tokio"), crate("rayon", "rayon"),
+              crate("rayon", "crossbeam-channel")]
+    yield f"{', '.join(crates)} by {first_line('rustc', '--version')}"
+    yield ", ".join(filter(None, map(package, DEBIAN_PEERS)))
     yield f"C and C++ by {first_line('cc', '--version')}"
 
 

@@ -57,6 +57,8 @@ FIB = {"fib_1", "fib_2"}
 COPY = {"copy_small", "copy_big"}
 CHANNEL = {"channel_1_1", "channel_4_4"}
 PROCESS = {"process", "process_large"}
+SLEEPING = {"sleepers", "timers"}
+PYTHON = SWITCHING | SKYNET | SLEEPING | COPY | CHANNEL | {"fib_1", "http_hello"}
 SERVER = {"http_hello"}  # rows of a server that the harness drives
 
 
@@ -87,12 +89,31 @@ def alone(name, role, rows, program, *before_row, **options):
 
 SYSTEMS = [
     system("weft", "ours", [row for row in ROWS if not ROWS[row].of], "weft"),
-    system("go", "peer", SWITCHING | SKYNET | FIB, "go"),
-    system("tokio", "peer", SWITCHING | SKYNET | FIB, "tokio"),
+    system("go", "peer", SWITCHING | SKYNET | FIB | SLEEPING | SERVER | COPY | CHANNEL, "go"),
+    system("go-nethttp", "peer", SERVER, "go", "-workers", "{workers}", "-net-http"),
+    system("tokio", "peer",
+           SWITCHING | SKYNET | FIB | SLEEPING | SERVER | COPY | {"channel_1_1"}, "tokio"),
+    system("rayon", "peer", {"spawn_join", "spawn_batch", "skynet_join"} | FIB, "rayon"),
+    alone("crossbeam", "peer", CHANNEL, "rayon"),
     system("tbb", "peer", {"spawn_join", "spawn_batch", "skynet_join"} | FIB, "tbb"),
+    alone("tbb", "peer", CHANNEL, "tbb"),
+    system("boost", "peer", SWITCHING | FIB | SLEEPING | CHANNEL, "boost"),
+    alone("libuv", "peer", SERVER | COPY, "c/libuv"),
+    alone("c-libev", "peer", SERVER, "c/hello_libev"),
+    system("nginx", "peer", SERVER, "nginx", "{workers}"),
+    alone("asyncio", "peer", PYTHON, "python", rounds=2),
+    alone("uvloop", "peer", PYTHON, "uvloop", "--uvloop", rounds=2),
+    alone("asyncio-streams", "peer", SERVER, "python", "--streams"),
+    alone("uvloop-streams", "peer", SERVER, "uvloop", "--uvloop", "--streams"),
+    alone("aiohttp", "peer", SERVER, "aiohttp", "--uvloop", "--aiohttp"),
+    alone("aiofiles", "peer", COPY, "aiofiles", "--aiofiles", rounds=2),
     alone("c-switch", "floor", {"yield", "spawn_join", "ping_pong"}, "c/switch"),
     system("c-call", "floor", FIB | {"skynet_join"}, "c/call"),
     system("c-copy", "floor", COPY, "c/copy"),
+    alone("c-nanosleep", "floor", {"timers"}, "c/floor"),
+    alone("c-page", "floor", {"sleepers"}, "c/floor"),
+    alone("c-epoll", "floor", SERVER, "c/hello_epoll"),
+    alone("c-io_uring", "floor", SERVER, "c/hello_uring"),
     alone("c-pthread", "reference", SWITCHING, "c/pthread"),
     alone("posix_spawn", "peer", PROCESS, "c/process", "spawn"),
     alone("fork", "peer", PROCESS, "c/process", "fork"),

@@ -2,7 +2,8 @@
 
 // The rows of the benchmark table in Go.  Called as `go-peer [-workers N] ROW…`; prints a line
 // `row<TAB>value<TAB>unit` for each.  Where Go offers two ways (channel or WaitGroup), the one that
-// measured faster stands here: a peer is shown at its best.
+// measured faster stands here: a peer is shown at its best.  The rows that need the system (memory,
+// timers, sockets, files) are in system.go.
 package main
 
 import (
@@ -37,6 +38,13 @@ var rows = map[string]row{
 	"skynet_channel": {measureSkynetChannel, "ms"},
 	"fib_1":          {measureFib, "ns"},
 	"fib_2":          {measureFib, "ns"},
+	"channel_1_1":    {measureChannel1, "M/s"},
+	"channel_4_4":    {measureChannel4, "M/s"},
+	"sleepers":       {measureSleepers, "B"},
+	"timers":         {measureTimers, "us"},
+	"copy_small":     {measureCopySmall, "ms"},
+	"copy_big":       {measureCopyBig, "ms"},
+	"http_hello":     {serveHello, ""},
 }
 
 func fail(format string, args ...any) {
@@ -223,15 +231,64 @@ func measureFib() float64 {
 	return nsPer(start, fibCalls)
 }
 
+// Numbers through one channel of 1024 places; millions a second.
+func pass(ends, count int) {
+	channel := make(chan int, 1024)
+	sums := make(chan int, ends)
+	var senders sync.WaitGroup
+	senders.Add(ends)
+	for i := 0; i < ends; i++ {
+		go func() {
+			sum := 0
+			for value := range channel {
+				sum += value
+			}
+			sums <- sum
+		}()
+		go func(first int) {
+			for j := 0; j < count; j++ {
+				channel <- first + j
+			}
+			senders.Done()
+		}(i * count)
+	}
+	senders.Wait()
+	close(channel)
+	sum, all := 0, ends*count
+	for i := 0; i < ends; i++ {
+		sum += <-sums
+	}
+	if sum != all*(all-1)/2 {
+		fail("wrong result: the numbers add up to %d", sum)
+	}
+}
+
+func measureChannel(ends int) float64 {
+	const messages, warm = 8000000, 200000
+	pass(ends, warm/ends)
+	start := time.Now()
+	pass(ends, messages/ends)
+	return 1000 / nsPer(start, messages)
+}
+
+func measureChannel1() float64 { return measureChannel(1) }
+func measureChannel4() float64 { return measureChannel(4) }
+
 func main() {
 	workers := flag.Int("workers", runtime.NumCPU(), "GOMAXPROCS")
+	netHTTP := flag.Bool("net-http", false, "serve http_hello by net/http, which parses")
 	flag.Parse()
+	if *netHTTP {
+		rows["http_hello"] = row{serveNetHTTP, ""}
+	}
 	runtime.GOMAXPROCS(*workers)
 	for _, name := range flag.Args() {
 		row, known := rows[name]
 		if !known {
 			fail("no such row: %s", name)
 		}
-		fmt.Printf("%s\t%.3f\t%s\n", name, row.measure(), row.unit)
+		if value := row.measure(); row.unit != "" {
+			fmt.Printf("%s\t%.3f\t%s\n", name, value, row.unit)
+		}
 	}
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The fork-join rows of the benchmark table in oneTBB.  Its tasks are stackless and cannot wait for
- * each other except by joining, so it has no yield and no channel row.
+ * each other except by joining, so it has no yield and no ping-pong; its bounded queue stands in
+ * the channel rows, with a thread for each end.
  * Called as `tbb-peer [--workers N] ROW`; prints `row<TAB>value<TAB>unit`.
  */
+#include <tbb/concurrent_queue.h>
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
 #include <tbb/task_group.h>
@@ -13,6 +15,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <thread>
+#include <vector>
 
 namespace
 {
@@ -128,6 +132,45 @@ double measure_fib()
     check(fib(fib_n) == fib_value, "fib");
     return ns_per(start, fib_calls);
 }
+
+/* `ends` threads push `count` numbers each, as many others pop them. */
+void pass(long ends, long count)
+{
+    tbb::concurrent_bounded_queue<long> queue;
+    std::vector<std::thread> threads;
+    std::atomic<long> sum{0};
+    long all = ends * count;
+
+    queue.set_capacity(1024);
+    for (long i = 0; i < ends; i++) {
+        threads.emplace_back([&queue, i, count] {
+            for (long number = i * count; number < (i + 1) * count; number++)
+                queue.push(number);
+        });
+        threads.emplace_back([&queue, &sum, count] {
+            long number, mine = 0;
+
+            for (long left = count; left > 0; left--) {
+                queue.pop(number);
+                mine += number;
+            }
+            sum += mine;
+        });
+    }
+    for (auto &thread : threads)
+        thread.join();
+    check(sum == all * (all - 1) / 2, "the numbers' sum");
+}
+
+template <long ends> double measure_channel()
+{
+    constexpr long messages = 4000000;
+
+    pass(ends, 100000 / ends);
+    auto start = clock_type::now();
+    pass(ends, messages / ends);
+    return 1000 / ns_per(start, messages);
+}
 } // namespace
 
 int main(int argc, char **argv)
@@ -142,6 +185,8 @@ int main(int argc, char **argv)
         {"skynet_join", measure_skynet, "ms"},
         {"fib_1", measure_fib, "ns"},
         {"fib_2", measure_fib, "ns"},
+        {"channel_1_1", measure_channel<1>, "M/s"},
+        {"channel_4_4", measure_channel<4>, "M/s"},
     };
     int workers = argc == 4 && std::string(argv[1]) == "--workers" ? std::atoi(argv[2]) : 1;
     tbb::global_control limit(tbb::global_control::max_allowed_parallelism, workers);

@@ -4,6 +4,8 @@
 //! line `row<TAB>value<TAB>unit` for each.  One worker is the current-thread runtime, which is
 //! Tokio's best there; more are the multi-thread one, with the measuring task on a worker.
 
+mod system;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Instant;
@@ -22,6 +24,10 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 fn ns_per(start: Instant, count: usize) -> f64 {
     start.elapsed().as_nanos() as f64 / count as f64
+}
+
+fn print(row: &str, value: f64, unit: &str) {
+    println!("{row}\t{value:.3}\t{unit}");
 }
 
 /// Two tasks take turns; ns per switch.
@@ -174,15 +180,49 @@ async fn measure_fib() -> f64 {
     ns_per(start, FIB_CALLS)
 }
 
+/// Numbers through one channel of 1024 places, one receiver: Tokio's has no more.
+async fn pass(count: u64) {
+    let (sender, mut receiver) = mpsc::channel(1024);
+    let sending = spawn(async move {
+        for i in 0..count {
+            sender.send(i).await.unwrap();
+        }
+    });
+    let mut sum = 0;
+    while let Some(number) = receiver.recv().await {
+        sum += number;
+    }
+    sending.await.unwrap();
+    assert_eq!(sum, count * (count - 1) / 2);
+}
+
+async fn measure_channel() -> f64 {
+    const MESSAGES: u64 = 4_000_000;
+    pass(200_000).await;
+    let start = Instant::now();
+    pass(MESSAGES).await;
+    1000.0 / ns_per(start, MESSAGES as usize)
+}
+
 fn runtime(workers: usize) -> Runtime {
     match workers {
-        1 => Builder::new_current_thread().build(),
-        _ => Builder::new_multi_thread().worker_threads(workers).build(),
+        1 => Builder::new_current_thread().enable_all().build(),
+        _ => Builder::new_multi_thread().worker_threads(workers).enable_all().build(),
     }
     .expect("runtime")
 }
 
-fn measure(row: &str, workers: usize) -> (f64, &'static str) {
+fn unit(row: &str) -> &'static str {
+    match row {
+        "skynet_join" | "skynet_channel" | "copy_small" | "copy_big" => "ms",
+        "channel_1_1" => "M/s",
+        "sleepers" => "B",
+        "timers" => "us",
+        _ => "ns",
+    }
+}
+
+fn measure(row: &str, workers: usize) -> f64 {
     let tokio = runtime(workers);
     let task: Boxed<f64> = match row {
         "yield" => Box::pin(measure_yield()),
@@ -192,13 +232,20 @@ fn measure(row: &str, workers: usize) -> (f64, &'static str) {
         "skynet_join" => Box::pin(measure_skynet_join()),
         "skynet_channel" => Box::pin(measure_skynet_channel()),
         "fib_1" | "fib_2" => Box::pin(measure_fib()),
+        "channel_1_1" => Box::pin(measure_channel()),
+        "sleepers" => Box::pin(system::measure_sleepers()),
+        "timers" => Box::pin(system::measure_timers()),
+        "http_hello" => Box::pin(system::serve()),
+        "copy_small" => Box::pin(system::measure_copy(10_000, 4096)),
+        "copy_big" => Box::pin(system::measure_copy(8, 64 << 20)),
         _ => {
             eprintln!("no such row: {row}");
             std::process::exit(1);
         }
     };
     let value = tokio.block_on(async { spawn(task).await.unwrap() });
-    (value, if row.starts_with("skynet") { "ms" } else { "ns" })
+    tokio.shutdown_background(); // the sleepers need not be ended one by one
+    value
 }
 
 fn main() {
@@ -209,7 +256,6 @@ fn main() {
         rows.drain(..2);
     }
     for row in rows {
-        let (value, unit) = measure(&row, workers);
-        println!("{row}\t{value:.3}\t{unit}");
+        print(&row, measure(&row, workers), unit(&row));
     }
 }
