@@ -134,6 +134,8 @@ int bench_main(int argc, char **argv, const struct bench_row *rows, size_t row_c
     job.row = find_row(argv[next], rows, row_count);
     if (!job.row)
         return usage(argv[0]);
+    if (options.workers == 0)
+        options.workers = job.row->workers;
     result = weft_run(&options, run_row, &job);
     bench_check(result == 0, result < 0 ? strerror(-result) : "the main fiber's result");
     if (job.row->unit)

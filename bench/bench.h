@@ -22,6 +22,7 @@ struct bench_row {
     const char *name;
     double (*measure)(void); /* on the main fiber; warms up first; returns the figure */
     const char *unit;        /* NULL: measure prints what there is to print itself */
+    unsigned workers;        /* where --workers names none; 0: one for each CPU */
 };
 
 /** Runs the row that the command line names.  Returns the program's exit status. */

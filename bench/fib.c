@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * fib(32) with a fiber for each n-1 side, the n-2 side inline, no cut-off; ns per fib() call, of
- * which half are fibers.  The rows differ only in the number of workers they are run with.
+ * which half are fibers.  The rows differ only in the number of workers.
  */
 #include "bench.h"
 
@@ -51,9 +51,9 @@ static double measure(void)
 int main(int argc, char **argv)
 {
     static const struct bench_row rows[] = {
-        {"fib", measure, "ns"},
-        {"fib_1", measure, "ns"},
-        {"fib_2", measure, "ns"},
+        {"fib", measure, "ns", 0},
+        {"fib_1", measure, "ns", 1},
+        {"fib_2", measure, "ns", 2},
     };
 
     return bench_main(argc, argv, rows, sizeof(rows) / sizeof(rows[0]));

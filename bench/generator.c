@@ -75,8 +75,8 @@ static double measure_channel(void)
 
 int main(int argc, char **argv)
 {
-    static const struct bench_row rows[] = {{"generator", measure_generator, "ns"},
-                                            {"generator_channel", measure_channel, "ns"}};
+    static const struct bench_row rows[] = {{"generator", measure_generator, "ns", 1},
+                                            {"generator_channel", measure_channel, "ns", 1}};
 
     return bench_main(argc, argv, rows, 2);
 }

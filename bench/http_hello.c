@@ -55,7 +55,7 @@ static double serve(void)
 
 int main(int argc, char **argv)
 {
-    static const struct bench_row rows[] = {{"http_hello", serve, NULL}};
+    static const struct bench_row rows[] = {{"http_hello", serve, NULL, 1}};
 
     return bench_main(argc, argv, rows, 1);
 }

@@ -64,8 +64,8 @@ static double measure_large(void)
 
 int main(int argc, char **argv)
 {
-    static const struct bench_row rows[] = {{"process", measure, "us"},
-                                            {"process_large", measure_large, "us"}};
+    static const struct bench_row rows[] = {{"process", measure, "us", 1},
+                                            {"process_large", measure_large, "us", 1}};
 
     return bench_main(argc, argv, rows, 2);
 }

@@ -53,7 +53,7 @@ static double measure(void)
 
 int main(int argc, char **argv)
 {
-    static const struct bench_row rows[] = {{"yield", measure, "ns"}};
+    static const struct bench_row rows[] = {{"yield", measure, "ns", 1}};
 
     return bench_main(argc, argv, rows, 1);
 }
