@@ -9,7 +9,7 @@
 #include <weft/time.h>
 
 #define ROUNDS 2000000
-#define WARM   100000
+#define WARM   10000
 
 struct table {
     struct weft_channel *ping, *pong;
@@ -41,9 +41,9 @@ static void play(struct table *table, uint64_t rounds)
 
 static double measure(void)
 {
+    uint64_t rounds = bench_size(ROUNDS), start;
     struct weft_group group;
     struct table table;
-    uint64_t start;
     double value;
 
     bench_check(weft_channel_new(sizeof(uint64_t), 0, &table.ping) == 0, "channel");
@@ -52,8 +52,8 @@ static double measure(void)
     bench_check(weft_group_spawn(&group, "answer", answer, &table) == 0, "spawn");
     play(&table, WARM);
     start = bench_now_ns();
-    play(&table, ROUNDS);
-    value = bench_ns_per(start, ROUNDS);
+    play(&table, rounds);
+    value = bench_ns_per(start, rounds);
     weft_channel_close(table.ping);
     bench_check(weft_group_join(&group) == 0, "join");
     weft_channel_free(table.ping);

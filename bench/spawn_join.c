@@ -5,7 +5,7 @@
 #include <weft/group.h>
 
 #define ROUNDS 5000000
-#define WARM   200000
+#define WARM   20000
 
 static int count_up(void *arg)
 {
@@ -17,18 +17,18 @@ static int count_up(void *arg)
 
 static double measure(void)
 {
-    uint64_t ran = 0, start = 0;
+    uint64_t rounds = bench_size(ROUNDS), ran = 0, start = 0;
     struct weft_group group;
 
-    for (uint64_t i = 0; i < WARM + ROUNDS; i++) {
+    for (uint64_t i = 0; i < WARM + rounds; i++) {
         if (i == WARM)
             start = bench_now_ns();
         weft_group_init(&group);
         bench_check(weft_group_spawn(&group, "child", count_up, &ran) == 0, "spawn");
         bench_check(weft_group_join(&group) == 0, "join");
     }
-    bench_check(ran == WARM + ROUNDS, "every fiber ran once");
-    return bench_ns_per(start, ROUNDS);
+    bench_check(ran == WARM + rounds, "every fiber ran once");
+    return bench_ns_per(start, rounds);
 }
 
 int main(int argc, char **argv)

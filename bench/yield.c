@@ -10,7 +10,7 @@
 #include <weft/group.h>
 
 #define ROUNDS 20000000
-#define WARM   1000000
+#define WARM   50000
 
 struct player {
     const void **last; /* who ran before */
@@ -48,7 +48,7 @@ static double play(uint64_t rounds)
 static double measure(void)
 {
     play(WARM);
-    return play(ROUNDS);
+    return play(bench_size(ROUNDS));
 }
 
 int main(int argc, char **argv)

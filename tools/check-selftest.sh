@@ -131,4 +131,15 @@ wrong_table "a row that is gone" '/^| `gather` /d'
 # shellcheck disable=SC2016
 wrong_table "a function that nobody declares" 's/`weft_gather`/`weft_gather_up`/'
 
+printf '%s\n' 'tolerance-percent 3' 'yield  100.0  # one switch' >counts
+measured() { # TENTHS
+    echo "yield $1 one switch" >measured
+    "$tools/check-instructions.sh" --compare counts measured >out 2>&1
+}
+if measured 1031; then
+    echo "check-instructions does not see: more instructions than the tolerance allows" >&2
+    status=1
+fi
+measured 1029 || { echo "check-instructions refuses what its tolerance allows" >&2; status=1; }
+
 exit "$status"
