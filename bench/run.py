@@ -16,7 +16,7 @@ import os
 import pathlib
 import sys
 
-from harness import builders, report, runner
+from harness import builders, growth, plots, readme, report, runner
 from harness.place import BENCH, ROOT, say
 from harness.table import ROWS, SYSTEMS, with_companions
 
@@ -34,7 +34,11 @@ def parse_options():
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {' '.join(ROWS)}; default: all")
     parser.add_argument("--tsv", action="store_true", help="print row, system, median, unit")
     parser.add_argument("--quick", action="store_true", help="one round, short; for a first look")
-    parser.add_argument("--rounds", type=positive, default=5)
+    parser.add_argument("--growth", action="store_true",
+                        help="instead: curves for more fibers, connections and workers")
+    parser.add_argument("--readme", action="store_true",
+                        help="run nothing: show the newest whole report in README.md")
+    parser.add_argument("--rounds", type=positive, help="default: 5, with --growth 3, with --quick 1")
     parser.add_argument("--workers", type=positive, default=len(os.sched_getaffinity(0)),
                         help="for rows that do not fix it (default: this machine's CPUs)")
     parser.add_argument("--only", metavar="SYSTEM,…", help=f"of {','.join(s.name for s in SYSTEMS)}")
@@ -46,7 +50,7 @@ def parse_options():
     options.only = options.only.split(",") if options.only else [one.name for one in SYSTEMS]
     check_names(parser, "system", options.only, [one.name for one in SYSTEMS])
     options.whole = not (options.rows or options.quick) and len(options.only) == len(SYSTEMS)
-    options.rounds = 1 if options.quick else options.rounds
+    options.rounds = options.rounds or (1 if options.quick else 3 if options.growth else 5)
     options.server_s = 1 if options.quick else 3
     options.build_dir = options.build_dir.resolve()
     options.peers_dir = options.peers_dir.resolve()
@@ -60,18 +64,44 @@ def check_names(parser, what, given, known):
         parser.error(f"no such {what}: {' '.join(unknown)}; {what}s: {' '.join(known)}")
 
 
-def write_results(options, markdown, lines):
-    """A whole run leaves its date's report; any other one, a report that git ignores."""
+def stem(options):
+    """Where the report goes, without an ending.  A whole run leaves its date's report; any other
+    one, a report that git ignores."""
     options.results.mkdir(parents=True, exist_ok=True)
-    path = options.results / (f"{options.now:%Y-%m-%d}.md" if options.whole else "partial.md")
-    path.write_text(markdown + "\n", encoding="utf-8")
+    return options.results / (f"{options.now:%Y-%m-%d}" if options.whole else "partial")
+
+
+def write_results(options, table, missing, load_before):
+    """Writes the report, the figures and the plots.  Returns the first two as text."""
+    path = stem(options)
+    title = f"Weft against the best peer of each row, {options.now:%Y-%m-%d}"
+    pictures = plots.plot_all(table, path, title)
+    markdown = "\n".join(report.report(table, missing, options, load_before, pictures))
+    lines = "\n".join(report.tsv(table))
+    path.with_suffix(".md").write_text(markdown + "\n", encoding="utf-8")
     path.with_suffix(".tsv").write_text(lines + "\n", encoding="utf-8")
-    say(f"wrote {path} and {path.with_suffix('.tsv').name}")
+    say(f"wrote {path}.md, .tsv" + "".join(f", {picture.name}" for _, picture in pictures))
+    return markdown, lines
+
+
+def run_growth(options, load_before):
+    programs, missing = builders.build_all(options, {"weft", "c/hello_libev"})
+    if "weft" in missing:
+        return 1
+    options.results.mkdir(parents=True, exist_ok=True)
+    name = "partial-growth" if options.quick else f"{options.now:%Y-%m-%d}-growth"
+    text, good = growth.run(options, programs, load_before, options.results / name)
+    print(text)
+    return 0 if good else 1
 
 
 def main():
     options = parse_options()
     load_before = os.getloadavg()
+    if options.readme:
+        return readme.update()
+    if options.growth:
+        return run_growth(options, load_before)
     rows = with_companions(options.rows or ROWS)
     primary = [row for row in rows if not ROWS[row].of]
     wanted = {one.program for one in SYSTEMS if one.name in options.only and one.rows & set(primary)}
@@ -79,9 +109,7 @@ def main():
     runs = [run for row in primary for run in runner.make_runs(row, options, programs)]
     runner.run_rounds(runs, options)
     table = runner.make_table(rows, runs)
-    markdown = "\n".join(report.report(table, missing, options, load_before, []))
-    lines = "\n".join(report.tsv(table))
-    write_results(options, markdown, lines)
+    markdown, lines = write_results(options, table, missing, load_before)
     print(lines if options.tsv else markdown)
     failed = [run for run in runs if run.system.role == "ours" and run.failure]
     return 1 if failed or "weft" in missing else 0
