@@ -229,7 +229,8 @@ static inline struct weft_http_body weft_http_file(struct weft_file *file, const
  * What `read(arg, buffer, size)` returns, piece by piece: bytes read, 0 at the end, or -errno,
  * which aborts the request with that error.  It is called by the fiber that sends the request, and
  * then by the one that reads the response, while they wait, and may suspend.  `length` is how much
- * there will be (-ENODATA when there is less), or -1: unknown, sent in chunks.  `rewind(arg)` goes
+ * there will be (-ENODATA when there is less), or -1: unknown, sent in chunks (where HTTP/2 is
+ * possible, libcurl before 8.1 has it on a connection of its own).  `rewind(arg)` goes
  * back to the beginning for a redirect that wants the body again, and returns 0 or -errno; NULL: it
  * cannot.
  */

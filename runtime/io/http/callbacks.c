@@ -81,7 +81,7 @@ size_t on_header(char *line, size_t size, size_t count, void *arg)
     size_t total = size * count, length = total;
 
     transfer->connected = true;
-    transfer->session->progress++;
+    transfer->session->calls++;
     while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r'))
         length--;
     int r = take_line(transfer, line, length);
@@ -121,6 +121,7 @@ size_t on_body(char *data, size_t size, size_t count, void *arg)
 
     if (total == 0)
         return 0;
+    session->calls++;
     if (!make_room(transfer, total))
         return CURL_WRITEFUNC_PAUSE;
     struct http_chunk *chunk = chunk_new(total);
@@ -128,7 +129,6 @@ size_t on_body(char *data, size_t size, size_t count, void *arg)
         return give_up(transfer, -ENOMEM, "out of memory");
     memcpy(chunk->bytes, data, total);
     chunk->size = total;
-    session->progress++;
     atomic_fetch_add_explicit(&transfer->received, total, memory_order_relaxed);
     spin_lock(&session->lock);
     queue_push(&transfer->in, chunk);
@@ -183,6 +183,7 @@ size_t on_send(char *buffer, size_t size, size_t count, void *arg)
     struct http_transfer *transfer = arg;
     bool ended;
 
+    transfer->session->calls++;
     note_activity(transfer);
     if (transfer->plan->body.kind == BODY_MEMORY)
         return send_memory(transfer, buffer, size * count);

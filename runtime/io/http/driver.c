@@ -11,9 +11,18 @@
  *   D3  Between steps it yields, so that a session under load does not keep its worker for itself.
  *   D4  A socket that libcurl does not watch, because its connection is idle in the pool, stays in
  *       the set for one event: then the peer has closed it, and the pool is swept.
- *   D5  Before it sleeps it has libcurl read from every HTTP/2 connection once more: a stream's
- * last bytes may be with libcurl already, and of those no socket tells (seen with 7.88, mostly when
- *       streams were paused: the end of a body was missing until the next timer).
+ *   D5  Before it sleeps it has libcurl read from every HTTP/2 connection once more, until nothing
+ *       comes of that.  libcurl 7.88 reads for all streams of a connection at once.  When a block
+ *       is too large for a stream's buffer it stops in the middle, hands out the rest of that block
+ *       at the next read, and then asks for no further call, though what is behind the block has
+ *       been read from the socket and no event tells of it any more.  The nudge is that call: any
+ *       stream that may read takes up what is left, and whatever that brings to other streams sets
+ *       libcurl's timer, so another step and another nudge follow.  That libcurl called us at all
+ *       counts as "something came of it", also when we told it to wait: then the next stream has
+ *       its turn.
+ *   D6  One thing sets no timer: a window update for a stream that sends, read on behalf of a
+ *       stream that ran after it.  So while there are bodies to send, it looks again soon.
+ *   D7  Each socket of libcurl's has its place in `two_fds` reserved when it is opened.
  *
  * Nobody else calls in here, but session.c to make and end it.
  */
@@ -33,9 +42,27 @@
 
 enum { BATCH_EVENTS = 64 };
 
+#define LOOK_AGAIN_NS (20 * WEFT_MILLISECOND) /* D6 */
+
 #define IDLE_SOCKET (UINT64_C(1) << 32) /* in an event's data, beside the fd: D4 */
 
 /* ---- sockets that speak HTTP/2, or may (D5) --------------------------------------------- */
+
+/* D7.  Returns: false when there is no memory. */
+static bool reserve_two(struct weft_http_session *session)
+{
+    size_t needed = atomic_load_explicit(&session->open_count, memory_order_relaxed) + 1;
+    size_t room = 2 * session->two_room > needed ? 2 * session->two_room : needed;
+
+    if (needed <= session->two_room)
+        return true;
+    int *fds = reallocarray(session->two_fds, room, sizeof(*fds));
+    if (!fds)
+        return false;
+    session->two_fds = fds;
+    session->two_room = room;
+    return true;
+}
 
 static void note_two(struct weft_http_session *session, int fd)
 {
@@ -43,14 +70,7 @@ static void note_two(struct weft_http_session *session, int fd)
         if (session->two_fds[i] == fd)
             return;
     }
-    if (session->two_count == session->two_room) {
-        size_t room = session->two_room ? 2 * session->two_room : 4;
-        int *fds = reallocarray(session->two_fds, room, sizeof(*fds));
-        if (!fds)
-            return; /* it is a help, and can be done without */
-        session->two_fds = fds;
-        session->two_room = room;
-    }
+    ASSERT(session->two_count < session->two_room); /* D7 */
     session->two_fds[session->two_count++] = fd;
 }
 
@@ -127,9 +147,11 @@ static int on_timer(CURLM *multi, long timeout_ms, void *arg)
 curl_socket_t on_socket_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
     struct weft_http_session *session = arg;
-    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
     (void)purpose;
 
+    if (!reserve_two(session))
+        return CURL_SOCKET_BAD;
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
     if (fd < 0)
         return CURL_SOCKET_BAD;
     atomic_fetch_add_explicit(&session->open_count, 1, memory_order_relaxed);
@@ -248,10 +270,10 @@ static bool driver_step(struct weft_http_session *session)
     return any;
 }
 
-/* Returns: whether anything came of it. */
+/* D5.  Returns: whether anything came of it. */
 static bool driver_nudge(struct weft_http_session *session)
 {
-    uint64_t progress = session->progress;
+    uint64_t calls = session->calls;
     int running;
 
     if (session->nudged || list_empty(&session->active))
@@ -264,7 +286,7 @@ static bool driver_nudge(struct weft_http_session *session)
     }
     run_ends(session);
     wake_batch(session);
-    session->nudged = session->progress == progress;
+    session->nudged = session->calls == calls;
     return !session->nudged;
 }
 
@@ -278,7 +300,13 @@ static bool driver_told_to_end(struct weft_http_session *session)
 
 static uint64_t driver_next_ns(const struct weft_http_session *session)
 {
-    return session->timer_ns < session->sweep_ns ? session->timer_ns : session->sweep_ns;
+    uint64_t next_ns =
+        session->timer_ns < session->sweep_ns ? session->timer_ns : session->sweep_ns;
+
+    if (session->sending_count == 0 || session->two_count == 0)
+        return next_ns;
+    uint64_t again_ns = weft_deadline_after(LOOK_AGAIN_NS); /* D6 */
+    return again_ns < next_ns ? again_ns : next_ns;
 }
 
 static void driver_run(struct weft_http_session *session)
@@ -290,8 +318,10 @@ static void driver_run(struct weft_http_session *session)
             r = weft_yield(); /* D3 */
         else
             r = weft_descriptor_wait_readable(session->readiness, driver_next_ns(session));
-        if (r == -ETIMEDOUT)
+        if (r == -ETIMEDOUT) {
+            session->nudged = false; /* D6 */
             r = weft_check_cancel(); /* a timer's deadline, or the shield's end? */
+        }
         if (r < 0)
             return; /* D2 */
     }

@@ -50,14 +50,15 @@ struct weft_http_session {
     CURLM *multi;
     CURLSH *share;
     int epoll_fd;
-    uint64_t timer_ns;  /* when libcurl wants to be called without an event */
-    uint64_t sweep_ns;  /* when to look for pooled connections that are of no use any more */
-    CURL *sweeper;      /* the transfer that makes libcurl look, or NULL */
-    uint64_t begun_ns;  /* when the last transfer began */
-    struct list active; /* of http_transfer.active */
-    uint64_t progress;  /* counts what came: heads, pieces of bodies, ends */
-    bool nudged;        /* nothing has happened since driver_nudge */
-    int *two_fds;       /* sockets that speak HTTP/2, or may */
+    uint64_t timer_ns;    /* when libcurl wants to be called without an event */
+    uint64_t sweep_ns;    /* when to look for pooled connections that are of no use any more */
+    CURL *sweeper;        /* the transfer that makes libcurl look, or NULL */
+    uint64_t begun_ns;    /* when the last transfer began */
+    struct list active;   /* of http_transfer.active */
+    size_t sending_count; /* of them, those that have a body to send */
+    uint64_t calls;       /* counts libcurl's calls for heads, bodies and ends */
+    bool nudged;          /* nothing has happened since driver_nudge */
+    int *two_fds;         /* sockets that speak HTTP/2, or may (D7 of driver.c) */
     size_t two_count, two_room;
     struct wait_batch batch; /* fibers to wake at the end of the step */
 

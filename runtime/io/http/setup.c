@@ -71,12 +71,17 @@ static long http_version(const struct http_transfer *transfer)
                : CURL_HTTP_VERSION_2TLS;
 }
 
+static bool libcurl_is_older_than(unsigned version)
+{
+    return curl_version_info(CURLVERSION_NOW)->version_num < version;
+}
+
 /* libcurl before 8.0 begins HTTP/2 once more on a connection without TLS that has it already (its
  * issue 10634): there each request needs a connection of its own. */
 static bool must_not_reuse(const struct http_transfer *transfer)
 {
     return http_version(transfer) == CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE &&
-           curl_version_info(CURLVERSION_NOW)->version_num < 0x080000;
+           libcurl_is_older_than(0x080000);
 }
 
 bool setup_may_be_two(const struct http_transfer *transfer)
@@ -87,13 +92,29 @@ bool setup_may_be_two(const struct http_transfer *transfer)
            (is_https(transfer) || version == CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
 }
 
+/* At the end of a body whose length it was not told, libcurl before 8.1 reads for the whole
+ * connection although the rest of a block of another stream waits to be handed out: that rest is
+ * overwritten, and missing in the middle of the other's body.  Such a request goes alone. */
+static bool must_go_alone(const struct http_transfer *transfer)
+{
+    const struct http_body *body = &transfer->plan->body;
+
+    return body->kind == BODY_SOURCE && body->size < 0 && setup_may_be_two(transfer) &&
+           libcurl_is_older_than(0x080100);
+}
+
 static void setup_version(CURL *easy, const struct http_transfer *transfer, bool *ok)
 {
-    bool alone = must_not_reuse(transfer);
+    bool apart = must_go_alone(transfer);
+    bool alone = apart || must_not_reuse(transfer);
 
     set_long(easy, CURLOPT_HTTP_VERSION, http_version(transfer), ok);
     set_long(easy, CURLOPT_FRESH_CONNECT, alone, ok);
     set_long(easy, CURLOPT_FORBID_REUSE, alone, ok);
+    /* Connections are shared only by transfers whose options for TLS are the same: this one changes
+     * nothing with OpenSSL, and keeps the others away. */
+    if (apart)
+        set_long(easy, CURLOPT_SSL_OPTIONS, (long)CURLSSLOPT_REVOKE_BEST_EFFORT, ok);
     /* Where requests may share a connection, it pays to wait for the first to be made. */
     set_long(easy, CURLOPT_PIPEWAIT, !alone && setup_may_be_two(transfer), ok);
 }

@@ -139,9 +139,10 @@ static void transfer_let_go(struct http_transfer *transfer)
         curl_easy_cleanup(transfer->easy);
         transfer->easy = NULL;
     }
-    session->progress++;
+    session->calls++;
     if (list_linked(&transfer->active)) {
         list_remove(&transfer->active);
+        session->sending_count -= transfer->plan->body.kind != BODY_NONE;
         atomic_fetch_sub_explicit(&session->active_count, 1, memory_order_relaxed);
     }
     if (list_empty(&session->active))
@@ -232,6 +233,7 @@ static void begin(struct http_transfer *transfer)
     list_append(&session->active, &transfer->active);
     atomic_fetch_add_explicit(&session->active_count, 1, memory_order_relaxed);
     http_count(&session->started, 1);
+    session->sending_count += transfer->plan->body.kind != BODY_NONE;
     session->begun_ns = weft_now_ns();
     transfer->easy = curl_easy_init();
     if (!transfer->easy || !setup_easy(transfer->easy, transfer) ||
