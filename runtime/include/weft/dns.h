@@ -79,9 +79,12 @@ int weft_resolve_name(const struct weft_address *address, uint64_t deadline_ns, 
 /* ---- connecting ------------------------------------------------------------------------- */
 
 /**
- * Connect to `host`, a name or a numeric address, with TCP_NODELAY.  Its addresses are tried as
- * RFC 8305 (happy eyeballs) has it: the families in turn, the next one when the one before has
- * failed or after 250 ms; the first connection wins and the others are given up.
+ * Connect to `host`, a name or a numeric address, with TCP_NODELAY, as RFC 8305 (happy eyeballs)
+ * has it.  IPv6 and IPv4 are asked for at once; connecting begins when IPv6 is answered, or IPv4
+ * is and 50 ms have passed; a family that is answered later joins in.  The families take turns,
+ * the next address when the one before has failed or after 250 ms; the first connection wins and
+ * the others are given up.  (A short name that search domains apply to, and one that is not there
+ * as it is written, are resolved as by weft_resolve first.)
  * Errors: weft_resolve's; where no address could be connected to, the first one's error of
  *         connect(2); -ETIMEDOUT, -ECANCELED.
  */

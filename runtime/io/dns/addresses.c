@@ -92,12 +92,6 @@ static int service_port(const char *name, uint16_t *ret_port)
 
 /* ---- addresses of a name ---------------------------------------------------------------- */
 
-struct address_list {
-    uint16_t port;
-    int count;
-    struct weft_address *items; /* NULL, and count not 0: no memory */
-};
-
 static int node_count(const struct ares_addrinfo *info)
 {
     int count = 0;
@@ -153,11 +147,26 @@ static int ask_servers(const struct ask *ask, struct weft_resolver *resolver, ui
     return r == -ECONNREFUSED ? ask_once(ask, resolver, query_open_frank, deadline_ns) : r;
 }
 
-static void ask_addresses(struct query *query, const struct ask *ask)
+void addresses_ask(struct query *query, const char *name, int family, struct address_list *list)
 {
     struct ares_addrinfo_hints hints = {
-        .ai_family = ask->family, .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_ENVHOSTS};
-    ares_getaddrinfo(query->channel, ask->name, NULL, &hints, addresses_found, query);
+        .ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = ARES_AI_ENVHOSTS};
+    query->answer = list;
+    ares_getaddrinfo(query->channel, name, NULL, &hints, addresses_found, query);
+}
+
+int addresses_result(const struct query *query)
+{
+    const struct address_list *list = query->answer;
+    int r = query_result(query);
+    if (r == 0 && !list->items)
+        return -ENOMEM;
+    return r == 0 && list->count == 0 ? -ENODATA : r;
+}
+
+static void ask_addresses(struct query *query, const struct ask *ask)
+{
+    addresses_ask(query, ask->name, ask->family, ask->answer);
 }
 
 static int resolve_by_query(struct weft_resolver *resolver, const char *name, int family,
@@ -183,12 +192,17 @@ static int resolve_numeric(const struct weft_address *address, int family,
     return 0;
 }
 
-static int check_question(const char *name, int family)
+int check_name(const char *name)
 {
     size_t length = strlen(name);
+    return length == 0 || length >= WEFT_HOST_NAME ? -EINVAL : 0;
+}
+
+static int check_question(const char *name, int family)
+{
     if (family != AF_UNSPEC && family != AF_INET && family != AF_INET6)
         return -EAFNOSUPPORT;
-    return length == 0 || length >= WEFT_HOST_NAME ? -EINVAL : 0;
+    return check_name(name);
 }
 
 int weft_resolver_resolve(struct weft_resolver *resolver, const char *name, const char *service,

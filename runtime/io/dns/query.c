@@ -162,13 +162,16 @@ static int library_init(void)
     return errno_of_status(init_result);
 }
 
-static int channel_new(const struct weft_resolver *resolver, int flags, struct query *query)
+static int channel_new(const struct weft_resolver *resolver, int flags, bool whole,
+                       struct query *query)
 {
     struct ares_options options = {.sock_state_cb = sock_state, .sock_state_cb_data = query};
     int mask = ARES_OPT_SOCK_STATE_CB | ARES_OPT_FLAGS;
     if (resolver)
         mask |= fill_options(&resolver->options, &options);
-    if (resolver && resolver->options.search) {
+    if (whole) {
+        mask |= ARES_OPT_DOMAINS; /* none */
+    } else if (resolver && resolver->options.search) {
         options.domains = resolver->domains;
         options.ndomains = resolver->domain_count;
         mask |= ARES_OPT_DOMAINS;
@@ -185,7 +188,8 @@ static int channel_new(const struct weft_resolver *resolver, int flags, struct q
     return errno_of_status(status);
 }
 
-static int query_begin(struct query *query, const struct weft_resolver *resolver, int flags)
+static int query_begin(struct query *query, const struct weft_resolver *resolver, int flags,
+                       bool whole)
 {
     *query = (struct query){0};
     int r = library_init();
@@ -193,7 +197,7 @@ static int query_begin(struct query *query, const struct weft_resolver *resolver
         r = nest_open(&query->nest);
     if (r < 0)
         return r;
-    r = channel_new(resolver, flags, query);
+    r = channel_new(resolver, flags, whole, query);
     if (r < 0)
         nest_close(&query->nest);
     return r;
@@ -201,12 +205,17 @@ static int query_begin(struct query *query, const struct weft_resolver *resolver
 
 int query_open(struct query *query, const struct weft_resolver *resolver)
 {
-    return query_begin(query, resolver, 0);
+    return query_begin(query, resolver, 0, false);
+}
+
+int query_open_whole(struct query *query, const struct weft_resolver *resolver)
+{
+    return query_begin(query, resolver, 0, true);
 }
 
 int query_open_frank(struct query *query, const struct weft_resolver *resolver)
 {
-    return query_begin(query, resolver, ARES_FLAG_NOCHECKRESP);
+    return query_begin(query, resolver, ARES_FLAG_NOCHECKRESP, false);
 }
 
 void query_close(struct query *query)
@@ -215,10 +224,21 @@ void query_close(struct query *query)
     nest_close(&query->nest);
 }
 
+int query_ndots(const struct query *query)
+{
+    struct ares_options options;
+    int mask, ndots = 1;
+    if (ares_save_options(query->channel, &options, &mask) != ARES_SUCCESS)
+        return ndots;
+    ndots = options.ndots;
+    ares_destroy_options(&options);
+    return ndots;
+}
+
 /* ---- driving one ------------------------------------------------------------------------ */
 
 /* When c-ares wants to be called again, whatever happens. */
-static uint64_t next_timeout(const struct query *query)
+uint64_t query_next_ns(const struct query *query)
 {
     struct timeval time;
     if (!ares_timeout(query->channel, NULL, &time))
@@ -241,12 +261,25 @@ static void process_events(struct query *query)
         }
 }
 
+void query_step(struct query *query)
+{
+    process_events(query);
+    if (!query->over)
+        ares_process_fd(query->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+}
+
+int query_result(const struct query *query)
+{
+    if (query->over && query->status == ARES_SUCCESS)
+        return 0;
+    /* c-ares would call our own trouble a server's. */
+    return query->trouble < 0 ? query->trouble : errno_of_status(query->status);
+}
+
 int query_await(struct query *query, uint64_t deadline_ns)
 {
-    while (!query->over) {
-        if (query->trouble < 0)
-            return query->trouble;
-        int r = nest_wait(&query->nest, next_timeout(query), deadline_ns);
+    while (!query->over && query->trouble == 0) {
+        int r = nest_wait(&query->nest, query_next_ns(query), deadline_ns);
         if (r == 0)
             process_events(query);
         else if (r == -EAGAIN)
@@ -254,8 +287,5 @@ int query_await(struct query *query, uint64_t deadline_ns)
         else
             return r;
     }
-    /* c-ares would call our own trouble a server's. */
-    if (query->status != ARES_SUCCESS && query->trouble < 0)
-        return query->trouble;
-    return errno_of_status(query->status);
+    return query_result(query);
 }

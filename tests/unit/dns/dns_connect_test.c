@@ -303,3 +303,135 @@ Test(dns_connect, a_name_is_connected_to)
 {
     on_fibers_counting_fds(1, by_name, NULL);
 }
+
+/* ---- one family answers ---------------------------------------------------------------------- */
+
+struct half {
+    struct fake_dns dns;
+    struct weft_resolver *resolver;
+};
+
+/* Whom it asks waits for an answer for so long. */
+static void half_start(struct half *half, uint64_t timeout_ns)
+{
+    struct weft_resolver_options options = {
+        .search = "", .no_hosts_file = true, .timeout_ns = timeout_ns};
+    fake_dns_start(&half->dns);
+    options.servers = half->dns.servers;
+    EXPECT_EQ(weft_resolver_new(&options, &half->resolver), 0);
+}
+
+static void half_stop(struct half *half)
+{
+    weft_resolver_free(half->resolver);
+    fake_dns_stop(&half->dns);
+}
+
+static int only_four(void *arg)
+{
+    struct weft_listener *listener;
+    struct weft_stream *stream;
+    struct half half;
+    (void)arg;
+    half_start(&half, 3600 * WEFT_SECOND);
+    EXPECT_EQ(weft_listen_tcp("127.0.0.1", 0, &listener), 0);
+    uint16_t port = weft_listener_port(listener);
+    EXPECT_EQ(weft_resolver_connect(half.resolver, "only4.test", port, soon(), &stream), 0);
+    expect_peer(stream, "127.0.0.1", port);
+    expect_alive(stream, listener);
+    weft_listener_free(listener);
+    half_stop(&half);
+    return 0;
+}
+
+Test(dns_connect, ipv6_that_is_never_answered_is_not_waited_for)
+{
+    on_fibers_counting_fds(1, only_four, NULL);
+    on_fibers_counting_fds(2, only_four, NULL);
+}
+
+static int only_six(void *arg)
+{
+    struct weft_listener *listener;
+    struct weft_stream *stream = NULL;
+    struct half half;
+    (void)arg;
+    if (weft_listen_tcp("::1", 0, &listener) < 0)
+        return 0; /* no IPv6 here */
+    half_start(&half, 3600 * WEFT_SECOND);
+    uint16_t port = weft_listener_port(listener);
+    EXPECT_EQ(weft_resolver_connect(half.resolver, "only6.test", port, soon(), &stream), 0);
+    expect_peer(stream, "::1", port);
+    expect_alive(stream, listener);
+    weft_listener_free(listener);
+    /* It may still be answered, and with a place that works. */
+    stream = NULL;
+    uint64_t end = weft_deadline_after(20 * WEFT_MILLISECOND);
+    EXPECT_EQ(weft_resolver_connect(half.resolver, "only6.test", port, end, &stream), -ETIMEDOUT);
+    EXPECT(stream == NULL && weft_now_ns() >= end);
+    half_stop(&half);
+    return 0;
+}
+
+Test(dns_connect, ipv4_that_is_never_answered_is_only_waited_for_when_ipv6_fails)
+{
+    on_fibers_counting_fds(1, only_six, NULL);
+}
+
+static int late_four(void *arg)
+{
+    struct weft_listener *listener;
+    struct weft_stream *stream;
+    struct half half;
+    (void)arg;
+    half_start(&half, 20 * WEFT_MILLISECOND);
+    EXPECT_EQ(weft_listen_tcp("127.0.0.1", 0, &listener), 0);
+    uint16_t port = weft_listener_port(listener);
+    /* IPv6 fails at once: refused, or not there. */
+    EXPECT_EQ(weft_resolver_connect(half.resolver, "late4.test", port, soon(), &stream), 0);
+    expect_peer(stream, "127.0.0.1", port);
+    expect_alive(stream, listener);
+    EXPECT(atomic_load(&half.dns.dropped) >= 2);
+    weft_listener_free(listener);
+    half_stop(&half);
+    return 0;
+}
+
+Test(dns_connect, a_family_that_is_answered_late_joins_in)
+{
+    on_fibers_counting_fds(1, late_four, NULL);
+}
+
+struct asker {
+    struct half half;
+    int result;
+};
+
+static int ask_silence(void *arg)
+{
+    struct asker *asker = arg;
+    struct weft_stream *stream;
+    asker->result = weft_resolver_connect(asker->half.resolver, "silent.test", 9, soon(), &stream);
+    return 0;
+}
+
+static int cancelled_asking(void *arg)
+{
+    struct weft_group group;
+    struct asker asker;
+    (void)arg;
+    half_start(&asker.half, 3600 * WEFT_SECOND);
+    weft_group_init(&group);
+    EXPECT_EQ(weft_group_spawn(&group, "ask", ask_silence, &asker), 0);
+    await_arrivals(&asker.half.dns.queries, 2);
+    weft_group_cancel(&group);
+    EXPECT_EQ(weft_group_join(&group), -ECANCELED);
+    EXPECT_EQ(asker.result, -ECANCELED);
+    half_stop(&asker.half);
+    return 0;
+}
+
+Test(dns_connect, a_cancel_ends_its_questions)
+{
+    on_fibers_counting_fds(1, cancelled_asking, NULL);
+}

@@ -24,7 +24,7 @@ struct fake_dns {
     uint16_t port;
     char servers[64]; /* for weft_resolver_options */
     atomic_int queries, tcp_queries;
-    atomic_int dropped; /* of those for "once" */
+    atomic_int dropped; /* of those for "once" and "late4" */
 };
 
 /* A message in the making. */
@@ -152,6 +152,10 @@ static inline bool answer(struct fake_dns *dns, const struct question *question,
         return false;
     if (named(question, "once") && atomic_fetch_add(&dns->dropped, 1) < 2)
         return false; /* the first of each family */
+    if ((named(question, "only4") && aaaa) || (named(question, "only6") && a))
+        return false;
+    if (named(question, "late4") && a && atomic_fetch_add(&dns->dropped, 1) < 2)
+        return false;
     if (named(question, "servfail"))
         set_code(message, 2);
     else if (named(question, "refused"))
@@ -170,6 +174,10 @@ static inline bool answer(struct fake_dns *dns, const struct question *question,
         put_name_record(message, NULL, TYPE_CNAME, "middle.test");
         put_name_record(message, "middle.test", TYPE_CNAME, "end.test");
         put_address(message, "end.test", TYPE_A, "127.0.0.7");
+    } else if ((named(question, "only4") || named(question, "late4")) && a) {
+        put_address(message, NULL, TYPE_A, "127.0.0.1");
+    } else if ((named(question, "only6") || named(question, "late4")) && aaaa) {
+        put_address(message, NULL, TYPE_AAAA, "::1");
     } else if (named(question, "good") && a) {
         put_address(message, NULL, TYPE_A, "127.0.0.1");
     } else if (named(question, "good") && aaaa) {
