@@ -7,7 +7,7 @@
 #include "support/nghttpd.h"
 #include "support/stress.h"
 
-enum { STREAMS = 24, OPERATIONS = 6, SENT = 200000, DIVISOR = STRESS_SLOW > 1 ? 4 : 1 };
+enum { STREAMS = 20, OPERATIONS = 6, SENT = 200000, DIVISOR = STRESS_SLOW > 1 ? 4 : 1 };
 
 #define PATIENCE_NS (60 * WEFT_SECOND)
 
@@ -100,7 +100,7 @@ static int ask(struct actor *actor, enum manner manner, struct weft_http_respons
     char url[128];
     struct weft_http_request request = {.url = url};
     snprintf(url, sizeof(url), "%s://127.0.0.1:%u/%s", world->tls ? "https" : "http",
-             world->server->port, manner == SMALL_ONE ? "small" : "large");
+             world->server->port, manner == SMALL_ONE ? "small" : "medium");
     actor->produced = 0;
     if (manner == SENDING)
         request.body =
@@ -111,7 +111,7 @@ static int ask(struct actor *actor, enum manner manner, struct weft_http_respons
 /* The size of what comes, and whether it is to be read to its end. */
 static size_t size_for(enum manner manner)
 {
-    return manner == SMALL_ONE ? SMALL : manner == SENDING ? SENT : LARGE;
+    return manner == SMALL_ONE ? SMALL : manner == SENDING ? SENT : MEDIUM;
 }
 
 /* Within the scope of CANCELLED or PATIENCE_NS.  Returns: 0, or what ended it. */
@@ -125,7 +125,7 @@ static int act_within(struct actor *actor, enum manner manner)
     EXPECT_EQ(weft_http_response_status(response), 200);
     EXPECT_EQ(weft_http_response_version(response), 20);
     if (manner == BY_HALVES)
-        limit = dice_roll(&actor->dice, LARGE);
+        limit = dice_roll(&actor->dice, MEDIUM);
 
     if (manner == LATE)
         let_others_finish(actor->world);

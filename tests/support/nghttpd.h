@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* An nghttpd (Debian's nghttp2-server) that serves a folder with a large and a small file of the
+/* An nghttpd (Debian's nghttp2-server) that serves a folder with files of several sizes of the
  * pattern, over TLS or without. */
 #pragma once
 #include <netinet/in.h>
@@ -11,7 +11,7 @@
 #include "support/web.h"
 #include "unit/tls/certificates.h"
 
-enum { LARGE = 3000000, SMALL = 10 };
+enum { LARGE = 3000000, MEDIUM = 700000, SMALL = 10 };
 
 struct nghttpd {
     struct folder folder;
@@ -122,6 +122,7 @@ static inline bool nghttpd_start(struct nghttpd *server, bool tls)
     *server = (struct nghttpd){.folder = folder_make()};
     write_certificates(server);
     write_bytes(in_folder(server, "large"), LARGE);
+    write_bytes(in_folder(server, "medium"), MEDIUM);
     write_bytes(in_folder(server, "small"), SMALL);
     if (nghttpd_run(server, tls))
         return true;
@@ -132,7 +133,8 @@ static inline bool nghttpd_start(struct nghttpd *server, bool tls)
 /** A server that is all zeroes was never started. */
 static inline void nghttpd_stop(struct nghttpd *server)
 {
-    static const char *const files[] = {"ca.pem", "cert.pem", "key.pem", "large", "small", NULL};
+    static const char *const files[] = {"ca.pem", "cert.pem", "key.pem", "large",
+                                        "medium", "small",    NULL};
     if (server->pid > 0) {
         kill(server->pid, SIGKILL);
         waitpid(server->pid, NULL, 0);

@@ -122,6 +122,8 @@ size_t on_body(char *data, size_t size, size_t count, void *arg)
     if (total == 0)
         return 0;
     session->calls++;
+    if (transfer->discarding)
+        return total;
     if (!make_room(transfer, total))
         return CURL_WRITEFUNC_PAUSE;
     struct http_chunk *chunk = chunk_new(total);

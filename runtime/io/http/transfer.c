@@ -128,6 +128,14 @@ static void stop_reading(struct http_transfer *transfer)
     spin_unlock(&session->lock);
 }
 
+/* What libcurl keeps of a body for a transfer that waits is handed out, to nobody: before 8.1 it
+ * forgets to free that when a transfer goes and others still use the connection. */
+static void discard_kept(struct http_transfer *transfer)
+{
+    transfer->discarding = true;
+    curl_easy_pause(transfer->easy, CURLPAUSE_CONT); /* fails where there is no connection */
+}
+
 /* I1.  The transfer may be gone afterwards. */
 static void transfer_let_go(struct http_transfer *transfer)
 {
@@ -135,7 +143,8 @@ static void transfer_let_go(struct http_transfer *transfer)
 
     if (transfer->easy) {
         curl_easy_setopt(transfer->easy, CURLOPT_ERRORBUFFER, NULL); /* `why` stays as it is */
-        curl_multi_remove_handle(session->multi, transfer->easy);    /* I2 */
+        discard_kept(transfer);
+        curl_multi_remove_handle(session->multi, transfer->easy); /* I2 */
         curl_easy_cleanup(transfer->easy);
         transfer->easy = NULL;
     }

@@ -57,6 +57,7 @@ struct http_transfer {
     size_t memory_offset;       /* where sending a body in memory is */
     bool connected;             /* a connection was made, or found in the pool */
     bool headed;                /* POST_HEAD was raised */
+    bool discarding;            /* nobody wants what still comes */
     int broken;                 /* -errno: why a callback made libcurl give up */
     const char *broken_why;     /* static text */
 };
