@@ -14,6 +14,8 @@
  *       producer runs on to its next yield, and offers.
  *   I5  Once `closing`, no yield suspends: the producer's clean-up cannot hang in one, not even
  *       inside a shield.
+ *   I6  The producer's result is its task's, so a failure that nobody asked for is found where
+ * those of tasks are (core/unjoined.h): who was told of it has joined the task by the free.
  *
  * An item costs two switches and no queue: the consumer joins, claims the producer and hands its
  * worker over to it, and the producer does the same the other way round (wait_hand_over).
@@ -27,6 +29,7 @@
 #include <string.h>
 
 #include "sync/waitq.h"
+#include "weft/scope.h"
 #include "weft/task.h"
 #include "weft/time.h"
 
@@ -42,6 +45,7 @@ struct weft_generator {
     bool ended;             /* guarded by lock */
     bool closing;           /* guarded by lock */
     int error;              /* what the producer failed with, until somebody was told; lock */
+    bool told;              /* somebody was told; guarded by lock */
     struct weft_task *task; /* NULL: not started; guarded by lock */
     const void *offered;    /* I2; guarded by lock */
     struct waitq consumers; /* guarded by lock; the slot: where the item goes */
@@ -91,7 +95,7 @@ static int producer_main(void *arg)
     waitq_claim_all(&generator->consumers, TOLD_END, &batch);
     spin_unlock(&generator->lock);
     waitq_wake(&batch);
-    return 0;
+    return result; /* I6 */
 }
 
 /* Give the item to who asks, or offer it.  Under the lock. */
@@ -151,6 +155,7 @@ static int take(struct weft_generator *generator, void *ret_item)
         return -EAGAIN;
     r = generator->error;
     generator->error = 0;
+    generator->told |= r < 0;
     return r;
 }
 
@@ -222,6 +227,16 @@ int weft_generator_next(struct weft_generator *generator, void *ret_item, uint64
     return r;
 }
 
+/* I6.  The task has nothing left to do but to end. */
+static void join_producer(struct weft_generator *generator)
+{
+    struct weft_scope shield;
+
+    weft_shield_enter(&shield);
+    weft_task_join(generator->task, WEFT_NO_DEADLINE, NULL);
+    weft_scope_leave(&shield);
+}
+
 void weft_generator_free(struct weft_generator *generator)
 {
     struct wait_batch batch = {0};
@@ -237,6 +252,8 @@ void weft_generator_free(struct weft_generator *generator)
         waitq_claim_all(&generator->producers, -ECANCELED, &batch);
         spin_unlock(&generator->lock);
         waitq_wake(&batch);
+        if (generator->told)
+            join_producer(generator);
         weft_task_free(generator->task);
     }
     free(generator);

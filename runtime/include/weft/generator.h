@@ -58,8 +58,9 @@ int weft_generator_next(struct weft_generator *generator, void *ret_item, uint64
 int weft_generator_yield(struct weft_generator *generator, const void *item);
 
 /** Cancel the producer if it has not ended, wait until it has cleaned up and returned, and free the
- * generator; nobody else may use it any more.  NULL does nothing.
- * Context: a fiber other than the producer; any thread if it never was asked. */
+ * generator; nobody else may use it any more.  A failure of the producer that no
+ * weft_generator_next returned is counted and reported as that of a task (weft/task.h).  NULL does
+ * nothing. Context: a fiber other than the producer; any thread if it never was asked. */
 void weft_generator_free(struct weft_generator *generator);
 
 #ifdef __cplusplus

@@ -99,6 +99,14 @@ Test(generator, may_end_without_any_item)
     on_fibers(1, empty_body, NULL);
 }
 
+static uint64_t count_unjoined(void)
+{
+    struct weft_runtime_stats stats;
+
+    weft_stats_runtime(weft_runtime_self(), &stats);
+    return stats.unjoined;
+}
+
 static int failure_body(void *arg)
 {
     struct world world = {.limit = 2, .result = -EIO};
@@ -112,12 +120,43 @@ static int failure_body(void *arg)
     EXPECT_EQ(next(generator, &item), 0);
     EXPECT_EQ(item, 1);
     weft_generator_free(generator);
+    EXPECT_EQ(count_unjoined(), 0);
     return 0;
 }
 
 Test(generator, a_failure_of_the_producer_is_told_once)
 {
     on_fibers(1, failure_body, NULL);
+    on_fibers(2, failure_body, NULL);
+}
+
+/* It fails while nobody waits for an item, and nobody asks for another one. */
+static int fail_later(struct weft_generator *generator, void *arg)
+{
+    int item = 1, r = weft_generator_yield(generator, &item);
+    EXPECT_EQ(r, -ECANCELED);
+    return *(int *)arg;
+}
+
+static int unasked_body(void *arg)
+{
+    int results[] = {-EIO, -ECANCELED, 0}, item;
+    struct weft_generator *generator;
+    (void)arg;
+
+    for (int i = 0; i < 3; i++) {
+        EXPECT_EQ(weft_generator_new("later", fail_later, &results[i], sizeof(int), &generator), 0);
+        EXPECT_EQ(next(generator, &item), 1);
+        weft_generator_free(generator);
+        EXPECT_EQ(count_unjoined(), 1); /* the first one's, which is not the echo of a cancel */
+    }
+    return 0;
+}
+
+Test(generator, a_failure_that_nobody_was_told_counts_as_unjoined)
+{
+    on_fibers(1, unasked_body, NULL);
+    on_fibers(2, unasked_body, NULL);
 }
 
 static int early_free_body(void *arg)
