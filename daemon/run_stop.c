@@ -5,9 +5,9 @@
  * The end of a tree is the same whether the root ended by itself or somebody wants it to: whoever
  * is left gets SIGTERM (and SIGCONT, so that stopped ones see it), then kill_grace for all of them,
  * then SIGKILL.  It is over when two scans in a row find nobody: between two an orphan that was
- * being handed over during the first has arrived.  A scan during which orphans died does not count,
- * because a process that lives just long enough to start the next is dead when it is looked at;
- * after RESTLESS_MAX of those they are taken for another job's.
+ * being handed over during the first has arrived.  A scan during which orphans died or were in
+ * execve does not count, because a process that lives just long enough to start the next is dead
+ * when it is looked at; after RESTLESS_MAX of those they are taken for another job's.
  *
  * I8  Everything here is shielded, and ends early only when the runtime's stop breaks shields.
  * I9  The root is not reaped here: its pid, session and group are its own all the while.

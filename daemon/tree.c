@@ -13,7 +13,8 @@
  *     but for orphans that appeared during it.  Whoever kills repeats until a scan finds nobody.
  * I3  Members that may not be signalled (setuid) are counted, not waited for.
  * I4  An orphan that is dead, exits, or dies while it is looked at may have been one of ours that
- *     started another just before: such a scan is restless, and proves nothing by finding nobody.
+ *     started another just before; one in the middle of execve may be one of ours.  Such a scan is
+ *     restless, and proves nothing by finding nobody.
  *
  * Not found: an orphan that left the session and wiped or overwrote its environment.  It lives
  * until weftd stops (tree_init_orphans); a cgroup leaf per job will close that, here.  Blocking;
@@ -114,17 +115,21 @@ static int add_pid(struct run_tree *tree, pid_t pid)
     return add_member(tree, &stat);
 }
 
-static bool has_marks(const struct run_tree *tree, pid_t pid)
+/* I4 */
+static bool has_marks(struct run_tree *tree, pid_t pid)
 {
     const char *marks[TREE_MARKS];
     for (size_t i = 0; i < tree->marks_count; i++)
         marks[i] = tree->marks[i];
-    return tree_environ_has(pid, marks, tree->marks_count);
+    int rc = tree_environ_has(pid, marks, tree->marks_count);
+    if (rc == -EAGAIN)
+        tree->restless = true;
+    return rc > 0;
 }
 
 /* Roots get sessions of their own, and nobody comes back from there into ours: an orphan in our
  * session was never a job's, but of whoever became weftd by exec. */
-static bool is_ours(const struct run_tree *tree, const struct tree_stat *orphan)
+static bool is_ours(struct run_tree *tree, const struct tree_stat *orphan)
 {
     if (!tree->root)
         return orphan->session != getsid(0);
@@ -152,7 +157,6 @@ static int add_orphans(struct run_tree *tree)
 {
     struct tree_pids orphans = {0};
     int rc = tree_roots_orphans(tree->roots, &orphans);
-    tree->restless = false;
     for (size_t i = orphans.count; rc == 0 && i > 0; i--)
         rc = add_orphan(tree, orphans.pids[i - 1]);
     tree_pids_destroy(&orphans);
@@ -201,6 +205,7 @@ static int add_descendants(struct run_tree *tree)
 static int scan(struct run_tree *tree)
 {
     tree->count = 0;
+    tree->restless = false;
     int rc = tree->root ? add_pid(tree, tree->root) : 0;
     if (rc == 0)
         rc = tree->roots ? add_orphans(tree) : add_leftovers(tree);
@@ -211,7 +216,7 @@ static int scan(struct run_tree *tree)
 
 static void reap(struct run_tree *tree)
 {
-    if (tree->restless)
+    if (tree->restless && tree->roots)
         tree_roots_reap(tree->roots);
 }
 

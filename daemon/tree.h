@@ -65,7 +65,8 @@ struct run_tree {
     size_t count, capacity;
     bool freezing;   /* members are stopped as soon as they are found */
     bool restless;   /* the last scan met dead orphans, which may have left children that it did
-                      * not meet: that nobody was found is no proof */
+                      * not meet, or one of which it could not tell: that nobody was found is no
+                      * proof */
     uint64_t denied; /* signals that were not permitted (somebody changed its user) */
 };
 

@@ -6,6 +6,8 @@
  *     time behind it (tree_pidfd_open), so that a recycled pid is never hit.
  * I2  No text of a process is trusted: its name may hold spaces, brackets and newlines, and its
  *     environment anything.
+ * I3  An environment that reads as empty proves nothing while execve(2) replaces the memory that it
+ *     is in, which is as long as the processor is another's.
  *
  * Blocking, any thread; nothing here suspends.
  */
@@ -21,7 +23,7 @@
 #include <sys/pidfd.h>
 #include <unistd.h>
 
-enum { ENVIRON_MAX = 8 * 1024 * 1024, PATH_SIZE = 96, NAME_SIZE = 48 };
+enum { ENVIRON_MAX = 8 * 1024 * 1024, STAT_SIZE = 1024, PATH_SIZE = 96, NAME_SIZE = 48 };
 
 enum { EXITING = 0x4 }; /* PF_EXITING of the kernel's sched.h, part of what /proc promises */
 
@@ -97,19 +99,25 @@ static int parse_stat(const char *text, struct tree_stat *stat)
     return 0;
 }
 
-int tree_stat_read(pid_t pid, struct tree_stat *ret_stat)
+/* Returns: the length, at least 1.  Errors: -ESRCH. */
+static ssize_t read_stat(pid_t pid, char *text, size_t size)
 {
-    char text[1024];
-    struct tree_stat stat = {.pid = pid};
     int fd = open_of(pid, "stat");
     if (fd < 0)
         return -ESRCH;
-    ssize_t n = read_retrying(fd, text, sizeof(text) - 1);
+    ssize_t n = read_retrying(fd, text, size - 1);
     close(fd);
     if (n <= 0)
         return -ESRCH;
     text[n] = '\0';
-    int rc = parse_stat(text, &stat);
+    return n;
+}
+
+int tree_stat_read(pid_t pid, struct tree_stat *ret_stat)
+{
+    char text[STAT_SIZE];
+    struct tree_stat stat = {.pid = pid};
+    int rc = read_stat(pid, text, sizeof(text)) < 0 ? -ESRCH : parse_stat(text, &stat);
     if (rc == 0)
         *ret_stat = stat;
     return rc;
@@ -179,20 +187,41 @@ static bool holds(const char *text, size_t size, const char *mark)
     return false;
 }
 
-bool tree_environ_has(pid_t pid, const char *const *marks, size_t count)
+/* The environment's place in the memory is set last, and stays when it is empty.  Whoever has no
+ * memory, being dead or the kernel's, is in no execve. */
+static bool is_in_exec(pid_t pid)
+{
+    char text[STAT_SIZE];
+    unsigned long memory, start, end;
+    if (read_stat(pid, text, sizeof(text)) < 0)
+        return false;
+    const char *rest = strrchr(text, ')');
+    /* proc(5): vsize is 23, env_start and env_end are 50 and 51.  NOLINTNEXTLINE(cert-err34-c) */
+    int n = rest ? sscanf(rest + 1,
+                          " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
+                          " %*s %*s %*s %lu %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
+                          " %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lu %lu",
+                          &memory, &start, &end)
+                 : 0;
+    return n == 3 && memory > 0 && (end == 0 || start != end);
+}
+
+int tree_environ_has(pid_t pid, const char *const *marks, size_t count)
 {
     char *text = NULL;
     size_t size = 0, found = 0;
     int fd = open_of(pid, "environ");
     if (fd < 0)
-        return false;
+        return 0;
     int rc = read_whole(fd, &text, &size);
     close(fd);
     if (rc < 0)
-        return false;
+        return 0;
     while (found < count && holds(text, size, marks[found]))
         found++;
     free(text);
+    if (size == 0 && is_in_exec(pid))
+        return -EAGAIN; /* I3 */
     return found == count;
 }
 

@@ -46,8 +46,9 @@ int tree_first_children(pid_t pid, struct tree_pids *list);
 int tree_everybody(struct tree_pids *list);
 
 /* Does the environment that the process was started with hold all of these ("NAME=value")?
- * False also where it may not be read. */
-bool tree_environ_has(pid_t pid, const char *const *marks, size_t count);
+ * Returns: 1 it does; 0 it does not, or may not be read.
+ * Errors:  -EAGAIN it is in the middle of execve(2), and has none to be read. */
+int tree_environ_has(pid_t pid, const char *const *marks, size_t count);
 
 /* A pidfd of exactly this process.  Errors: -ESRCH it is gone, and pidfd_open(2)'s. */
 int tree_pidfd_open(const struct tree_stat *stat);

@@ -234,7 +234,7 @@ static void expect_nobody(const struct world *world)
     snprintf(mark, sizeof(mark), "WEFT_INSTANCE=%s", world->instance);
     EXPECT_EQ(tree_everybody(&all), 0);
     for (size_t i = 0; i < all.count; i++)
-        EXPECT(!tree_environ_has(all.pids[i], marks, 1));
+        EXPECT(tree_environ_has(all.pids[i], marks, 1) != 1);
     tree_pids_destroy(&all);
 }
 

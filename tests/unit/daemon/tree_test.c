@@ -5,6 +5,7 @@
 #include "support/fibers.h"
 #include "support/test.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
@@ -114,6 +115,53 @@ Test(tree, lists_children)
     EXPECT_EQ(tree_children(0x3fffffff, &list), -ESRCH);
 }
 
+/* Dies with its parent. */
+static pid_t start_program(const char *const *argv, const char *const *env)
+{
+    pid_t pid = fork();
+    EXPECT(pid >= 0);
+    if (pid > 0)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    execve(argv[0], (char **)argv, (char **)env);
+    _exit(1);
+}
+
+Test(tree, never_denies_marks_while_the_process_calls_exec)
+{
+    const char *again = "exec /bin/sh -c \"$0\" \"$0\"", *marks[] = {"A=1"};
+    const char *argv[] = {"/bin/sh", "-c", again, again, NULL}, *env[] = {"A=1", NULL};
+    pid_t pid = start_program(argv, env);
+    uint64_t deadline_ns = weft_deadline_after(30 * WEFT_SECOND);
+    int seen[2] = {0};
+    while (tree_environ_has(pid, marks, 1) != 1)
+        EXPECT(weft_now_ns() < deadline_ns);
+    while (seen[0] < 1000 || seen[1] < 5) {
+        int rc = tree_environ_has(pid, marks, 1);
+        EXPECT(rc == 1 || rc == -EAGAIN);
+        seen[rc < 0]++;
+        EXPECT(weft_now_ns() < deadline_ns);
+    }
+    end_child(pid);
+}
+
+Test(tree, an_empty_environment_has_no_marks)
+{
+    const char *argv[] = {"/bin/sleep", "1000", NULL}, *env[] = {NULL}, *marks[] = {"A=1"};
+    int ends[2], rc;
+    char none;
+    EXPECT_EQ(pipe2(ends, O_CLOEXEC), 0);
+    pid_t pid = start_program(argv, env);
+    close(ends[1]);
+    EXPECT_EQ(read(ends[0], &none, 1), 0); /* its copy was closed by exec */
+    close(ends[0]);
+    uint64_t deadline_ns = weft_deadline_after(30 * WEFT_SECOND);
+    while ((rc = tree_environ_has(pid, marks, 1)) == -EAGAIN)
+        EXPECT(weft_now_ns() < deadline_ns);
+    EXPECT_EQ(rc, 0);
+    end_child(pid);
+}
+
 Test(tree, compares_whole_variables)
 {
     const char *argv[] = {"/bin/sleep", "1000", NULL};
@@ -122,23 +170,17 @@ Test(tree, compares_whole_variables)
     memcpy(large, "LARGE=", 6);
     large[sizeof(large) - 1] = '\0';
     const char *env[] = {"A=1", large, "WEFT_JOB_ID=17", "B=2", NULL};
-    pid_t pid = fork();
-    EXPECT(pid >= 0);
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        execve(argv[0], (char **)argv, (char **)env);
-        _exit(1);
-    }
+    pid_t pid = start_program(argv, env);
     uint64_t deadline_ns = weft_deadline_after(30 * WEFT_SECOND);
-    while (!tree_environ_has(pid, (const char *[]){"A=1"}, 1)) /* until it has called exec */
+    while (tree_environ_has(pid, (const char *[]){"A=1"}, 1) != 1) /* until it has called exec */
         EXPECT(weft_now_ns() < deadline_ns);
-    EXPECT(tree_environ_has(pid, (const char *[]){"WEFT_JOB_ID=17", "A=1", "B=2"}, 3));
-    EXPECT(!tree_environ_has(pid, (const char *[]){"A=1", "B=1"}, 2));
-    EXPECT(!tree_environ_has(pid, (const char *[]){"WEFT_JOB_ID=1"}, 1));
-    EXPECT(!tree_environ_has(pid, (const char *[]){"WEFT_JOB_ID=170"}, 1));
-    EXPECT(!tree_environ_has(pid, (const char *[]){"JOB_ID=17"}, 1));
+    EXPECT_EQ(tree_environ_has(pid, (const char *[]){"WEFT_JOB_ID=17", "A=1", "B=2"}, 3), 1);
+    EXPECT_EQ(tree_environ_has(pid, (const char *[]){"A=1", "B=1"}, 2), 0);
+    EXPECT_EQ(tree_environ_has(pid, (const char *[]){"WEFT_JOB_ID=1"}, 1), 0);
+    EXPECT_EQ(tree_environ_has(pid, (const char *[]){"WEFT_JOB_ID=170"}, 1), 0);
+    EXPECT_EQ(tree_environ_has(pid, (const char *[]){"JOB_ID=17"}, 1), 0);
     end_child(pid);
-    EXPECT(!tree_environ_has(pid, (const char *[]){"A=1"}, 1));
+    EXPECT_EQ(tree_environ_has(pid, (const char *[]){"A=1"}, 1), 0);
 }
 
 Test(tree, reaps_orphans_and_never_roots)
