@@ -91,6 +91,21 @@ static int await_event(void *arg)
     return weft_event_wait(arg, WEFT_NO_DEADLINE);
 }
 
+static int see_waiter(const struct weft_fiber_info *info, void *arg)
+{
+    if (strcmp(info->name, "waiter") == 0 && info->state == WEFT_FIBER_WAITING)
+        *(bool *)arg = true;
+    return 0;
+}
+
+static bool waiter_waits(void)
+{
+    bool waits = false;
+
+    EXPECT_EQ(weft_fibers_each(weft_runtime_self(), 0, see_waiter, &waits), 0);
+    return waits;
+}
+
 static int act(void *arg)
 {
     struct weft_event event;
@@ -105,7 +120,9 @@ static int act(void *arg)
     EXPECT_EQ(weft_group_spawn(&group, "waiter", await_event, &event), 0);
     weft_trace_mark("acts", 42);
     weft_trace_mark("acts", -1);
-    EXPECT_EQ(weft_sleep(WEFT_MILLISECOND), 0);
+    do /* the waiter may be on another worker, whose thread has not had its turn yet */
+        EXPECT_EQ(weft_sleep(WEFT_MILLISECOND), 0);
+    while (!waiter_waits());
     weft_event_set(&event);
     return weft_group_join(&group);
 }
