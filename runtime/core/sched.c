@@ -22,29 +22,30 @@
 
 enum { SLOT_STREAK = 3 };
 
-/* Overflow of the ring: its older half, and the fiber, go to the inject queue. */
-static void ready_overflow(struct worker *worker, struct fiber *fiber)
+/* Make room in a full ring: its older half goes to the inject queue.  Not the fiber that comes,
+ * too: it may come from there, and would never arrive. */
+static void make_room(struct worker *worker)
 {
     struct fiber *half[RUNQ_SLOTS / 2];
-    unsigned count_taken;
+    unsigned count_taken = runq_take_half(&worker->runq, half);
 
-    while (!runq_push(&worker->runq, fiber)) {
-        count_taken = runq_take_half(&worker->runq, half);
-        if (count_taken == 0)
-            continue; /* thieves made room */
-        for (unsigned i = 0; i + 1 < count_taken; i++)
-            half[i]->next = half[i + 1];
-        half[count_taken - 1]->next = fiber;
-        inject_push(&worker->runtime->inject, half[0], fiber, count_taken + 1);
-        return;
-    }
+    if (count_taken == 0)
+        return; /* thieves made room */
+    for (unsigned i = 0; i + 1 < count_taken; i++)
+        half[i]->next = half[i + 1];
+    inject_push(&worker->runtime->inject, half[0], half[count_taken - 1], count_taken);
+}
+
+void sched_append(struct worker *worker, struct fiber *fiber)
+{
+    while (unlikely(!runq_push(&worker->runq, fiber)))
+        make_room(worker);
 }
 
 /* Append to the ring of woken fibers, where thieves may find it. */
 static void ready_append(struct worker *worker, struct fiber *fiber)
 {
-    if (unlikely(!runq_push(&worker->runq, fiber)))
-        ready_overflow(worker, fiber);
+    sched_append(worker, fiber);
     worker_notify(worker->runtime, worker);
 }
 

@@ -32,6 +32,10 @@ void sched_ready(struct worker *worker, struct fiber *fiber);
  * slot.  They may belong to different runtimes. */
 void sched_ready_list(struct worker *worker, struct fiber *first);
 
+/** Put a ready fiber behind the woken ones of the worker, telling nobody.  Owner only.  Where the
+ * ring is full, its older half makes room: it goes to the inject queue. */
+void sched_append(struct worker *worker, struct fiber *fiber);
+
 /** Leave the calling fiber; after(worker, arg) publishes it (P1).  Returns when it is resumed. */
 void sched_suspend(struct fiber *self, sched_after *after, void *arg);
 

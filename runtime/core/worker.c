@@ -9,7 +9,9 @@
  *   L3  Parking: announce, full barrier, look at every queue again, and only then block (I3).
  *   L4  Timers are precise to the kernel's timer slack: a timerfd, set only before the worker
  *       blocks and only if its next deadline is earlier than what is set.  (libev's own timers
- * round to milliseconds.)
+ *       round to milliseconds.)
+ *   L5  A tick takes no more from the inject queue than turns have passed since the last one: with
+ *       more ready fibers than the ring holds, each goes through that queue once a turn at most.
  */
 #include "core/worker.h"
 
@@ -138,40 +140,38 @@ static void worker_note_turn(struct worker *worker, uint64_t now)
         atomic_store_explicit(&worker->counters.longest_turn_ns, away, memory_order_relaxed);
 }
 
-static void worker_append(struct worker *worker, struct fiber *fiber)
-{
-    struct fiber *next;
-
-    for (; fiber; fiber = next) {
-        next = fiber->next;
-        if (!runq_push(&worker->runq, fiber)) {
-            fiber->next = NULL;
-            inject_push(&worker->runtime->inject, fiber, fiber, 1);
-        }
-    }
-}
-
 /* Behind all that were woken. */
 static void worker_queue_up(struct worker *worker, struct fiber *fiber)
 {
-    if (!fiber)
-        return;
-    fiber->next = NULL;
-    worker_append(worker, fiber);
+    if (fiber)
+        sched_append(worker, fiber);
 }
 
-/* Move a fair share of the inject queue behind the woken fibers. */
-static void worker_queue_injected(struct worker *worker)
+static size_t smaller(size_t one, size_t other)
+{
+    return one < other ? one : other;
+}
+
+/* Move a fair share of the inject queue, at most `most` fibers, behind the woken fibers.  No more
+ * than the ring has room for, or they would push others out for nothing; but one in any case, which
+ * makes room for more: the ring may be full each time that this looks (L5). */
+static void worker_queue_injected(struct worker *worker, size_t most)
 {
     struct inject *inject = &worker->runtime->inject;
     size_t share = inject_length(inject) / worker->runtime->workers + 1;
+    size_t room = RUNQ_SLOTS - runq_length(&worker->runq);
     size_t taken;
-    struct fiber *first = inject_take(inject, share < INJECT_BATCH ? share : INJECT_BATCH, &taken);
+    struct fiber *fiber =
+        inject_take(inject, smaller(share, smaller(most, room ? room : 1)), &taken);
+    struct fiber *next;
 
-    if (!first)
+    if (!fiber)
         return;
     count(&worker->counters.injected, taken);
-    worker_append(worker, first);
+    for (; fiber; fiber = next) {
+        next = fiber->next;
+        sched_append(worker, fiber);
+    }
     if (taken > 1)
         worker_notify(worker->runtime, worker);
 }
@@ -193,7 +193,7 @@ static struct fiber *worker_tick(struct worker *worker)
     worker_adapt(worker, now - worker->tick_ns);
     worker->tick_ns = now;
     worker->budget = worker->period;
-    worker_queue_injected(worker);
+    worker_queue_injected(worker, smaller((size_t)worker->period, INJECT_BATCH)); /* L5 */
     if (now - worker->poll_ns >= POLL_QUANTUM_NS) {
         worker_note_turn(worker, now);
         ev_run(worker->loop, EVRUN_NOWAIT);
@@ -342,7 +342,7 @@ static struct fiber *worker_pick(struct worker *worker)
             continue;
         if (atomic_load_explicit(&worker->runtime->ended, memory_order_acquire))
             return NULL;
-        worker_queue_injected(worker);
+        worker_queue_injected(worker, INJECT_BATCH);
         if ((fiber = runq_pop(&worker->runq)) || (fiber = worker_search(worker)))
             return fiber;
         worker_park(worker);
