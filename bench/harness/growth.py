@@ -94,10 +94,11 @@ def idle_connections(port, count):
 
 def measure_server(options, points, name, argv, x, idle, active):
     """One server under wrk: CPU per request, p99, and memory."""
+    more_s = active // 1000  # wrk opens them all before it asks
     with server.Server(argv, 1) as running, idle_connections(running.port, idle):
-        server.drive(running, 1, active)
+        server.drive(running, 1 + more_s, active)
         before = server.cpu_ns(running.child.pid)
-        count, _, p99_us = server.drive(running, options.server_s, active)
+        count, _, p99_us = server.drive(running, options.server_s + more_s, active)
         spent_us = (server.cpu_ns(running.child.pid) - before) / 1000
         memory_kb = server.peak_kb(running.child.pid)
     points.add(f"{name}, CPU", x, spent_us / count)
@@ -187,7 +188,7 @@ def measure_all(options, programs):
             try:
                 measure(options, points, x)
             except (runner.Failure, server.ServerError, OSError, KeyError) as why:
-                failures[what, x] = f"{type(why).__name__}: {why}"
+                failures[what, x] = " ".join(str(why).split())
                 say(f"failed {what} at {x}: {why}")
     progress(1, 1, "")
     return points, failures

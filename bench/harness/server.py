@@ -141,7 +141,7 @@ def drive(server, seconds, connections=CONNECTIONS):
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
     if done.returncode != 0 or not (count and rate and p99) or int(count.group(1)) == 0:
-        raise ServerError(f"wrk: {(text or done.stderr).strip()[-100:]}")
+        raise ServerError(f"wrk: {' '.join((text or done.stderr).split())[-100:]}")
     trouble = re.search(r"Non-2xx.*|Socket errors: connect [1-9].*|Socket errors:.* read [1-9].*",
                         text)
     if trouble:
