@@ -22,30 +22,34 @@
 
 enum { SLOT_STREAK = 3 };
 
-/* Make room in a full ring: its older half goes to the inject queue.  Not the fiber that comes,
- * too: it may come from there, and would never arrive. */
-static void make_room(struct worker *worker)
+/* Append to a full ring: its older half makes room, in the inject queue.  Not the fiber, too: it
+ * may come from there, and would never arrive. */
+static void append_full(struct worker *worker, struct fiber *fiber)
 {
     struct fiber *half[RUNQ_SLOTS / 2];
-    unsigned count_taken = runq_take_half(&worker->runq, half);
+    unsigned count_taken;
 
-    if (count_taken == 0)
-        return; /* thieves made room */
-    for (unsigned i = 0; i + 1 < count_taken; i++)
-        half[i]->next = half[i + 1];
-    inject_push(&worker->runtime->inject, half[0], half[count_taken - 1], count_taken);
+    while (!runq_push(&worker->runq, fiber)) {
+        count_taken = runq_take_half(&worker->runq, half);
+        if (count_taken == 0)
+            continue; /* thieves made room */
+        for (unsigned i = 0; i + 1 < count_taken; i++)
+            half[i]->next = half[i + 1];
+        inject_push(&worker->runtime->inject, half[0], half[count_taken - 1], count_taken);
+    }
 }
 
 void sched_append(struct worker *worker, struct fiber *fiber)
 {
-    while (unlikely(!runq_push(&worker->runq, fiber)))
-        make_room(worker);
+    if (unlikely(!runq_push(&worker->runq, fiber)))
+        append_full(worker, fiber);
 }
 
 /* Append to the ring of woken fibers, where thieves may find it. */
 static void ready_append(struct worker *worker, struct fiber *fiber)
 {
-    sched_append(worker, fiber);
+    if (unlikely(!runq_push(&worker->runq, fiber)))
+        append_full(worker, fiber);
     worker_notify(worker->runtime, worker);
 }
 
