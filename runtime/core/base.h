@@ -32,6 +32,10 @@
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/* For the few steps of a switch that must not cost a call, and whose caller saves registers once.
+ */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 #define CACHE_LINE 64
 
 #define container_of(pointer, type, member)                                                        \

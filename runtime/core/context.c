@@ -21,7 +21,7 @@ void __tsan_destroy_fiber(void *fiber);
 void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 #endif
 
-void context_make(struct context *context, void *bottom, void *top, void (*entry)(void))
+void context_make(struct context *context, void *bottom, void *top, switch_entry *entry)
 {
 #ifdef WITH_ASAN
     /* The last fiber of this stack ended without returning from its outermost frame. */
@@ -66,21 +66,23 @@ void context_arrived(struct context *self)
     __sanitizer_finish_switch_fiber(self->asan_fake_stack, NULL, NULL);
 }
 
-void context_jump(struct context *from, struct context *to, bool from_ends)
+struct carried context_jump(struct context *from, struct context *to, bool from_ends,
+                            struct carried carried)
 {
     __sanitizer_start_switch_fiber(from_ends ? NULL : &from->asan_fake_stack, to->stack_bottom,
                                    to->stack_size);
-    switch_stacks(&from->sp, to->sp);
+    carried = switch_stacks(&from->sp, to->sp, carried);
     context_arrived(from);
+    return carried;
 }
 #endif
 
 #ifdef WITH_TSAN
-__attribute__((no_sanitize("thread"))) void context_jump(struct context *from, struct context *to,
-                                                         bool from_ends)
+__attribute__((no_sanitize("thread"))) struct carried
+context_jump(struct context *from, struct context *to, bool from_ends, struct carried carried)
 {
     (void)from_ends;
     __tsan_switch_to_fiber(to->tsan_fiber, 0);
-    switch_stacks(&from->sp, to->sp);
+    return switch_stacks(&from->sp, to->sp, carried);
 }
 #endif

@@ -28,7 +28,7 @@ struct context {
 
 /* Prepare `context` to run entry() on an empty stack that ends at `top` (16-byte aligned).  entry
  * must not return. */
-void context_make(struct context *context, void *bottom, void *top, void (*entry)(void));
+void context_make(struct context *context, void *bottom, void *top, switch_entry *entry);
 
 /* Forget what the sanitizers know of a context that will not run again; it may be the one that
  * has just been left, never the running one. */
@@ -38,22 +38,25 @@ void context_discard(struct context *context);
 void context_adopt_thread(struct context *context);
 
 /*
- * context_jump: save the caller in `from` and continue `to`; returns when somebody continues
- * `from`, maybe on another thread.  `from_ends`: `from` will never be continued.
+ * context_jump: save the caller in `from` and continue `to`, which gets `carried`; returns when
+ * somebody continues `from`, maybe on another thread, what that one carries.  `from_ends`: `from`
+ * will never be continued.
  * context_arrived: the first call of an entry function, which completes the jump that led there.
  */
 #ifdef WITH_ASAN
-void context_jump(struct context *from, struct context *to, bool from_ends);
+struct carried context_jump(struct context *from, struct context *to, bool from_ends,
+                            struct carried carried);
 void context_arrived(struct context *self);
 #else
 #ifdef WITH_TSAN
-void context_jump(struct context *from, struct context *to, bool from_ends);
+struct carried context_jump(struct context *from, struct context *to, bool from_ends,
+                            struct carried carried);
 #else
-static inline __attribute__((always_inline)) void context_jump(struct context *from,
-                                                               struct context *to, bool from_ends)
+static ALWAYS_INLINE struct carried context_jump(struct context *from, struct context *to,
+                                                 bool from_ends, struct carried carried)
 {
     (void)from_ends;
-    switch_stacks(&from->sp, to->sp);
+    return switch_stacks(&from->sp, to->sp, carried);
 }
 #endif
 static inline void context_arrived(struct context *self)

@@ -68,6 +68,16 @@ static inline bool fiber_is_new(const struct fiber *fiber)
     return fiber->context.sp == (const char *)fiber - 2 * sizeof(void *);
 }
 
+/** 0 or why the innermost scope of the fiber, which the caller runs on, is cancelled.  Links it. */
+static inline int scope_check(struct fiber *self)
+{
+    struct scope *scope = atomic_load_explicit(&self->scope, memory_order_relaxed);
+
+    if (unlikely(!atomic_load_explicit(&scope->linked, memory_order_acquire)))
+        scope_link(scope);
+    return atomic_load_explicit(&scope->cancelled, memory_order_seq_cst);
+}
+
 /**
  * As scope_check, but does not link a scope in which nothing has parked yet (S1), so that a fiber
  * which only ever finds what it wants at once does not pay for it.  Its ancestors tell instead.

@@ -7,14 +7,10 @@
 
 #include "core/worker.h"
 
-#define SEARCHING      1u
-#define AWAKE          (1u << 16)
-#define SEARCHING_MASK (AWAKE - 1)
-
 int idle_init(struct idle *idle, unsigned workers)
 {
     *idle = (struct idle){.workers = workers};
-    atomic_init(&idle->state, workers * AWAKE);
+    atomic_init(&idle->state, workers * IDLE_AWAKE);
     idle->sleeper = calloc(workers, sizeof(struct worker *));
     return idle->sleeper ? 0 : -ENOMEM;
 }
@@ -24,28 +20,15 @@ void idle_destroy(struct idle *idle)
     free(idle->sleeper);
 }
 
-static bool idle_needs_wake(const struct idle *idle, unsigned state)
-{
-    return (state & SEARCHING_MASK) == 0 && state / AWAKE < idle->workers;
-}
-
-struct worker *idle_notify(struct idle *idle)
+struct worker *idle_take_sleeper(struct idle *idle)
 {
     struct worker *worker = NULL;
 
-#ifdef WITH_TSAN
-    if (!idle_needs_wake(idle, atomic_fetch_add_explicit(&idle->state, 0, memory_order_seq_cst)))
-        return NULL;
-#else
-    atomic_thread_fence(memory_order_seq_cst); /* I3 */
-    if (likely(!idle_needs_wake(idle, atomic_load_explicit(&idle->state, memory_order_relaxed))))
-        return NULL;
-#endif
     spin_lock(&idle->lock);
     if (idle->sleepers > 0 && idle_needs_wake(idle, atomic_load(&idle->state))) {
         worker = idle->sleeper[--idle->sleepers];
         worker->listed = false;
-        atomic_fetch_add_explicit(&idle->state, AWAKE + SEARCHING, memory_order_seq_cst);
+        atomic_fetch_add_explicit(&idle->state, IDLE_AWAKE + IDLE_SEARCHING, memory_order_seq_cst);
     }
     spin_unlock(&idle->lock);
     return worker;
@@ -55,18 +38,18 @@ bool idle_start_search(struct idle *idle)
 {
     unsigned state = atomic_load_explicit(&idle->state, memory_order_relaxed);
 
-    if (2 * (state & SEARCHING_MASK) >= idle->workers)
+    if (2 * (state & IDLE_SEARCHING_MASK) >= idle->workers)
         return false;
-    atomic_fetch_add_explicit(&idle->state, SEARCHING, memory_order_seq_cst);
+    atomic_fetch_add_explicit(&idle->state, IDLE_SEARCHING, memory_order_seq_cst);
     return true;
 }
 
 bool idle_stop_search(struct idle *idle)
 {
-    unsigned before = atomic_fetch_sub_explicit(&idle->state, SEARCHING, memory_order_seq_cst);
+    unsigned before = atomic_fetch_sub_explicit(&idle->state, IDLE_SEARCHING, memory_order_seq_cst);
 
     shake();
-    return (before & SEARCHING_MASK) == 1;
+    return (before & IDLE_SEARCHING_MASK) == 1;
 }
 
 void idle_announce(struct idle *idle, struct worker *worker, bool searching)
@@ -74,7 +57,7 @@ void idle_announce(struct idle *idle, struct worker *worker, bool searching)
     spin_lock(&idle->lock);
     idle->sleeper[idle->sleepers++] = worker;
     worker->listed = true;
-    atomic_fetch_sub_explicit(&idle->state, AWAKE + (searching ? SEARCHING : 0),
+    atomic_fetch_sub_explicit(&idle->state, IDLE_AWAKE + (searching ? IDLE_SEARCHING : 0),
                               memory_order_seq_cst);
     spin_unlock(&idle->lock);
 #ifndef WITH_TSAN
@@ -101,7 +84,7 @@ bool idle_return(struct idle *idle, struct worker *worker)
     if (!woken) {
         sleepers_remove(idle, worker);
         worker->listed = false;
-        atomic_fetch_add_explicit(&idle->state, AWAKE, memory_order_seq_cst);
+        atomic_fetch_add_explicit(&idle->state, IDLE_AWAKE, memory_order_seq_cst);
     }
     spin_unlock(&idle->lock);
     return woken;

@@ -34,8 +34,32 @@ struct idle {
 int idle_init(struct idle *idle, unsigned workers);
 void idle_destroy(struct idle *idle);
 
+/* The parts of state. */
+#define IDLE_SEARCHING      1u
+#define IDLE_AWAKE          (1u << 16)
+#define IDLE_SEARCHING_MASK (IDLE_AWAKE - 1)
+
+static inline bool idle_needs_wake(const struct idle *idle, unsigned state)
+{
+    return (state & IDLE_SEARCHING_MASK) == 0 && state / IDLE_AWAKE < idle->workers;
+}
+
+/** Take a worker off the list to wake it, if one is still needed; it counts as searching. */
+struct worker *idle_take_sleeper(struct idle *idle);
+
 /** After work was made visible: the worker to wake (its loop, by the caller), or NULL. */
-struct worker *idle_notify(struct idle *idle);
+static inline struct worker *idle_notify(struct idle *idle)
+{
+    unsigned state;
+
+#ifdef WITH_TSAN
+    state = atomic_fetch_add_explicit(&idle->state, 0, memory_order_seq_cst);
+#else
+    atomic_thread_fence(memory_order_seq_cst); /* I3 */
+    state = atomic_load_explicit(&idle->state, memory_order_relaxed);
+#endif
+    return unlikely(idle_needs_wake(idle, state)) ? idle_take_sleeper(idle) : NULL;
+}
 
 /** Ask to search.  False: enough others do. */
 bool idle_start_search(struct idle *idle);

@@ -6,38 +6,11 @@
  *   R2  The owner writes a slot, then releases tail; a thief acquires tail before it reads slots.
  *   R3  Whoever takes fibers reads the slots first and then advances head by CAS (release): a slot
  *       is overwritten only after the owner has acquired a head beyond it.  A failed CAS discards
- *       what was read.
+ *       what was read.  Where nobody steals (`alone`), the owner just advances it.
  */
 #include "core/runq.h"
 
 #include "core/shake.h"
-
-bool runq_push(struct runq *runq, struct fiber *fiber)
-{
-    unsigned head = atomic_load_explicit(&runq->head, memory_order_acquire); /* R3 */
-    unsigned tail = atomic_load_explicit(&runq->tail, memory_order_relaxed);
-
-    if (unlikely(tail - head >= RUNQ_SLOTS))
-        return false;
-    atomic_store_explicit(&runq->slots[tail % RUNQ_SLOTS], fiber, memory_order_relaxed);
-    atomic_store_explicit(&runq->tail, tail + 1, memory_order_release); /* R2 */
-    return true;
-}
-
-struct fiber *runq_pop(struct runq *runq)
-{
-    unsigned head = atomic_load_explicit(&runq->head, memory_order_acquire);
-    unsigned tail = atomic_load_explicit(&runq->tail, memory_order_relaxed);
-    struct fiber *fiber;
-
-    do {
-        if (head == tail)
-            return NULL;
-        fiber = atomic_load_explicit(&runq->slots[head % RUNQ_SLOTS], memory_order_relaxed);
-    } while (!atomic_compare_exchange_weak_explicit(&runq->head, &head, head + 1,
-                                                    memory_order_acq_rel, memory_order_acquire));
-    return fiber;
-}
 
 struct fiber *runq_steal(struct runq *victim, struct runq *mine, unsigned *ret_count)
 {

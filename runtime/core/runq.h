@@ -17,14 +17,42 @@ enum { RUNQ_SLOTS = 256 };
 struct runq {
     _Alignas(CACHE_LINE) atomic_uint head; /* next to be taken; CASed by owner and thieves */
     _Alignas(CACHE_LINE) atomic_uint tail; /* next free; written by the owner only */
+    bool alone;                            /* nobody steals; constant */
     _Atomic(struct fiber *) slots[RUNQ_SLOTS];
 };
 
 /** Append.  Owner only.  Returns: false when full. */
-bool runq_push(struct runq *runq, struct fiber *fiber);
+static inline bool runq_push(struct runq *runq, struct fiber *fiber)
+{
+    unsigned head = atomic_load_explicit(&runq->head, memory_order_acquire); /* R3 */
+    unsigned tail = atomic_load_explicit(&runq->tail, memory_order_relaxed);
+
+    if (unlikely(tail - head >= RUNQ_SLOTS))
+        return false;
+    atomic_store_explicit(&runq->slots[tail % RUNQ_SLOTS], fiber, memory_order_relaxed);
+    atomic_store_explicit(&runq->tail, tail + 1, memory_order_release); /* R2 */
+    return true;
+}
 
 /** The oldest fiber, or NULL.  Owner only. */
-struct fiber *runq_pop(struct runq *runq);
+static inline struct fiber *runq_pop(struct runq *runq)
+{
+    unsigned head = atomic_load_explicit(&runq->head, memory_order_acquire);
+    unsigned tail = atomic_load_explicit(&runq->tail, memory_order_relaxed);
+    struct fiber *fiber;
+
+    do {
+        if (head == tail)
+            return NULL;
+        fiber = atomic_load_explicit(&runq->slots[head % RUNQ_SLOTS], memory_order_relaxed);
+        if (runq->alone) {
+            atomic_store_explicit(&runq->head, head + 1, memory_order_relaxed);
+            return fiber;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&runq->head, &head, head + 1,
+                                                    memory_order_acq_rel, memory_order_acquire));
+    return fiber;
+}
 
 /**
  * Move the older half (rounded up) of `victim` to the thief's own ring `mine`, except one fiber,

@@ -87,7 +87,7 @@ static void *thread_main(void *arg)
 {
     struct thread *thread = arg;
 
-    thread->errno_location = &errno;
+    thread->worker->errno_location = &errno;
     thread->signal_stack = overflow_stack_new();
     context_adopt_thread(&thread->context);
     worker_loop(thread->worker);

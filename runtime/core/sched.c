@@ -50,16 +50,20 @@ static void ready_append(struct worker *worker, struct fiber *fiber)
 {
     if (unlikely(!runq_push(&worker->runq, fiber)))
         append_full(worker, fiber);
-    worker_notify(worker->runtime, worker);
+    worker_notify(worker);
 }
 
 /* Make a fiber runnable from outside its runtime.  It may be the runtime's last, and may have ended
  * before this returns: being a visitor holds the runtime until then. */
 static void sched_inject(struct weft_runtime *runtime, struct fiber *fiber)
 {
+    struct worker *sleeper;
+
     atomic_fetch_add_explicit(&runtime->visitors, 1, memory_order_relaxed);
     inject_push(&runtime->inject, fiber, fiber, 1);
-    worker_notify(runtime, NULL);
+    sleeper = idle_notify(&runtime->idle);
+    if (sleeper)
+        worker_wake(sleeper, NULL);
     atomic_fetch_sub_explicit(&runtime->visitors, 1, memory_order_release);
 }
 
@@ -100,20 +104,31 @@ void sched_ready_list(struct worker *worker, struct fiber *first)
     }
 }
 
-struct fiber *sched_take_slot(struct worker *worker)
+static ALWAYS_INLINE struct fiber *take_slot(struct worker *worker)
 {
-    if (!atomic_load_explicit(&worker->slot, memory_order_relaxed))
+    struct fiber *fiber = atomic_load_explicit(&worker->slot, memory_order_relaxed);
+
+    if (!fiber)
         return NULL;
-    return atomic_exchange_explicit(&worker->slot, NULL, memory_order_acq_rel);
+    if (!worker->alone)
+        return atomic_exchange_explicit(&worker->slot, NULL, memory_order_acq_rel);
+    atomic_store_explicit(&worker->slot, NULL, memory_order_relaxed);
+    return fiber;
 }
 
-struct fiber *sched_next(struct worker *worker)
+struct fiber *sched_take_slot(struct worker *worker)
+{
+    return take_slot(worker);
+}
+
+/* The inlined sched_next. */
+static ALWAYS_INLINE struct fiber *next_fiber(struct worker *worker)
 {
     struct fiber *fiber;
 
     if (unlikely(--worker->budget < 0))
         return NULL;
-    if (worker->slot_streak < SLOT_STREAK && (fiber = sched_take_slot(worker))) {
+    if (worker->slot_streak < SLOT_STREAK && (fiber = take_slot(worker))) {
         worker->slot_streak++;
         return fiber;
     }
@@ -122,26 +137,33 @@ struct fiber *sched_next(struct worker *worker)
         return fiber;
     if ((fiber = runq_pop(&worker->runq)))
         return fiber;
-    return sched_take_slot(worker);
+    return take_slot(worker);
 }
 
-/* What the stack that was left wanted done here (P1). */
-static inline void run_after(struct worker *worker)
+struct fiber *sched_next(struct worker *worker)
 {
-    sched_after *after = atomic_load_explicit(&worker->after, memory_order_relaxed);
+    return next_fiber(worker);
+}
+
+/* What arrives with control: the worker, and what the stack that was left wants done here (P1). */
+static ALWAYS_INLINE struct worker *arrive(struct carried carried)
+{
+    struct worker *worker = carried.a;
+    sched_after *after = (sched_after *)carried.b;
 
     if (after) {
         /* Release: whoever sees the NULL sees the registers of the fiber that was left. */
         atomic_store_explicit(&worker->after, NULL, memory_order_release);
-        after(worker, worker->after_arg);
+        after(worker, carried.c);
     }
+    return worker;
 }
 
-/* Before the fiber that runs is left. */
-static inline void announce(struct worker *worker, sched_after *after, void *arg)
+/* Before the fiber that runs is left.  Returns what goes along with control. */
+static ALWAYS_INLINE struct carried announce(struct worker *worker, sched_after *after, void *arg)
 {
-    atomic_store_explicit(&worker->after, after, memory_order_relaxed);
-    worker->after_arg = arg;
+    atomic_store_explicit(&worker->after, after, memory_order_relaxed); /* for observers */
+    return (struct carried){worker, (void *)after, arg};
 }
 
 static inline void enter(struct worker *worker, struct fiber *fiber)
@@ -163,7 +185,7 @@ static void after_spawn(struct worker *worker, void *arg)
         ready_append(worker, arg);
         return;
     }
-    worker_notify(worker->runtime, worker);
+    worker_notify(worker);
 }
 
 static enum leave_reason reason_of(sched_after *after)
@@ -173,33 +195,35 @@ static enum leave_reason reason_of(sched_after *after)
     return after == after_spawn ? LEAVE_SPAWN : LEAVE_WAIT;
 }
 
-/* Leave `self` for `to`; returns when self is resumed, with self->worker renewed. */
-static void leave(struct worker *worker, struct fiber *self, struct context *to)
+/* Leave `self` for `to`; returns when self is resumed. */
+static ALWAYS_INLINE void leave(struct worker *worker, struct fiber *self, struct context *to,
+                                struct carried carried)
 {
-    self->saved_errno = *worker->thread->errno_location;
-    context_jump(&self->context, to, false);
-    worker = self->worker;
-    *worker->thread->errno_location = self->saved_errno;
-    run_after(worker);
+    self->saved_errno = *worker->errno_location;
+    carried = context_jump(&self->context, to, false, carried);
+    worker = carried.a; /* self->worker, renewed */
+    *worker->errno_location = self->saved_errno;
+    arrive(carried);
 }
 
 /* Leave `self` for the next fiber, or for the scheduler if there is none. */
-static void leave_for(struct worker *worker, struct fiber *self, struct fiber *next,
-                      sched_after *after, void *arg)
+static ALWAYS_INLINE void leave_for(struct worker *worker, struct fiber *self, struct fiber *next,
+                                    sched_after *after, void *arg)
 {
-    announce(worker, after, arg);
+    struct carried carried = announce(worker, after, arg);
+
     if (next)
         enter(worker, next);
     if (hooked())
         hook_switch(worker, self, next, reason_of(after));
-    leave(worker, self, next ? &next->context : &worker->thread->context);
+    leave(worker, self, next ? &next->context : &worker->thread->context, carried);
 }
 
 void sched_suspend(struct fiber *self, sched_after *after, void *arg)
 {
     struct worker *worker = self->worker;
 
-    leave_for(worker, self, sched_next(worker), after, arg);
+    leave_for(worker, self, next_fiber(worker), after, arg);
 }
 
 void sched_hand_over(struct fiber *self, struct fiber *next, sched_after *after, void *arg)
@@ -217,30 +241,33 @@ void sched_hand_over(struct fiber *self, struct fiber *next, sched_after *after,
 
 void sched_run(struct worker *worker, struct fiber *fiber)
 {
+    struct carried carried;
+
     enter(worker, fiber);
     if (hooked())
         hook_switch(worker, NULL, fiber, LEAVE_WAIT);
-    context_jump(&worker->thread->context, &fiber->context, false);
+    carried = context_jump(&worker->thread->context, &fiber->context, false,
+                           (struct carried){.a = worker});
     atomic_store_explicit(&worker->current, NULL, memory_order_release); /* as in enter() */
-    run_after(worker);
+    arrive(carried);
 }
 
 int weft_yield(void)
 {
-    struct fiber *self = fiber_self();
+    struct fiber *self = fiber_running();
+    struct worker *worker;
     struct fiber *next;
-    int r;
+    int r = scope_check(self);
 
-    CHECK(self);
-    r = scope_check(self);
     if (unlikely(r < 0))
         return r;
-    next = sched_next(self->worker);
-    if (!next && self->worker->budget >= 0) {
-        count(&self->worker->counters.lone_yields, 1);
+    worker = self->worker;
+    next = next_fiber(worker);
+    if (!next && worker->budget >= 0) {
+        count(&worker->counters.lone_yields, 1);
         return 0; /* nobody else is ready */
     }
-    leave_for(self->worker, self, next, after_yield, self);
+    leave_for(worker, self, next, after_yield, self);
     return scope_check(self);
 }
 
@@ -298,6 +325,7 @@ void sched_resign(struct fiber *self)
 
 _Noreturn static void fiber_end(struct fiber *self, int result)
 {
+    struct carried carried;
     struct worker *worker;
     struct fiber *next;
 
@@ -311,23 +339,25 @@ _Noreturn static void fiber_end(struct fiber *self, int result)
     next = uncount(worker, self);
     if (!next)
         next = sched_next(worker);
-    announce(worker, after_end, self);
+    carried = announce(worker, after_end, self);
     if (next)
         enter(worker, next);
     if (hooked())
         hook_switch(worker, self, next, LEAVE_END);
-    context_jump(&self->context, next ? &next->context : &worker->thread->context, true);
+    context_jump(&self->context, next ? &next->context : &worker->thread->context, true, carried);
     __builtin_unreachable();
 }
 
-static void fiber_main(void)
+/* A switch_entry. */
+static void fiber_main(void *unused, void *unused_too, void *worker, void *after, void *arg)
 {
     struct fiber *self = fiber_self();
     int result;
 
+    (void)unused, (void)unused_too;
     context_arrived(&self->context);
-    *self->worker->thread->errno_location = 0;
-    run_after(self->worker);
+    *((struct worker *)worker)->errno_location = 0;
+    arrive((struct carried){worker, after, arg});
     result = self->fn(self->arg);
     locals_drop(&self->locals);
     fiber_end(self, result);

@@ -172,15 +172,6 @@ void scope_expire(struct scope *scope, struct wait_batch *batch)
     scope_cancel(scope, -ETIMEDOUT, false, batch);
 }
 
-int scope_check(struct fiber *self)
-{
-    struct scope *scope = atomic_load_explicit(&self->scope, memory_order_relaxed);
-
-    if (unlikely(!scope_linked(scope)))
-        scope_link(scope);
-    return atomic_load_explicit(&scope->cancelled, memory_order_seq_cst);
-}
-
 static void scope_enter(struct weft_scope *public, uint64_t deadline_ns, bool shield)
 {
     struct scope *scope = (struct scope *)public;

@@ -73,7 +73,4 @@ void scope_cancel(struct scope *scope, int cause, bool breaking, struct wait_bat
 /** Its deadline has passed.  Called by the timers, under their lock. */
 void scope_expire(struct scope *scope, struct wait_batch *batch);
 
-/** 0 or why the innermost scope of the fiber, which the caller runs on, is cancelled. */
-int scope_check(struct fiber *self);
-
 #endif

@@ -87,6 +87,11 @@ static void region_map(void)
     region_error = -ENOMEM;
 }
 
+struct fiber *fiber_self_elsewhere(uintptr_t address)
+{
+    return stack_fiber_at(address);
+}
+
 int stack_region_init(void)
 {
     pthread_once(&region_once, region_map);

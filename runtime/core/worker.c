@@ -73,17 +73,6 @@ void worker_wake(struct worker *worker, struct worker *from)
     ev_async_send(worker->loop, &worker->wake);
 }
 
-void worker_notify(struct weft_runtime *runtime, struct worker *from)
-{
-    struct worker *sleeper;
-
-    if (runtime->workers == 1 && from)
-        return;
-    sleeper = idle_notify(&runtime->idle);
-    if (unlikely(sleeper != NULL))
-        worker_wake(sleeper, from);
-}
-
 /* --- the loop's callbacks: on the scheduler's stack, in ev_run */
 
 static void on_wake(struct ev_loop *loop, struct ev_async *watcher, int events)
@@ -173,7 +162,7 @@ static void worker_queue_injected(struct worker *worker, size_t most)
         sched_append(worker, fiber);
     }
     if (taken > 1)
-        worker_notify(worker->runtime, worker);
+        worker_notify(worker);
 }
 
 static void worker_adapt(struct worker *worker, uint64_t elapsed)
@@ -201,7 +190,7 @@ static struct fiber *worker_tick(struct worker *worker)
         worker_queue_up(worker, sched_take_slot(worker)); /* L2 */
         worker_queue_up(worker, deque_pop(&worker->deque));
         if (runq_length(&worker->runq) > 1)
-            worker_notify(worker->runtime, worker); /* filling the slot told nobody (Q3) */
+            worker_notify(worker); /* filling the slot told nobody (Q3) */
     }
     return runq_pop(&worker->runq);
 }
@@ -245,7 +234,7 @@ static struct fiber *worker_search(struct worker *worker)
 {
     struct fiber *fiber;
 
-    if (worker->runtime->workers == 1)
+    if (worker->alone)
         return NULL;
     if (!worker->searching && !idle_start_search(&worker->runtime->idle))
         return NULL;
@@ -265,7 +254,7 @@ static struct fiber *worker_found(struct worker *worker, struct fiber *fiber)
     if (worker->searching) {
         worker->searching = false;
         if (idle_stop_search(&worker->runtime->idle))
-            worker_notify(worker->runtime, worker);
+            worker_notify(worker);
     }
     return fiber;
 }
@@ -381,6 +370,9 @@ int worker_init(struct worker *worker, struct weft_runtime *runtime, unsigned in
     memset(worker, 0, sizeof(*worker));
     worker->runtime = runtime;
     worker->index = index;
+    worker->idle = &runtime->idle;
+    worker->alone = runtime->workers == 1;
+    worker->runq.alone = worker->alone;
     worker->period = worker->budget = PERIOD_MAX;
     worker->random = (index + 1) * UINT64_C(0x9E3779B97F4A7C15);
     worker->alarm_ns = UINT64_MAX;
@@ -391,7 +383,7 @@ int worker_init(struct worker *worker, struct weft_runtime *runtime, unsigned in
         return -errno;
     r = poller_init(&worker->poller);
     if (r == 0)
-        r = deque_init(&worker->deque);
+        r = deque_init(&worker->deque, worker->alone);
     if (r == 0)
         r = worker_open_loop(worker);
     return r;

@@ -15,6 +15,7 @@
 
 #include "core/deque.h"
 #include "core/fiber.h"
+#include "core/idle.h"
 #include "core/poller.h"
 #include "core/runq.h"
 #include "core/sched.h"
@@ -30,7 +31,6 @@ struct weft_runtime;
 struct thread {
     struct worker *worker;
     struct context context; /* the scheduler's stack, while a fiber runs */
-    int *errno_location;    /* this thread's errno; a fiber must not ask for its address itself */
     pthread_t id;
     void *signal_stack; /* for the report of a stack overflow */
 };
@@ -43,8 +43,11 @@ struct worker_counters {
 
 struct worker {
     struct weft_runtime *runtime; /* constant */
+    struct idle *idle;            /* the runtime's; constant */
     struct thread *thread;
-    unsigned index; /* constant */
+    int *errno_location; /* that thread's errno; a fiber must not ask for its address itself */
+    unsigned index;      /* constant */
+    bool alone;          /* the runtime's only worker: there are no thieves; constant */
 
     /* Turns: see sched_next and worker_tick. */
     int budget;           /* turns until the next tick */
@@ -53,10 +56,9 @@ struct worker {
     unsigned slot_streak; /* turns in a row that came from the slot */
     uint64_t tick_ns;     /* when the last tick was */
     uint64_t poll_ns;     /* when the loop was last polled */
-    /* What the next stack has to do first (P1).  Atomic for observers: not NULL from before a fiber
-     * is left until its registers are saved. */
+    /* What the next stack has to do first (P1), for observers: not NULL from before a fiber is left
+     * until its registers are saved. */
     _Atomic(sched_after *) after;
-    void *after_arg;
     _Atomic(struct fiber *) current; /* who runs; atomic for observers: hooks.h, H1 */
     uint64_t random;                 /* xorshift state, for victims and the like */
     struct stack_cache stacks;
@@ -131,7 +133,16 @@ void worker_loop(struct worker *worker);
 /** Wake a worker that idle_notify named.  Any thread.  `from`: whose counter, or NULL. */
 void worker_wake(struct worker *worker, struct worker *from);
 
-/** Work was made visible to all: wake somebody for it if need be.  `from`: as worker_wake. */
-void worker_notify(struct weft_runtime *runtime, struct worker *from);
+/** Work was made visible to all, by the worker: wake somebody for it if need be. */
+static inline void worker_notify(struct worker *worker)
+{
+    struct worker *sleeper;
+
+    if (worker->alone)
+        return;
+    sleeper = idle_notify(worker->idle);
+    if (unlikely(sleeper != NULL))
+        worker_wake(sleeper, worker);
+}
 
 #endif

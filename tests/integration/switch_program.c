@@ -21,6 +21,21 @@ static void fail(const char *what)
     exit(1);
 }
 
+static struct carried carried_by(int self)
+{
+    return (struct carried){&stack[self], &stack_pointer[self], &stack[self][switches % STEPS]};
+}
+
+/* What arrives is what the other one sent along. */
+static void hand_over(int self, void *to)
+{
+    struct carried got = switch_stacks(&stack_pointer[self], to, carried_by(self));
+    struct carried expected = carried_by(!self); /* switches is as the other left it */
+
+    if (ended == 0 && (got.a != expected.a || got.b != expected.b || got.c != expected.c))
+        fail("a word was lost on the way");
+}
+
 /* More live values than callee-saved registers, of both kinds. */
 static uint64_t work(int self, uint64_t a, double x, bool change)
 {
@@ -32,7 +47,7 @@ static uint64_t work(int self, uint64_t a, double x, bool change)
         x += y, y -= z * 0.25, z += u * 0.125, u -= v * 0.0625, v += w * 0.5, w -= x * 0.03125;
         if (change) {
             switches++;
-            switch_stacks(&stack_pointer[self], stack_pointer[!self]);
+            hand_over(self, stack_pointer[!self]);
         }
     }
     return a ^ b ^ c ^ d ^ e ^ f ^ g ^ (uint64_t)(int64_t)(x + y + z + u + v + w);
@@ -58,17 +73,23 @@ _Noreturn static void run(int self)
     if (changed != work(self, (uint64_t)self, self, false))
         fail("a switch changed a value");
     void *next = ++ended < 2 ? stack_pointer[!self] : main_pointer;
-    switch_stacks(&stack_pointer[self], next);
+    switch_stacks(&stack_pointer[self], next, carried_by(self));
     abort();
 }
 
-static void run_first(void)
+static void run_first(void *unused, void *unused_too, void *a, void *b, void *c)
 {
+    (void)unused, (void)unused_too;
+    if (a != &switches || b != &ended || c != &main_pointer)
+        fail("a new stack did not get what was sent along");
     run(0);
 }
 
-static void run_second(void)
+static void run_second(void *unused, void *unused_too, void *a, void *b, void *c)
 {
+    (void)unused, (void)unused_too;
+    if (a != &stack[0] || b != &stack_pointer[0] || !c)
+        fail("a new stack did not get what was sent along");
     run(1);
 }
 
@@ -76,7 +97,8 @@ int main(void)
 {
     stack_pointer[0] = switch_prepare(stack[0] + STACK_SIZE, run_first);
     stack_pointer[1] = switch_prepare(stack[1] + STACK_SIZE, run_second);
-    switch_stacks(&main_pointer, stack_pointer[0]);
+    switch_stacks(&main_pointer, stack_pointer[0],
+                  (struct carried){&switches, &ended, &main_pointer});
     if (switches != 2 * STEPS || ended != 2)
         fail("not all steps were taken");
     return 0;

@@ -72,7 +72,7 @@ static void play(uint64_t seed)
     pthread_t thieves[THIEVES];
 
     memset(&arena, 0, sizeof(arena));
-    EXPECT_EQ(deque_init(&arena.deque), 0);
+    EXPECT_EQ(deque_init(&arena.deque, false), 0);
     for (int i = 0; i < THIEVES; i++)
         EXPECT_EQ(pthread_create(&thieves[i], NULL, steal, &arena), 0);
     own(&arena, &dice);
