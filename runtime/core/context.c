@@ -21,19 +21,17 @@ void __tsan_destroy_fiber(void *fiber);
 void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 #endif
 
-void context_make(struct context *context, void *bottom, void *top, switch_entry *entry)
+#if defined(WITH_ASAN) || defined(WITH_TSAN)
+void context_announce(struct context *context)
 {
 #ifdef WITH_ASAN
     /* The last fiber of this stack ended without returning from its outermost frame. */
-    ASAN_UNPOISON_MEMORY_REGION(bottom, (size_t)((char *)top - (char *)bottom));
+    ASAN_UNPOISON_MEMORY_REGION(context->stack_bottom, context->stack_size);
     context->asan_fake_stack = NULL;
 #endif
 #ifdef WITH_TSAN
     context->tsan_fiber = __tsan_create_fiber(0);
 #endif
-    context->sp = switch_prepare(top, entry);
-    context->stack_bottom = bottom;
-    context->stack_size = (size_t)((char *)top - (char *)bottom);
 }
 
 void context_discard(struct context *context)
@@ -45,6 +43,7 @@ void context_discard(struct context *context)
     (void)context;
 #endif
 }
+#endif
 
 void context_adopt_thread(struct context *context)
 {

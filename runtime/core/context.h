@@ -26,13 +26,35 @@ struct context {
 #endif
 };
 
-/* Prepare `context` to run entry() on an empty stack that ends at `top` (16-byte aligned).  entry
- * must not return. */
-void context_make(struct context *context, void *bottom, void *top, switch_entry *entry);
+/* Where the stack of `context` is: [bottom, top), top 16-byte aligned. */
+static inline void context_place(struct context *context, void *bottom, void *top)
+{
+    context->stack_bottom = bottom;
+    context->stack_size = (size_t)((char *)top - (char *)bottom);
+}
 
-/* Forget what the sanitizers know of a context that will not run again; it may be the one that
- * has just been left, never the running one. */
+/* What the sanitizers must be told of a context that is made, and of one that will not run again:
+ * it may be the one that has just been left, never the running one. */
+#if defined(WITH_ASAN) || defined(WITH_TSAN)
+void context_announce(struct context *context);
 void context_discard(struct context *context);
+#else
+static inline void context_announce(struct context *context)
+{
+    (void)context;
+}
+static inline void context_discard(struct context *context)
+{
+    (void)context;
+}
+#endif
+
+/* Prepare a placed context to run entry() on an empty stack.  entry must not return. */
+static inline void context_make(struct context *context, switch_entry *entry)
+{
+    context_announce(context);
+    context->sp = switch_prepare((char *)context->stack_bottom + context->stack_size, entry);
+}
 
 /* Describe the calling thread's own stack, so that it can be left and continued. */
 void context_adopt_thread(struct context *context);

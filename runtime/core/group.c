@@ -26,24 +26,12 @@ void group_init(struct group *group, struct weft_runtime *runtime, struct scope 
     atomic_init(&group->error, 0);
 }
 
-void group_count_child(struct group *group, struct fiber *self, struct fiber *child)
-{
-    child->group = group;
-    child->counted_by_owner = self && self == group->scope.owner;
-    if (child->counted_by_owner) {
-        group->local++;
-        return;
-    }
-    child->spawner_id = self ? atomic_load_explicit(&self->id, memory_order_relaxed) : 0;
-    atomic_fetch_add_explicit(&group->balance, 1, memory_order_relaxed);
-}
-
-void group_note_result(struct group *group, int result)
+void group_note_failure(struct group *group, int result)
 {
     struct wait_batch batch = {0};
     int none = 0;
 
-    if (likely(result >= 0) || !group->scope.owner)
+    if (!group->scope.owner)
         return;
     if ((result == -ECANCELED || result == -ETIMEDOUT) &&
         atomic_load_explicit(&group->scope.cancelled, memory_order_relaxed))

@@ -35,11 +35,14 @@ struct group {
 void group_init(struct group *group, struct weft_runtime *runtime, struct scope *parent,
                 struct fiber *owner);
 
-/** Count a child that is about to start, on `self` (NULL: a plain thread). */
-void group_count_child(struct group *group, struct fiber *self, struct fiber *child);
+void group_note_failure(struct group *group, int result);
 
 /** A child ended with this result; any failure cancels the group.  Still counted afterwards. */
-void group_note_result(struct group *group, int result);
+static inline void group_note_result(struct group *group, int result)
+{
+    if (unlikely(result < 0))
+        group_note_failure(group, result);
+}
 
 /** Uncount a child by `balance`, and wake the owner if it was the last (G3). */
 void group_child_ended(struct group *group);

@@ -363,6 +363,19 @@ static void fiber_main(void *unused, void *unused_too, void *worker, void *after
     fiber_end(self, result);
 }
 
+/* Count a child that is about to start, on `self` (NULL: a plain thread). */
+static inline void count_child(struct group *group, struct fiber *self, struct fiber *child)
+{
+    child->group = group;
+    child->counted_by_owner = self && self == group->scope.owner;
+    if (likely(child->counted_by_owner)) {
+        group->local++; /* G2 */
+        return;
+    }
+    child->spawner_id = self ? atomic_load_explicit(&self->id, memory_order_relaxed) : 0;
+    atomic_fetch_add_explicit(&group->balance, 1, memory_order_relaxed);
+}
+
 /* All but its id, which makes it visible. */
 static void fiber_prepare(struct fiber *fiber, struct group *group, struct fiber *spawner,
                           struct locals *locals)
@@ -372,7 +385,7 @@ static void fiber_prepare(struct fiber *fiber, struct group *group, struct fiber
     atomic_store_explicit(&fiber->scope, &fiber->base, memory_order_relaxed);
     fiber->spawner = spawner;
     fiber->locals = locals_ref(locals);
-    context_make(&fiber->context, (char *)stack_bottom(fiber), fiber, fiber_main);
+    context_make(&fiber->context, fiber_main);
 }
 
 static inline void fiber_appear(struct fiber *fiber, uint64_t number, unsigned spawner)
@@ -417,7 +430,7 @@ int sched_spawn(struct group *group, const char *name, int (*fn)(void *), void *
     child->arg = arg;
     child->name = name;
     fiber_prepare(child, group, self, locals);
-    group_count_child(group, self, child);
+    count_child(group, self, child);
     if (likely(worker)) {
         number = atomic_load_explicit(&worker->counters.spawned, memory_order_relaxed) + 1;
         atomic_store_explicit(&worker->counters.spawned, number, memory_order_relaxed);

@@ -90,12 +90,10 @@ void scope_link(struct scope *scope)
     }
 }
 
-void scope_unlink(struct scope *scope)
+void scope_unlink_slow(struct scope *scope)
 {
     if (scope->timer_armed)
         timer_remove(&scope->timer);
-    if (!scope_linked(scope))
-        return;
     spin_lock(&scope->parent->lock);
     list_remove(&scope->sibling);
     spin_unlock(&scope->parent->lock);

@@ -61,8 +61,15 @@ void scope_init_root(struct scope *scope);
 /** Link it and its ancestors (S1).  On a fiber inside it. */
 void scope_link(struct scope *scope);
 
-/** Unlink it from its parent and stop its timer: nobody refers to it afterwards. */
-void scope_unlink(struct scope *scope);
+void scope_unlink_slow(struct scope *scope);
+
+/** Unlink it from its parent and stop its timer: nobody refers to it afterwards.  Its timer is only
+ * armed once it is linked. */
+static inline void scope_unlink(struct scope *scope)
+{
+    if (unlikely(atomic_load_explicit(&scope->linked, memory_order_acquire)))
+        scope_unlink_slow(scope);
+}
 
 /**
  * Cancel it and all linked descendants but those behind shields.  `breaking`: behind shields too,

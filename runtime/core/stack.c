@@ -172,6 +172,7 @@ static int depot_carve(struct depot *depot, enum stack_class class, struct fiber
     fiber->guarded = guard_install(bottom);
     if (!fiber->guarded)
         *canary_of(fiber) = CANARY;
+    context_place(&fiber->context, bottom, fiber);
     stack_register(fiber);
     *ret_fiber = fiber;
     return 0;
@@ -217,55 +218,50 @@ static void depot_put(struct depot *depot, struct fiber *fiber)
     spin_unlock(&depot->lock);
 }
 
-/* Move up to half a magazine from the depot to the cache, in one section. */
-static void cache_refill(struct stack_cache *cache, enum stack_class class)
+/* Move up to half a magazine from the depot to an empty one, in one section. */
+static void magazine_refill(struct magazine *magazine, struct depot *depot)
 {
-    struct depot *depot = &depots[class];
-    unsigned count = 0;
-
     spin_lock(&depot->lock);
-    while (depot->free && count < MAGAZINE_SIZE / 2) {
-        cache->magazine[class].free[count++] = depot->free;
+    while (depot->free && magazine->count < MAGAZINE_SIZE / 2) {
+        magazine->free[magazine->count++] = depot->free;
         depot->free = depot->free->next;
         depot->free_count--;
     }
     spin_unlock(&depot->lock);
-    cache->magazine[class].count = count;
 }
 
-int stack_alloc(struct stack_cache *cache, enum stack_class class, struct fiber **ret_fiber)
+int stack_alloc_slow(struct magazine *magazine, enum stack_class class, struct fiber **ret_fiber)
 {
-    struct fiber *fiber;
+    struct fiber *fiber = NULL;
 
-    if (cache) {
-        if (unlikely(cache->magazine[class].count == 0))
-            cache_refill(cache, class);
-        if (likely(cache->magazine[class].count > 0)) {
-            *ret_fiber = cache->magazine[class].free[--cache->magazine[class].count];
-            return 0;
-        }
-    } else if ((fiber = depot_take(&depots[class]))) {
-        *ret_fiber = fiber;
-        return 0;
+    if (!magazine) {
+        fiber = depot_take(&depots[class]);
+    } else {
+        magazine_refill(magazine, &depots[class]);
+        if (magazine->count > 0)
+            fiber = magazine->free[--magazine->count];
     }
-    return depot_carve(&depots[class], class, ret_fiber);
+    if (!fiber)
+        return depot_carve(&depots[class], class, ret_fiber);
+    *ret_fiber = fiber;
+    return 0;
 }
 
-void stack_free(struct stack_cache *cache, struct fiber *fiber)
+void stack_free_slow(struct magazine *magazine, struct fiber *fiber)
 {
-    unsigned class = fiber->stack_class;
+    struct depot *depot = &depots[fiber->stack_class];
 
-    if (unlikely(!fiber->guarded))
+    if (!fiber->guarded)
         canary_check(fiber);
-    if (!cache) {
-        depot_put(&depots[class], fiber);
+    if (!magazine) {
+        depot_put(depot, fiber);
         return;
     }
-    if (unlikely(cache->magazine[class].count == MAGAZINE_SIZE)) {
-        while (cache->magazine[class].count > MAGAZINE_SIZE / 2)
-            depot_put(&depots[class], cache->magazine[class].free[--cache->magazine[class].count]);
+    if (magazine->count == MAGAZINE_SIZE) {
+        while (magazine->count > MAGAZINE_SIZE / 2)
+            depot_put(depot, magazine->free[--magazine->count]);
     }
-    cache->magazine[class].free[cache->magazine[class].count++] = fiber;
+    magazine->free[magazine->count++] = fiber;
 }
 
 void stack_cache_flush(struct stack_cache *cache)

@@ -23,12 +23,15 @@ enum {
     STACK_GUARD_SIZE = 16384 /* a frame up to this size cannot jump over the guard */
 };
 
+/* Free stacks of one class, the one used last on top. */
+struct magazine {
+    unsigned count;
+    struct fiber *free[MAGAZINE_SIZE];
+};
+
 /* A worker's own free stacks of each class.  Owner worker only. */
 struct stack_cache {
-    struct {
-        unsigned count;
-        struct fiber *free[MAGAZINE_SIZE];
-    } magazine[STACK_CLASSES];
+    struct magazine magazine[STACK_CLASSES];
 };
 
 /*
@@ -44,15 +47,36 @@ extern struct stack_region stack_region;
 /** Reserve the range, once for the process.  Any thread.  Errors: -ENOMEM. */
 int stack_region_init(void);
 
+/* stack_alloc and stack_free, where the magazine does not do: none, empty or full, or no guard. */
+int stack_alloc_slow(struct magazine *magazine, enum stack_class class, struct fiber **ret_fiber);
+void stack_free_slow(struct magazine *magazine, struct fiber *fiber);
+
 /**
- * A stack whose control block holds garbage except stack_class, guarded and the sequence of park.
- * `cache` may be NULL (plain thread).  Errors: -ENOMEM.
+ * A stack whose control block holds garbage except stack_class, guarded, the place of its context
+ * and the sequence of park. `cache` may be NULL (plain thread).  Errors: -ENOMEM.
  */
-int stack_alloc(struct stack_cache *cache, enum stack_class class, struct fiber **ret_fiber);
+static inline int stack_alloc(struct stack_cache *cache, enum stack_class class,
+                              struct fiber **ret_fiber)
+{
+    struct magazine *magazine = cache ? &cache->magazine[class] : NULL;
+
+    if (unlikely(!magazine || magazine->count == 0))
+        return stack_alloc_slow(magazine, class, ret_fiber);
+    *ret_fiber = magazine->free[--magazine->count];
+    return 0;
+}
 
 /** Give a stack back that nobody runs on.  `cache` may be NULL.  Aborts with the fiber's name if it
  * had no guard and was overrun. */
-void stack_free(struct stack_cache *cache, struct fiber *fiber);
+static inline void stack_free(struct stack_cache *cache, struct fiber *fiber)
+{
+    struct magazine *magazine = cache ? &cache->magazine[fiber->stack_class] : NULL;
+
+    if (unlikely(!magazine || !fiber->guarded || magazine->count == MAGAZINE_SIZE))
+        stack_free_slow(magazine, fiber);
+    else
+        magazine->free[magazine->count++] = fiber;
+}
 
 /** Give a worker's free stacks to the depot. */
 void stack_cache_flush(struct stack_cache *cache);
