@@ -20,12 +20,12 @@ void idle_destroy(struct idle *idle)
     free(idle->sleeper);
 }
 
-struct worker *idle_take_sleeper(struct idle *idle)
+struct worker *idle_take_sleeper(struct idle *idle, enum work work)
 {
     struct worker *worker = NULL;
 
     spin_lock(&idle->lock);
-    if (idle->sleepers > 0 && idle_needs_wake(idle, atomic_load(&idle->state))) {
+    if (idle->sleepers > 0 && idle_needs_wake(idle, atomic_load(&idle->state), work)) {
         worker = idle->sleeper[--idle->sleepers];
         worker->listed = false;
         atomic_fetch_add_explicit(&idle->state, IDLE_AWAKE + IDLE_SEARCHING, memory_order_seq_cst);
@@ -52,17 +52,26 @@ bool idle_stop_search(struct idle *idle)
     return (before & IDLE_SEARCHING_MASK) == 1;
 }
 
-void idle_announce(struct idle *idle, struct worker *worker, bool searching)
+enum dozer idle_announce(struct idle *idle, struct worker *worker, bool searching, bool doze)
 {
+    enum dozer dozer = DOZER_NONE;
+    unsigned change = IDLE_AWAKE + (searching ? IDLE_SEARCHING : 0);
+
     spin_lock(&idle->lock);
     idle->sleeper[idle->sleepers++] = worker;
     worker->listed = true;
-    atomic_fetch_sub_explicit(&idle->state, IDLE_AWAKE + (searching ? IDLE_SEARCHING : 0),
-                              memory_order_seq_cst);
+    if (doze && !idle->dozer) {
+        idle->dozer = worker;
+        change -= IDLE_DOZING;
+    }
+    atomic_fetch_sub_explicit(&idle->state, change, memory_order_seq_cst);
+    if (idle->dozer)
+        dozer = idle->dozer == worker ? DOZER_SELF : DOZER_OTHER;
     spin_unlock(&idle->lock);
 #ifndef WITH_TSAN
     atomic_thread_fence(memory_order_seq_cst); /* I3: before the parker's last look */
 #endif
+    return dozer;
 }
 
 static void sleepers_remove(struct idle *idle, struct worker *worker)
@@ -75,17 +84,29 @@ static void sleepers_remove(struct idle *idle, struct worker *worker)
     }
 }
 
-bool idle_return(struct idle *idle, struct worker *worker)
+bool idle_return(struct idle *idle, struct worker *worker, bool owes_look)
 {
-    bool woken;
+    unsigned change = 0;
+    bool searching;
 
     spin_lock(&idle->lock);
-    woken = !worker->listed;
-    if (!woken) {
+    searching = !worker->listed;
+    if (worker->listed) {
         sleepers_remove(idle, worker);
         worker->listed = false;
-        atomic_fetch_add_explicit(&idle->state, IDLE_AWAKE, memory_order_seq_cst);
+        change += IDLE_AWAKE;
     }
+    if (idle->dozer == worker) {
+        idle->dozer = NULL;
+        change -= IDLE_DOZING;
+        owes_look = true;
+    }
+    if (owes_look && !searching) {
+        change += IDLE_SEARCHING;
+        searching = true;
+    }
+    if (change)
+        atomic_fetch_add_explicit(&idle->state, change, memory_order_seq_cst);
     spin_unlock(&idle->lock);
-    return woken;
+    return searching;
 }

@@ -61,7 +61,7 @@ static void sched_inject(struct weft_runtime *runtime, struct fiber *fiber)
 
     atomic_fetch_add_explicit(&runtime->visitors, 1, memory_order_relaxed);
     inject_push(&runtime->inject, fiber, fiber, 1);
-    sleeper = idle_notify(&runtime->idle);
+    sleeper = idle_notify(&runtime->idle, WORK_SURPLUS);
     if (sleeper)
         worker_wake(sleeper, NULL);
     atomic_fetch_sub_explicit(&runtime->visitors, 1, memory_order_release);

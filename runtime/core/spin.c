@@ -7,15 +7,6 @@
 
 enum { SPINS_BEFORE_SLEEP = 2000, SLEEP_NS = 50000 };
 
-static inline void cpu_relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 void spin_lock_slow(struct spin *spin)
 {
     unsigned spins = 0;
@@ -23,7 +14,7 @@ void spin_lock_slow(struct spin *spin)
     do {
         while (atomic_load_explicit(&spin->locked, memory_order_relaxed)) {
             if (++spins < SPINS_BEFORE_SLEEP) {
-                cpu_relax();
+                spin_pause();
                 continue;
             }
             nanosleep(&(struct timespec){.tv_nsec = SLEEP_NS}, NULL);

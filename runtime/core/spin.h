@@ -17,6 +17,16 @@ struct spin {
     atomic_uint locked; /* atomic: 0 or 1; acquire in spin_lock pairs with release in spin_unlock */
 };
 
+/** Tell the processor that the thread waits for another one. */
+static inline void spin_pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 void spin_lock_slow(struct spin *spin);
 
 static inline bool spin_trylock(struct spin *spin)

@@ -12,6 +12,10 @@
  *       round to milliseconds.)
  *   L5  A tick takes no more from the inject queue than turns have passed since the last one: with
  *       more ready fibers than the ring holds, each goes through that queue once a turn at most.
+ *   L6  Where one fiber waits behind one that runs (I5), the owner is likely to get to it before a
+ *       thief could: it is stolen when the owner has not switched for LONE_NS.  What is in the slot
+ *       was woken by the fiber that runs, which is likely to wait soon: it is stolen when two looks
+ *       find the owner in the same turn, DOZE_NS apart.
  */
 #include "core/worker.h"
 
@@ -30,6 +34,10 @@ enum {
     POLL_QUANTUM_NS = 100000,
     PERIOD_MAX = 61,
     PERIOD_AFTER_IDLING = 4, /* nothing is known of the turns to come */
+    LONE_NS = 1000,
+    LONE_PAUSES = 8, /* between two looks at the owner's counter: each costs it a cache miss */
+    DOZE_NS = 100000,
+    DOZES = 16,
     SEARCH_PASSES = 4,
     INJECT_BATCH = 64
 };
@@ -71,6 +79,28 @@ void worker_wake(struct worker *worker, struct worker *from)
     if (from)
         count(&from->counters.wakes, 1);
     ev_async_send(worker->loop, &worker->wake);
+}
+
+/* What others could take from it (I5).  A slot alone is looked at, but nobody is woken for it. */
+static enum work worker_work(struct worker *worker)
+{
+    size_t ready = worker_ready(worker);
+
+    if (ready > 1)
+        return WORK_SURPLUS;
+    return ready == 1 ? WORK_LONE : WORK_NONE;
+}
+
+void worker_notify_slow(struct worker *worker, unsigned idle_state)
+{
+    enum work work = worker_work(worker);
+    struct worker *sleeper;
+
+    if (work == WORK_NONE || !idle_needs_wake(worker->idle, idle_state, work))
+        return;
+    sleeper = idle_take_sleeper(worker->idle, work);
+    if (sleeper)
+        worker_wake(sleeper, worker);
 }
 
 /* --- the loop's callbacks: on the scheduler's stack, in ev_run */
@@ -197,14 +227,14 @@ static struct fiber *worker_tick(struct worker *worker)
 
 /* --- searching */
 
-static struct fiber *worker_steal_from(struct worker *worker, struct worker *victim, bool late)
+static struct fiber *worker_steal_from(struct worker *worker, struct worker *victim, bool slot_too)
 {
     struct fiber *fiber = deque_steal(&victim->deque);
     unsigned taken = 1;
 
     if (!fiber)
         fiber = runq_steal(&victim->runq, &worker->runq, &taken);
-    if (!fiber && late)
+    if (!fiber && slot_too)
         fiber = sched_take_slot(victim);
     if (!fiber)
         return NULL;
@@ -215,23 +245,57 @@ static struct fiber *worker_steal_from(struct worker *worker, struct worker *vic
     return fiber;
 }
 
-static struct fiber *worker_steal(struct worker *worker, bool late)
+/* Steal from whoever has more than one; else *ret_lone is somebody who has one, or NULL. */
+static struct fiber *worker_steal(struct worker *worker, struct worker **ret_lone)
 {
     struct weft_runtime *runtime = worker->runtime;
     unsigned first = (unsigned)(worker_random(worker) % runtime->workers);
 
+    *ret_lone = NULL;
     for (unsigned i = 0; i < runtime->workers; i++) {
         struct worker *victim = &runtime->worker[(first + i) % runtime->workers];
-        struct fiber *fiber = victim == worker ? NULL : worker_steal_from(worker, victim, late);
+        enum work work = victim == worker ? WORK_NONE : worker_work(victim);
+        struct fiber *fiber = NULL;
 
+        if (work == WORK_SURPLUS)
+            fiber = worker_steal_from(worker, victim, false);
+        else if (work == WORK_LONE)
+            *ret_lone = victim;
         if (fiber)
             return fiber;
     }
     return NULL;
 }
 
+static uint64_t turns_of(struct worker *worker)
+{
+    return atomic_load_explicit(&worker->counters.turns, memory_order_relaxed);
+}
+
+/* Steal what is lone if its owner does not switch for LONE_NS, and from the slot if it has not even
+ * since the last look (L6). */
+static struct fiber *worker_watch(struct worker *worker, struct worker *victim)
+{
+    uint64_t turns = turns_of(victim);
+    bool again = worker->watched == victim && worker->watched_turns == turns;
+    uint64_t start = weft_now_ns();
+
+    worker->watched = victim;
+    worker->watched_turns = turns;
+    if (again)
+        return worker_steal_from(worker, victim, true);
+    do {
+        for (unsigned i = 0; i < LONE_PAUSES; i++)
+            spin_pause();
+        if (turns_of(victim) != turns)
+            return NULL;
+    } while (weft_now_ns() - start < LONE_NS);
+    return worker_steal_from(worker, victim, false);
+}
+
 static struct fiber *worker_search(struct worker *worker)
 {
+    struct worker *lone;
     struct fiber *fiber;
 
     if (worker->alone)
@@ -241,41 +305,55 @@ static struct fiber *worker_search(struct worker *worker)
     worker->searching = true;
     count(&worker->counters.searches, 1);
     for (unsigned pass = 0; pass < SEARCH_PASSES; pass++) {
-        fiber = worker_steal(worker, pass == SEARCH_PASSES - 1);
+        fiber = worker_steal(worker, &lone);
         if (fiber)
             return fiber;
     }
-    return NULL;
+    return lone ? worker_watch(worker, lone) : NULL;
 }
 
 /* The worker has something to run: it searches no more (I2). */
 static struct fiber *worker_found(struct worker *worker, struct fiber *fiber)
 {
+    struct worker *sleeper;
+
     if (worker->searching) {
         worker->searching = false;
-        if (idle_stop_search(&worker->runtime->idle))
-            worker_notify(worker);
+        if (idle_stop_search(worker->idle)) {
+            sleeper = idle_notify(worker->idle, WORK_SURPLUS);
+            if (sleeper)
+                worker_wake(sleeper, worker);
+        }
     }
     return fiber;
 }
 
 /* --- parking */
 
-static bool work_is_visible(struct weft_runtime *runtime)
+static enum work work_visible(struct weft_runtime *runtime)
 {
-    if (inject_length(&runtime->inject) > 0)
-        return true;
-    for (unsigned i = 0; i < runtime->workers; i++)
-        if (!deque_empty(&runtime->worker[i].deque) || runq_length(&runtime->worker[i].runq) > 0)
-            return true;
-    return atomic_load_explicit(&runtime->ended, memory_order_acquire);
+    enum work most = WORK_NONE;
+
+    if (inject_length(&runtime->inject) > 0 ||
+        atomic_load_explicit(&runtime->ended, memory_order_acquire))
+        return WORK_SURPLUS;
+    for (unsigned i = 0; i < runtime->workers; i++) {
+        enum work work = worker_work(&runtime->worker[i]);
+
+        if (work > most)
+            most = work;
+    }
+    return most;
 }
 
-static void worker_set_alarm(struct worker *worker)
+/* `limit_ns`: at the latest. */
+static void worker_set_alarm(struct worker *worker, uint64_t limit_ns)
 {
     uint64_t next = timers_next(&worker->timers);
     struct itimerspec when = {0};
 
+    if (next > limit_ns)
+        next = limit_ns;
     if (next >= worker->alarm_ns)
         return; /* L4: an alarm too early is only a wake-up for nothing */
     if (next == 0)
@@ -296,25 +374,39 @@ static void worker_awake(struct worker *worker)
         monitor_note_awake(monitor);
 }
 
+/* Block in the loop. */
+static void worker_sleep(struct worker *worker, uint64_t now, uint64_t limit_ns)
+{
+    worker_set_alarm(worker, limit_ns);
+    count(&worker->counters.parks, 1);
+    /* Release: whoever sees it parked sees what it counted before (monitor.c). */
+    atomic_store_explicit(&worker->counters.parked, 1, memory_order_release);
+    ev_run(worker->loop, EVRUN_ONCE);
+    worker_awake(worker);
+    worker_polled(worker, now, true);
+    worker->budget = worker->period = PERIOD_AFTER_IDLING;
+}
+
 static void worker_park(struct worker *worker)
 {
     struct weft_runtime *runtime = worker->runtime;
     uint64_t now = weft_now_ns();
+    enum dozer dozer;
+    enum work work;
+    bool sleeps;
 
     worker_note_turn(worker, now);
-    idle_announce(&runtime->idle, worker, worker->searching);
+    dozer = idle_announce(&runtime->idle, worker, worker->searching, worker->dozes_left > 0);
     worker->searching = false;
-    if (!work_is_visible(runtime)) { /* L3 */
-        worker_set_alarm(worker);
-        count(&worker->counters.parks, 1);
-        /* Release: whoever sees it parked sees what it counted before (monitor.c). */
-        atomic_store_explicit(&worker->counters.parked, 1, memory_order_release);
-        ev_run(worker->loop, EVRUN_ONCE);
-        worker_awake(worker);
-        worker_polled(worker, now, true);
-        worker->budget = worker->period = PERIOD_AFTER_IDLING;
-    }
-    worker->searching = idle_return(&runtime->idle, worker);
+    work = work_visible(runtime); /* L3 */
+    if (work == WORK_LONE)
+        worker->dozes_left = DOZES;
+    else if (worker->dozes_left > 0)
+        worker->dozes_left--;
+    sleeps = work == WORK_NONE || (work == WORK_LONE && dozer != DOZER_NONE);
+    if (sleeps)
+        worker_sleep(worker, now, dozer == DOZER_SELF ? now + DOZE_NS : UINT64_MAX);
+    worker->searching = idle_return(&runtime->idle, worker, !sleeps);
 }
 
 /* The next fiber to run from the scheduler's stack; NULL when the runtime has ended. */

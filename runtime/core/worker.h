@@ -50,9 +50,13 @@ struct worker {
     bool alone;          /* the runtime's only worker: there are no thieves; constant */
 
     /* Turns: see sched_next and worker_tick. */
-    int budget;           /* turns until the next tick */
-    int period;           /* turns between ticks */
-    bool searching;       /* counted as such in runtime->idle */
+    int budget;          /* turns until the next tick */
+    int period;          /* turns between ticks */
+    bool searching;      /* counted as such in runtime->idle */
+    unsigned dozes_left; /* times to doze on although nothing is seen (worker_park) */
+    /* What a look found: a slot is stolen if the next look finds the same (worker_watch). */
+    struct worker *watched;
+    uint64_t watched_turns;
     unsigned slot_streak; /* turns in a row that came from the slot */
     uint64_t tick_ns;     /* when the last tick was */
     uint64_t poll_ns;     /* when the loop was last polled */
@@ -133,16 +137,18 @@ void worker_loop(struct worker *worker);
 /** Wake a worker that idle_notify named.  Any thread.  `from`: whose counter, or NULL. */
 void worker_wake(struct worker *worker, struct worker *from);
 
+void worker_notify_slow(struct worker *worker, unsigned idle_state);
+
 /** Work was made visible to all, by the worker: wake somebody for it if need be. */
 static inline void worker_notify(struct worker *worker)
 {
-    struct worker *sleeper;
+    unsigned state;
 
     if (worker->alone)
         return;
-    sleeper = idle_notify(worker->idle);
-    if (unlikely(sleeper != NULL))
-        worker_wake(sleeper, worker);
+    state = idle_state(worker->idle);
+    if (unlikely(idle_needs_wake(worker->idle, state, WORK_SURPLUS)))
+        worker_notify_slow(worker, state);
 }
 
 #endif

@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Parking and waking: runtime/core/idle.c and worker_search, worker_found, worker_park of
+ * Parking, dozing and waking: runtime/core/idle.c and worker_search, worker_found, worker_park of
  * runtime/core/worker.c.
  *
  * Three workers; one of them submits work to a queue that all may take from (a deque or ring that
- * can be stolen from).  Whoever takes an item runs it for ever: the rest is for the others.  Checked: no end state in which work is
- * left although a worker sleeps (I3); the counts of searchers and awake workers stay true; nobody
- * is woken twice for one sleep (I1).
+ * can be stolen from).  Whoever takes an item runs it for ever: the rest is for the others.  A lone
+ * item is only taken once the submitter has not switched for a while (`still`), which it may do at
+ * any time before it is finished, and does for good afterwards; until then a thief leaves it.
+ * Checked: no end state in which work is left although a worker sleeps (I3, I5); the counts of
+ * searchers and awake workers stay true; nobody is woken twice for one sleep (I1); one worker dozes
+ * at most.
  *
  * BROKEN 1: the parker does not look at the queues again after it has announced itself.
  * BROKEN 2: the last searcher that finds work does not wake another.
+ * BROKEN 3: a dozer whose timer strikes does not count as searching until it has looked.
+ * BROKEN 4: a parker that sees lone work sleeps without a timer although nobody dozes.
+ * BROKEN 5: a parker whose last look finds work does not count as searching (I6).
  */
 #ifndef BROKEN
 #define BROKEN 0
@@ -17,20 +23,25 @@
 
 #define WORKERS 3
 #define ITEMS 2
+#define NOBODY 255
 
 byte queue = 0;          /* items that may be stolen */
-byte done = 0;
+byte inject = 0;         /* what another thread gives to all: any worker takes it without searching */
+byte events = 0;         /* what makes a fiber of the sleeper itself ready: a timer, a descriptor */
+byte busy = 0;           /* workers that have found something to run */
 short searching = 0, awake = WORKERS;
 bool listed[WORKERS];    /* on the list of sleepers */
 byte sleepers = 0;
+byte dozer = NOBODY;     /* IDLE_DOZING and idle->dozer change in one section */
 bool wake[WORKERS];      /* the async of its loop */
+bool still = false;      /* the submitter has not switched for a while */
 bool finished = false;   /* all was submitted */
 
 /* Lock, re-check, pop a sleeper, count it: one section. */
-inline notify(victim)
+inline notify(lone, victim)
 {
     if
-    :: atomic { searching == 0 && awake < WORKERS && sleepers > 0 ->
+    :: atomic { searching == 0 && awake < WORKERS && sleepers > 0 && !(lone && dozer != NOBODY) ->
         if
         :: listed[0] -> victim = 0
         :: listed[1] -> victim = 1
@@ -48,10 +59,18 @@ inline notify(victim)
 
 proctype worker(byte me)
 {
-    bool mine_searching = false, took = false, last = false;
+    bool mine_searching = false, took = false, last = false, want_doze = false, slept, own = false;
     byte victim;
 
 again:
+    /* what is its own, or was injected, needs no search */
+    atomic {
+        if
+        :: own -> took = true; goto found
+        :: !own && inject > 0 -> inject--; took = true; goto found
+        :: else
+        fi
+    };
     /* search, if allowed to */
     if
     :: mine_searching
@@ -60,19 +79,24 @@ again:
     fi;
     atomic {
         if
-        :: queue > 0 -> queue--; took = true
+        :: queue > 1 || (queue == 1 && still) -> queue--; took = true
         :: else -> took = false
         fi
     };
+found:
     if
     :: took ->
-        atomic { searching--; mine_searching = false; last = (searching == 0) };
-        assert(searching >= 0);
         if
-        :: last && BROKEN != 2 -> notify(victim)
+        :: mine_searching ->
+            atomic { searching--; mine_searching = false; last = (searching == 0) };
+            assert(searching >= 0)
         :: else
         fi;
-        done++;
+        if
+        :: last && BROKEN != 2 -> notify(false, victim)
+        :: else
+        fi;
+        busy++;
 endbusy:
         false /* it runs what it took, and does not come back */
     :: else
@@ -85,19 +109,55 @@ park:
         if
         :: mine_searching -> searching--; mine_searching = false
         :: else
+        fi;
+        if
+        :: want_doze && dozer == NOBODY -> dozer = me
+        :: else
         fi
     };
+    slept = false;
     if
-    :: queue > 0 && BROKEN != 1 -> skip /* work after all: do not block */
+    :: BROKEN != 1 && (queue > 1 || inject > 0) -> skip /* work after all: do not block */
+    :: BROKEN != 1 && BROKEN != 4 && queue == 1 && dozer == NOBODY ->
+        want_doze = true /* come again, and doze */
     :: else ->
+        slept = true;
+        if
+        :: dozer == me ->
+            /* woken by its timer, at any time, or by another; an endless row of looks at what is
+             * lone and not still is no progress, so it waits for there to be a difference */
+            if
+            :: wake[me]
+            :: still || queue != 1
+            :: atomic { events > 0 -> events--; own = true }
+            fi
+        :: else ->
 endsleep:
-        wake[me] /* blocks in the loop */
+            if /* blocks in the loop */
+            :: wake[me]
+            :: atomic { events > 0 -> events--; own = true }
+            fi
+        fi
     fi;
     atomic {
         wake[me] = false;
         if
         :: listed[me] -> listed[me] = false; sleepers--; awake++
         :: else -> mine_searching = true
+        fi;
+        if
+        :: dozer == me ->
+            dozer = NOBODY;
+            want_doze = false; /* it sees again whether it has to */
+            if
+            :: !mine_searching && BROKEN != 3 -> searching++; mine_searching = true
+            :: else
+            fi
+        :: else
+        fi;
+        if
+        :: !slept && !mine_searching && BROKEN != 5 -> searching++; mine_searching = true
+        :: else
         fi
     };
     goto again
@@ -113,26 +173,45 @@ proctype submitter()
     :: items < ITEMS ->
         queue++;
         items++;
-        notify(victim)
-    :: else -> break
+        notify(queue == 1, victim)
+    :: still = !still
+    :: items > 0 -> break /* or fewer */
     od;
+    still = true;
     finished = true
+}
+
+/* A plain thread, if it comes. */
+proctype outsider()
+{
+    byte victim;
+
+    if
+    :: inject++;
+       notify(false, victim)
+    :: skip
+    fi
 }
 
 /* At every end state (all blocked): nothing was left behind. */
 proctype judge()
 {
     (timeout);
-    assert(finished && queue == 0 && done == ITEMS);
+    assert(finished && queue + inject == 0 || busy == WORKERS - 1);
     assert(searching == 0)
 }
 
 init
 {
     atomic {
+        if
+        :: events = 1
+        :: skip
+        fi;
         run worker(0);
         run worker(1);
         run submitter(); /* is worker 2 */
+        run outsider();
         run judge()
     }
 }
