@@ -20,7 +20,7 @@ void idle_destroy(struct idle *idle)
     free(idle->sleeper);
 }
 
-struct worker *idle_take_sleeper(struct idle *idle, enum work work)
+struct worker *idle_take_sleeper(struct idle *idle, enum idle_work work)
 {
     struct worker *worker = NULL;
 

@@ -51,9 +51,9 @@ void idle_destroy(struct idle *idle);
 #define IDLE_AWAKE          (1u << 16)
 
 /* What became visible, or is (I5). */
-enum work { WORK_NONE, WORK_LONE, WORK_SURPLUS };
+enum idle_work { WORK_NONE, WORK_LONE, WORK_SURPLUS };
 
-static inline bool idle_needs_wake(const struct idle *idle, unsigned state, enum work work)
+static inline bool idle_needs_wake(const struct idle *idle, unsigned state, enum idle_work work)
 {
     unsigned enough = work == WORK_LONE ? IDLE_SEARCHING_MASK | IDLE_DOZING : IDLE_SEARCHING_MASK;
 
@@ -61,7 +61,7 @@ static inline bool idle_needs_wake(const struct idle *idle, unsigned state, enum
 }
 
 /** Take a worker off the list to wake it, if one is still needed; it counts as searching. */
-struct worker *idle_take_sleeper(struct idle *idle, enum work work);
+struct worker *idle_take_sleeper(struct idle *idle, enum idle_work work);
 
 /** After work was made visible: the state to ask idle_needs_wake about. */
 static inline unsigned idle_state(struct idle *idle)
@@ -75,7 +75,7 @@ static inline unsigned idle_state(struct idle *idle)
 }
 
 /** After work was made visible: the worker to wake (its loop, by the caller), or NULL. */
-static inline struct worker *idle_notify(struct idle *idle, enum work work)
+static inline struct worker *idle_notify(struct idle *idle, enum idle_work work)
 {
     return idle_needs_wake(idle, idle_state(idle), work) ? idle_take_sleeper(idle, work) : NULL;
 }

@@ -17,10 +17,8 @@
 #include "core/hooks.h"
 #include "core/local.h"
 #include "core/runtime.h"
-#include "core/worker.h"
+#include "core/turn.h"
 #include "weft/fiber.h"
-
-enum { SLOT_STREAK = 3 };
 
 /* Append to a full ring: its older half makes room, in the inject queue.  Not the fiber, too: it
  * may come from there, and would never arrive. */
@@ -46,16 +44,16 @@ void sched_append(struct worker *worker, struct fiber *fiber)
 }
 
 /* Append to the ring of woken fibers, where thieves may find it. */
-static void ready_append(struct worker *worker, struct fiber *fiber)
+static inline void ready_append(struct worker *worker, struct fiber *fiber)
 {
     if (unlikely(!runq_push(&worker->runq, fiber)))
         append_full(worker, fiber);
     worker_notify(worker);
 }
 
-/* Make a fiber runnable from outside its runtime.  It may be the runtime's last, and may have ended
- * before this returns: being a visitor holds the runtime until then. */
-static void sched_inject(struct weft_runtime *runtime, struct fiber *fiber)
+/* The fiber may be the runtime's last, and may have ended before this returns: being a visitor
+ * holds the runtime until then. */
+void sched_inject(struct weft_runtime *runtime, struct fiber *fiber)
 {
     struct worker *sleeper;
 
@@ -67,25 +65,19 @@ static void sched_inject(struct weft_runtime *runtime, struct fiber *fiber)
     atomic_fetch_sub_explicit(&runtime->visitors, 1, memory_order_release);
 }
 
-void sched_ready(struct worker *worker, struct fiber *fiber)
+void sched_displace(struct worker *worker, struct fiber *fiber)
 {
-    struct weft_runtime *runtime = fiber->worker->runtime;
     struct fiber *displaced;
 
-    if (hooked())
-        hook_ready(worker, fiber);
-    if (unlikely(!worker || worker->runtime != runtime)) {
-        sched_inject(runtime, fiber);
-        return;
-    }
-    if (!atomic_load_explicit(&worker->slot, memory_order_relaxed)) {
-        atomic_store_explicit(&worker->slot, fiber, memory_order_release); /* K2, Q3 */
-        return;
-    }
     shake();
     displaced = atomic_exchange_explicit(&worker->slot, fiber, memory_order_acq_rel);
     if (displaced)
         ready_append(worker, displaced);
+}
+
+void sched_ready(struct worker *worker, struct fiber *fiber)
+{
+    turn_ready(worker, fiber);
 }
 
 void sched_ready_list(struct worker *worker, struct fiber *first)
@@ -104,77 +96,17 @@ void sched_ready_list(struct worker *worker, struct fiber *first)
     }
 }
 
-static ALWAYS_INLINE struct fiber *take_slot(struct worker *worker)
-{
-    struct fiber *fiber = atomic_load_explicit(&worker->slot, memory_order_relaxed);
-
-    if (!fiber)
-        return NULL;
-    if (!worker->alone)
-        return atomic_exchange_explicit(&worker->slot, NULL, memory_order_acq_rel);
-    atomic_store_explicit(&worker->slot, NULL, memory_order_relaxed);
-    return fiber;
-}
-
 struct fiber *sched_take_slot(struct worker *worker)
 {
-    return take_slot(worker);
-}
-
-/* The inlined sched_next. */
-static ALWAYS_INLINE struct fiber *next_fiber(struct worker *worker)
-{
-    struct fiber *fiber;
-
-    if (unlikely(--worker->budget < 0))
-        return NULL;
-    if (worker->slot_streak < SLOT_STREAK && (fiber = take_slot(worker))) {
-        worker->slot_streak++;
-        return fiber;
-    }
-    worker->slot_streak = 0;
-    if ((fiber = deque_pop(&worker->deque)))
-        return fiber;
-    if ((fiber = runq_pop(&worker->runq)))
-        return fiber;
-    return take_slot(worker);
+    return turn_take_slot(worker);
 }
 
 struct fiber *sched_next(struct worker *worker)
 {
-    return next_fiber(worker);
+    return turn_next(worker);
 }
 
-/* What arrives with control: the worker, and what the stack that was left wants done here (P1). */
-static ALWAYS_INLINE struct worker *arrive(struct carried carried)
-{
-    struct worker *worker = carried.a;
-    sched_after *after = (sched_after *)carried.b;
-
-    if (after) {
-        /* Release: whoever sees the NULL sees the registers of the fiber that was left. */
-        atomic_store_explicit(&worker->after, NULL, memory_order_release);
-        after(worker, carried.c);
-    }
-    return worker;
-}
-
-/* Before the fiber that runs is left.  Returns what goes along with control. */
-static ALWAYS_INLINE struct carried announce(struct worker *worker, sched_after *after, void *arg)
-{
-    atomic_store_explicit(&worker->after, after, memory_order_relaxed); /* for observers */
-    return (struct carried){worker, (void *)after, arg};
-}
-
-static inline void enter(struct worker *worker, struct fiber *fiber)
-{
-    __atomic_store_n(&fiber->worker, worker, __ATOMIC_RELAXED); /* F2; atomic for observers */
-    /* Release: whoever sees that another is current sees that one is being left. */
-    atomic_store_explicit(&worker->current, fiber, memory_order_release);
-    count(&worker->counters.turns, 1);
-}
-
-static void after_yield(struct worker *worker, void *arg)
+static inline void after_yield(struct worker *worker, void *arg)
 {
     ready_append(worker, arg);
 }
@@ -188,42 +120,11 @@ static void after_spawn(struct worker *worker, void *arg)
     worker_notify(worker);
 }
 
-static enum leave_reason reason_of(sched_after *after)
-{
-    if (after == after_yield)
-        return LEAVE_YIELD;
-    return after == after_spawn ? LEAVE_SPAWN : LEAVE_WAIT;
-}
-
-/* Leave `self` for `to`; returns when self is resumed. */
-static ALWAYS_INLINE void leave(struct worker *worker, struct fiber *self, struct context *to,
-                                struct carried carried)
-{
-    self->saved_errno = *worker->errno_location;
-    carried = context_jump(&self->context, to, false, carried);
-    worker = carried.a; /* self->worker, renewed */
-    *worker->errno_location = self->saved_errno;
-    arrive(carried);
-}
-
-/* Leave `self` for the next fiber, or for the scheduler if there is none. */
-static ALWAYS_INLINE void leave_for(struct worker *worker, struct fiber *self, struct fiber *next,
-                                    sched_after *after, void *arg)
-{
-    struct carried carried = announce(worker, after, arg);
-
-    if (next)
-        enter(worker, next);
-    if (hooked())
-        hook_switch(worker, self, next, reason_of(after));
-    leave(worker, self, next ? &next->context : &worker->thread->context, carried);
-}
-
 void sched_suspend(struct fiber *self, sched_after *after, void *arg)
 {
-    struct worker *worker = self->worker;
+    struct worker *worker = worker_of(self);
 
-    leave_for(worker, self, next_fiber(worker), after, arg);
+    turn_arrive(turn_leave_for(worker, self, turn_next(worker), after, arg, LEAVE_WAIT));
 }
 
 void sched_hand_over(struct fiber *self, struct fiber *next, sched_after *after, void *arg)
@@ -236,38 +137,36 @@ void sched_hand_over(struct fiber *self, struct fiber *next, sched_after *after,
     } else {
         worker->budget--;
     }
-    leave_for(worker, self, next, after, arg);
+    turn_arrive(turn_leave_for(worker, self, next, after, arg, LEAVE_WAIT));
 }
 
 void sched_run(struct worker *worker, struct fiber *fiber)
 {
     struct carried carried;
 
-    enter(worker, fiber);
+    turn_enter(worker, fiber);
     if (hooked())
         hook_switch(worker, NULL, fiber, LEAVE_WAIT);
     carried = context_jump(&worker->thread->context, &fiber->context, false,
                            (struct carried){.a = worker});
     atomic_store_explicit(&worker->current, NULL, memory_order_release); /* as in enter() */
-    arrive(carried);
+    turn_arrive(carried);
 }
 
 int weft_yield(void)
 {
     struct fiber *self = fiber_running();
-    struct worker *worker;
-    struct fiber *next;
-    int r = scope_check(self);
+    struct worker *worker = worker_of(self);
+    struct fiber *next = turn_next(worker);
+    struct carried carried;
 
-    if (unlikely(r < 0))
-        return r;
-    worker = self->worker;
-    next = next_fiber(worker);
-    if (!next && worker->budget >= 0) {
+    if (unlikely(!next && worker->budget >= 0)) {
         count(&worker->counters.lone_yields, 1);
-        return 0; /* nobody else is ready */
+        return scope_check(self); /* nobody else is ready */
     }
-    leave_for(worker, self, next, after_yield, self);
+    carried = turn_leave_for(worker, self, next, after_yield, self, LEAVE_YIELD);
+    self = turn_current(carried.a);
+    turn_arrive_from(carried, after_yield);
     return scope_check(self);
 }
 
@@ -339,9 +238,9 @@ _Noreturn static void fiber_end(struct fiber *self, int result)
     next = uncount(worker, self);
     if (!next)
         next = sched_next(worker);
-    carried = announce(worker, after_end, self);
+    carried = turn_announce(worker, after_end, self);
     if (next)
-        enter(worker, next);
+        turn_enter(worker, next);
     if (hooked())
         hook_switch(worker, self, next, LEAVE_END);
     context_jump(&self->context, next ? &next->context : &worker->thread->context, true, carried);
@@ -357,7 +256,7 @@ static void fiber_main(void *unused, void *unused_too, void *worker, void *after
     (void)unused, (void)unused_too;
     context_arrived(&self->context);
     *((struct worker *)worker)->errno_location = 0;
-    arrive((struct carried){worker, after, arg});
+    turn_arrive((struct carried){worker, after, arg});
     result = self->fn(self->arg);
     locals_drop(&self->locals);
     fiber_end(self, result);
@@ -409,7 +308,7 @@ int sched_spawn(struct group *group, const char *name, int (*fn)(void *), void *
 {
     struct weft_runtime *runtime = group->runtime;
     struct fiber *self = fiber_self();
-    struct worker *worker = self ? self->worker : NULL;
+    struct worker *worker = self ? worker_of(self) : NULL;
     struct locals *locals = self ? self->locals : NULL;
     struct fiber *child;
     uint64_t number;
@@ -435,7 +334,7 @@ int sched_spawn(struct group *group, const char *name, int (*fn)(void *), void *
         number = atomic_load_explicit(&worker->counters.spawned, memory_order_relaxed) + 1;
         atomic_store_explicit(&worker->counters.spawned, number, memory_order_relaxed);
         fiber_appear(child, number, worker->index);
-        leave_for(worker, self, child, after_spawn, self);
+        turn_arrive(turn_leave_for(worker, self, child, after_spawn, self, LEAVE_SPAWN));
         return 0;
     }
     sched_start_outside(runtime, child);

@@ -18,7 +18,8 @@ enum stack_class { STACK_64K, STACK_256K, STACK_1M, STACK_CLASSES };
 enum {
     STACK_SHIFT_MIN = 16, /* log2 of the smallest class */
     STACK_COLOURS = 16,
-    STACK_COLOUR_STEP = 128,
+    STACK_COLOUR_SHIFT = 7,
+    STACK_COLOUR_STEP = 1 << STACK_COLOUR_SHIFT,
     MAGAZINE_SIZE = 64,
     STACK_GUARD_SIZE = 16384 /* a frame up to this size cannot jump over the guard */
 };
@@ -117,8 +118,9 @@ static inline uintptr_t stack_class_at(uintptr_t address)
 /** The control block of the stack that holds `address`, which is in the arena of `class`. */
 static inline struct fiber *stack_fiber_in(uintptr_t class, uintptr_t address)
 {
-    uintptr_t colour =
-        (address >> (STACK_SHIFT_MIN + 2 * class)) % STACK_COLOURS * STACK_COLOUR_STEP;
+    /* The stack's number modulo STACK_COLOURS, times STACK_COLOUR_STEP. */
+    uintptr_t colour = address >> (STACK_SHIFT_MIN + 2 * class - STACK_COLOUR_SHIFT) &
+                       (STACK_COLOURS - 1) << STACK_COLOUR_SHIFT;
 
     return (struct fiber *)((address | stack_mask[class]) + 1 - colour - sizeof(struct fiber));
 }

@@ -42,6 +42,8 @@ enum {
     INJECT_BATCH = 64
 };
 
+__thread struct worker *worker_guess;
+
 uint64_t weft_now_ns(void)
 {
     struct timespec now;
@@ -82,7 +84,7 @@ void worker_wake(struct worker *worker, struct worker *from)
 }
 
 /* What others could take from it (I5).  A slot alone is looked at, but nobody is woken for it. */
-static enum work worker_work(struct worker *worker)
+static enum idle_work worker_work(struct worker *worker)
 {
     size_t ready = worker_ready(worker);
 
@@ -93,7 +95,7 @@ static enum work worker_work(struct worker *worker)
 
 void worker_notify_slow(struct worker *worker, unsigned idle_state)
 {
-    enum work work = worker_work(worker);
+    enum idle_work work = worker_work(worker);
     struct worker *sleeper;
 
     if (work == WORK_NONE || !idle_needs_wake(worker->idle, idle_state, work))
@@ -254,7 +256,7 @@ static struct fiber *worker_steal(struct worker *worker, struct worker **ret_lon
     *ret_lone = NULL;
     for (unsigned i = 0; i < runtime->workers; i++) {
         struct worker *victim = &runtime->worker[(first + i) % runtime->workers];
-        enum work work = victim == worker ? WORK_NONE : worker_work(victim);
+        enum idle_work work = victim == worker ? WORK_NONE : worker_work(victim);
         struct fiber *fiber = NULL;
 
         if (work == WORK_SURPLUS)
@@ -330,15 +332,15 @@ static struct fiber *worker_found(struct worker *worker, struct fiber *fiber)
 
 /* --- parking */
 
-static enum work work_visible(struct weft_runtime *runtime)
+static enum idle_work work_visible(struct weft_runtime *runtime)
 {
-    enum work most = WORK_NONE;
+    enum idle_work most = WORK_NONE;
 
     if (inject_length(&runtime->inject) > 0 ||
         atomic_load_explicit(&runtime->ended, memory_order_acquire))
         return WORK_SURPLUS;
     for (unsigned i = 0; i < runtime->workers; i++) {
-        enum work work = worker_work(&runtime->worker[i]);
+        enum idle_work work = worker_work(&runtime->worker[i]);
 
         if (work > most)
             most = work;
@@ -392,7 +394,7 @@ static void worker_park(struct worker *worker)
     struct weft_runtime *runtime = worker->runtime;
     uint64_t now = weft_now_ns();
     enum dozer dozer;
-    enum work work;
+    enum idle_work work;
     bool sleeps;
 
     worker_note_turn(worker, now);
@@ -434,6 +436,7 @@ void worker_loop(struct worker *worker)
 {
     struct fiber *fiber;
 
+    worker_guess = worker;
     worker->poll_ns = worker->tick_ns = weft_now_ns();
     while ((fiber = worker_pick(worker)))
         sched_run(worker, worker_found(worker, fiber));

@@ -89,6 +89,30 @@ struct worker {
     _Alignas(CACHE_LINE) struct worker_counters counters;
 };
 
+/* The worker that the thread drives.  Only ever a guess (worker_of): a fiber that was stolen may
+ * read another thread's. */
+extern __thread struct worker *worker_guess __attribute__((tls_model("initial-exec")));
+
+/**
+ * self->worker, for the fiber that the caller runs on.
+ *
+ * From the stack pointer over the fiber to its worker, and on to its queues, is a chain of loads
+ * that each switch has to wait for.  The thread's own worker is at hand without it; that it is the
+ * fiber's is left to the branch predictor to know and to the branch to check.
+ */
+static ALWAYS_INLINE struct worker *worker_of(const struct fiber *self)
+{
+    struct worker *guess = worker_guess;
+    struct worker *worker = guess;
+
+    __asm__("" : "+r"(worker)); /* else the compiler would take the one that it is equal to */
+    if (unlikely(self->worker != guess)) {
+        worker = self->worker;
+        __asm__ volatile(""); /* a branch: a conditional move would wait for both */
+    }
+    return worker;
+}
+
 static inline void count(atomic_uint_fast64_t *counter, uint64_t by)
 {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,

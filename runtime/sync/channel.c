@@ -48,49 +48,51 @@ void weft_channel_free(struct weft_channel *channel)
 }
 
 /* Wait in `queue` to be claimed.  Entered with the lock, which it drops. */
-static int channel_wait(struct weft_channel *channel, struct waitq *queue, void *slot,
-                        uint64_t deadline_ns)
+static inline int channel_wait(struct weft_channel *channel, struct fiber *self,
+                               struct waitq *queue, void *slot, uint64_t deadline_ns)
 {
     const char *kind = queue == &channel->senders ? "channel send" : "channel recv";
     struct waiter waiter;
 
-    int r = waitq_join(queue, &waiter, slot, WAITQ_CANCELLABLE);
+    int r = waitq_join_as(self, queue, &waiter, slot, WAITQ_CANCELLABLE);
     spin_unlock(&channel->lock);
     if (r < 0)
         return r;
-    wait_describe(&waiter, kind, channel);
+    park_describe(&waiter, kind, channel);
     return waitq_suspend(&waiter, &channel->lock, deadline_ns);
 }
 
 int weft_channel_send(struct weft_channel *channel, const void *item, uint64_t deadline_ns)
 {
     struct wait_batch batch = {0};
-    int r = waitq_check();
-    if (r < 0)
+    struct fiber *self = fiber_running();
+    int r = fiber_peek_cancel(self);
+    if (unlikely(r < 0))
         return r;
 
     spin_lock(&channel->lock);
     r = channel_put(channel, item, &batch);
     if (r == -EAGAIN) /* the slot is only read from: the cast drops a const that nobody misses */
-        return channel_wait(channel, &channel->senders, (void *)item, deadline_ns);
+        return channel_wait(channel, self, &channel->senders, (void *)item, deadline_ns);
     spin_unlock(&channel->lock);
-    waitq_wake(&batch);
+    waitq_wake_as(self, &batch);
     return r;
 }
 
 int weft_channel_recv(struct weft_channel *channel, void *ret_item, uint64_t deadline_ns)
 {
     struct wait_batch batch = {0};
-    int r = waitq_check();
-    if (r < 0)
+    struct fiber *self = fiber_running();
+    int r = fiber_peek_cancel(self);
+    if (unlikely(r < 0))
         return r;
 
     spin_lock(&channel->lock);
     r = channel_take(channel, ret_item, &batch);
     if (r == -EAGAIN)
-        return channel_wait(channel, &channel->receivers, ret_item, deadline_ns);
+        return channel_wait(channel, self, &channel->receivers, ret_item, deadline_ns);
     spin_unlock(&channel->lock);
-    waitq_wake(&batch);
+    waitq_wake_as(self, &batch);
     return r;
 }
 

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The slow side of waitq.h: joining, suspending, and waking all.
- *
- * A wait is prepared under the owner's lock.  That is within what core/wait.h allows, as preparing
- * only writes the fiber's own park word and reads its scope, and it makes a wait one locked section
- * instead of two.
+ * The slow side of waitq.h: waking all, waits that fail, and handing over.
  *
  * It does not know what is waited for; each primitive does.
  */
@@ -24,41 +20,13 @@ void waitq_claim_all(struct waitq *queue, int result, struct wait_batch *batch)
     }
 }
 
-int waitq_join(struct waitq *queue, struct waiter *waiter, void *slot, enum waitq_mode mode)
+int waitq_give_up(struct waiter *waiter, struct spin *lock, int r)
 {
-    int r = 0;
-
-    if (mode == WAITQ_SHIELDED)
-        wait_prepare_shielded(waiter);
-    else
-        r = wait_prepare(waiter);
-    if (r < 0)
-        return r;
-
-    waiter->slot = slot;
-    waiter->result = 0;
-    waitq_append(queue, waiter);
-    return 0;
-}
-
-/* The wait has ended with r.  Returns: what to tell the caller. */
-static inline int waitq_finish(struct waiter *waiter, struct spin *lock, int r)
-{
-    if (r == 0) {
-        spin_settle(lock);
-        return waiter->result;
-    }
-
     spin_lock(lock);
     if (list_linked(&waiter->link)) /* else a claimer found it, and found that it had lost */
         list_remove(&waiter->link);
     spin_unlock(lock);
     return r;
-}
-
-int waitq_suspend(struct waiter *waiter, struct spin *lock, uint64_t deadline_ns)
-{
-    return waitq_finish(waiter, lock, wait_suspend(waiter, deadline_ns));
 }
 
 int waitq_hand_over(struct waiter *waiter, struct spin *lock, uint64_t deadline_ns,

@@ -31,10 +31,9 @@
 
 #include <limits.h>
 
-#include "core/list.h"
-#include "core/spin.h"
+#include "core/park.h"
 #include "core/stack.h"
-#include "core/wait.h"
+#include "core/worker.h"
 
 /* All zeroes is empty.  Guarded by the owner's lock. */
 struct waitq {
@@ -103,7 +102,10 @@ static inline bool waitq_claim_first(struct waitq *queue, struct waiter *ret_cla
 
     while ((node = waitq_first(queue))) {
         struct waiter *waiter = container_of(node, struct waiter, link);
-        struct waiter copy = {.fiber = waiter->fiber, .slot = waiter->slot};
+        struct waiter copy;
+
+        copy.fiber = waiter->fiber; /* the rest is not for the claimer */
+        copy.slot = waiter->slot;
 
         list_remove(node);
         waiter->result = 0;
@@ -119,18 +121,56 @@ static inline bool waitq_claim_first(struct waitq *queue, struct waiter *ret_cla
 /** Claim every waiter, and let its wait return `result`. */
 void waitq_claim_all(struct waitq *queue, int result, struct wait_batch *batch);
 
+/** As waitq_join, for a caller that knows the fiber it runs on. */
+static inline int waitq_join_as(struct fiber *self, struct waitq *queue, struct waiter *waiter,
+                                void *slot, enum waitq_mode mode)
+{
+    int r = 0;
+
+    if (mode == WAITQ_SHIELDED)
+        park_prepare_shielded(self, waiter);
+    else
+        r = park_prepare(self, waiter);
+    if (unlikely(r < 0))
+        return r;
+    waiter->slot = slot;
+    waitq_append(queue, waiter);
+    return 0;
+}
+
 /**
  * Begin a wait at the queue's end.  On success the caller drops the lock and calls waitq_suspend.
+ * (It is prepared under the owner's lock: core/wait.h allows that, as preparing only writes the
+ * fiber's own park word and reads its scope, and it makes a wait one locked section, not two.)
  * Errors: -ECANCELED, -ETIMEDOUT when the scope is cancelled already, never in WAITQ_SHIELDED.
  */
-int waitq_join(struct waitq *queue, struct waiter *waiter, void *slot, enum waitq_mode mode);
+static inline int waitq_join(struct waitq *queue, struct waiter *waiter, void *slot,
+                             enum waitq_mode mode)
+{
+    return waitq_join_as(fiber_running(), queue, waiter, slot, mode);
+}
+
+/* The wait has ended with the error r, which is returned. */
+int waitq_give_up(struct waiter *waiter, struct spin *lock, int r);
+
+/* The wait has ended with r.  Returns: what to tell the caller. */
+static inline int waitq_finish(struct waiter *waiter, struct spin *lock, int r)
+{
+    if (unlikely(r != 0))
+        return waitq_give_up(waiter, lock, r);
+    spin_settle(lock);
+    return waiter->result;
+}
 
 /**
  * Suspend until the wait is over, `deadline_ns` at most; `lock` guards the queue that was joined.
  * Returns: the result that the claimer set.
  * Errors:  -ETIMEDOUT, -ECANCELED; then nobody claimed it, and the waiter is on no queue.
  */
-int waitq_suspend(struct waiter *waiter, struct spin *lock, uint64_t deadline_ns);
+static inline int waitq_suspend(struct waiter *waiter, struct spin *lock, uint64_t deadline_ns)
+{
+    return waitq_finish(waiter, lock, wait_suspend(waiter, deadline_ns));
+}
 
 /** As waitq_suspend, and switches to the fiber in `batch` if there is one (wait_hand_over). */
 int waitq_hand_over(struct waiter *waiter, struct spin *lock, uint64_t deadline_ns,
@@ -140,6 +180,13 @@ static inline void waitq_wake(struct wait_batch *batch)
 {
     if (batch->head)
         wait_batch_wake(batch);
+}
+
+/** As waitq_wake, for a caller that knows the fiber it runs on. */
+static inline void waitq_wake_as(struct fiber *self, struct wait_batch *batch)
+{
+    if (batch->head)
+        wait_batch_wake_on(worker_of(self), batch);
 }
 
 #endif
