@@ -10,8 +10,9 @@
  *   L4  Timers are precise to the kernel's timer slack: a timerfd, set only before the worker
  *       blocks and only if its next deadline is earlier than what is set.  (libev's own timers
  *       round to milliseconds.)
- *   L5  A tick takes no more from the inject queue than turns have passed since the last one: with
- *       more ready fibers than the ring holds, each goes through that queue once a turn at most.
+ *   L5  Where half the ring is full, a tick takes no more from the inject queue than turns have
+ *       passed since the last one: with more ready fibers than the ring holds, each goes through
+ *       that queue about once a turn.
  *   L6  Where one fiber waits behind one that runs (I5), the owner is likely to get to it before a
  *       thief could: it is stolen when the owner has not switched for LONE_NS.  What is in the slot
  *       was woken by the fiber that runs, which is likely to wait soon: it is stolen when two looks
@@ -173,17 +174,26 @@ static size_t smaller(size_t one, size_t other)
     return one < other ? one : other;
 }
 
-/* Move a fair share of the inject queue, at most `most` fibers, behind the woken fibers.  No more
- * than the ring has room for, or they would push others out for nothing; but one in any case, which
- * makes room for more: the ring may be full each time that this looks (L5). */
-static void worker_queue_injected(struct worker *worker, size_t most)
+/* How many injected fibers the ring can take: half a ring, or as many as turns have passed if that
+ * is more and there is room, lest they push out others that then come back for nothing; but one in
+ * any case: the ring may be full each time that this looks (L5). */
+static size_t worker_room(struct worker *worker)
+{
+    size_t ready = runq_length(&worker->runq), room = RUNQ_SLOTS - ready;
+    size_t half = ready < RUNQ_SLOTS / 2 ? RUNQ_SLOTS / 2 - ready : 0;
+    size_t turns = smaller((size_t)worker->period, room ? room : 1);
+
+    return half > turns ? half : turns;
+}
+
+/* Move a fair share of the inject queue behind the woken fibers. */
+static void worker_queue_injected(struct worker *worker)
 {
     struct inject *inject = &worker->runtime->inject;
     size_t share = inject_length(inject) / worker->runtime->workers + 1;
-    size_t room = RUNQ_SLOTS - runq_length(&worker->runq);
+    size_t most = smaller(worker_room(worker), INJECT_BATCH);
     size_t taken;
-    struct fiber *fiber =
-        inject_take(inject, smaller(share, smaller(most, room ? room : 1)), &taken);
+    struct fiber *fiber = inject_take(inject, smaller(share, most), &taken);
     struct fiber *next;
 
     if (!fiber)
@@ -214,7 +224,7 @@ static struct fiber *worker_tick(struct worker *worker)
     worker_adapt(worker, now - worker->tick_ns);
     worker->tick_ns = now;
     worker->budget = worker->period;
-    worker_queue_injected(worker, smaller((size_t)worker->period, INJECT_BATCH)); /* L5 */
+    worker_queue_injected(worker);
     if (now - worker->poll_ns >= POLL_QUANTUM_NS) {
         worker_note_turn(worker, now);
         ev_run(worker->loop, EVRUN_NOWAIT);
@@ -425,7 +435,7 @@ static struct fiber *worker_pick(struct worker *worker)
             continue;
         if (atomic_load_explicit(&worker->runtime->ended, memory_order_acquire))
             return NULL;
-        worker_queue_injected(worker, INJECT_BATCH);
+        worker_queue_injected(worker);
         if ((fiber = runq_pop(&worker->runq)) || (fiber = worker_search(worker)))
             return fiber;
         worker_park(worker);
