@@ -36,6 +36,9 @@
  */
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
+/* For the rare half of a call, so that the other half saves no registers for it. */
+#define NOINLINE __attribute__((noinline))
+
 #define CACHE_LINE 64
 
 #define container_of(pointer, type, member)                                                        \

@@ -87,7 +87,7 @@ void weft_group_cancel(struct weft_group *public)
 }
 
 /* Wait for the children that are left (G3). */
-static void group_wait(struct group *group)
+static NOINLINE void group_wait(struct group *group)
 {
     struct waiter waiter;
     int64_t local = group->local;

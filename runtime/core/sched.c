@@ -111,7 +111,7 @@ static inline void after_yield(struct worker *worker, void *arg)
     ready_append(worker, arg);
 }
 
-static void after_spawn(struct worker *worker, void *arg)
+static inline void after_spawn(struct worker *worker, void *arg)
 {
     if (unlikely(deque_push(&worker->deque, arg) < 0)) {
         ready_append(worker, arg);
@@ -187,7 +187,7 @@ static void dismiss(struct weft_runtime *runtime)
         atomic_fetch_sub_explicit(&runtime->alive, 1, memory_order_relaxed);
 }
 
-static void after_end(struct worker *worker, void *arg)
+static inline void after_end(struct worker *worker, void *arg)
 {
     struct fiber *ended = arg;
 
@@ -256,7 +256,7 @@ static void fiber_main(void *unused, void *unused_too, void *worker, void *after
     (void)unused, (void)unused_too;
     context_arrived(&self->context);
     *((struct worker *)worker)->errno_location = 0;
-    turn_arrive((struct carried){worker, after, arg});
+    turn_arrive_from((struct carried){worker, after, arg}, after_spawn);
     result = self->fn(self->arg);
     locals_drop(&self->locals);
     fiber_end(self, result);
@@ -334,7 +334,8 @@ int sched_spawn(struct group *group, const char *name, int (*fn)(void *), void *
         number = atomic_load_explicit(&worker->counters.spawned, memory_order_relaxed) + 1;
         atomic_store_explicit(&worker->counters.spawned, number, memory_order_relaxed);
         fiber_appear(child, number, worker->index);
-        turn_arrive(turn_leave_for(worker, self, child, after_spawn, self, LEAVE_SPAWN));
+        turn_arrive_from(turn_leave_for(worker, self, child, after_spawn, self, LEAVE_SPAWN),
+                         after_end);
         return 0;
     }
     sched_start_outside(runtime, child);

@@ -113,8 +113,7 @@ static bool set_deadline(struct fiber *self, struct timer *timer, uint64_t deadl
     return false;
 }
 
-static __attribute__((noinline)) int suspend_until(struct waiter *waiter, uint64_t deadline_ns,
-                                                   struct fiber *next)
+static NOINLINE int suspend_until(struct waiter *waiter, uint64_t deadline_ns, struct fiber *next)
 {
     struct fiber *self = waiter->fiber;
     struct timer timer;

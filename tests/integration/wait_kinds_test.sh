@@ -8,16 +8,16 @@ cd "${WEFT_SOURCE:?}" || exit 1
 external=' sleep offload executor file '
 tested=0 failing=0
 
-# What wait_describe is called with, and the strings that lead there by a variable.
+# What wait_describe or park_describe is called with, and the strings that lead there by a variable.
 kinds() {
-    find runtime/core runtime/sync -name '*.c' -exec cat {} + | tr '\n' ' ' | grep -o 'wait_describe([^;]*;' |
+    find runtime/core runtime/sync -name '*.c' -exec cat {} + | tr '\n' ' ' | grep -oE '(wait|park)_describe\([^;]*;' |
         grep -o '"[a-z ]*"' | tr -d '"'
     grep -hoE '"(rwlock (read|write)|queue (get|put|join)|channel (send|recv))"' -r runtime/sync |
         tr -d '"'
 }
 
 list=$(kinds | sort -u)
-[ -n "$list" ] || { echo "no wait_describe found"; exit 1; }
+[ -n "$list" ] || { echo "no wait is described"; exit 1; }
 while read -r kind; do
     tested=$((tested + 1))
     grep -qF "{\"$kind\", " runtime/observe/owner.c && continue
@@ -32,7 +32,7 @@ LIST
 files=$(grep -lE '\<(wait_suspend|waitq_suspend)\(&' -r runtime --include='*.c')
 for file in $files; do
     tested=$((tested + 1))
-    grep -q 'wait_describe(' "$file" && continue
+    grep -qE '(wait|park)_describe\(' "$file" && continue
     failing=$((failing + 1))
     echo "$file waits, and does not say what for"
 done
