@@ -5,8 +5,9 @@
  * I1  With synchronous=FULL the header is synced before the first frame, and each transaction
  *     before the next one is written.  So what a power cut can tear is the frames of one
  *     transaction, and it ends with at most one commit frame.
- * I2  Hence two commit frames of this generation (same salts) behind the first bad frame mean that
+ * I2  Hence two commit frames of this generation (same salts) from the first bad frame on mean that
  *     a synced transaction was damaged, and so does a bad header with frames behind it.
+ *     One bit of a commit frame's header can hide that it is one, and is looked for (was_commit).
  * I3  Frames with other salts are of an older generation, already in the database: the end.
  *
  * What it cannot see: damage in the last transaction looks like a torn one, and so does a file cut
@@ -89,13 +90,37 @@ static bool frame_is_ours(const struct wal *wal, const uint8_t *frame)
     return memcmp(frame + 8, wal->salts, sizeof wal->salts) == 0;
 }
 
-static bool frame_is_good(struct wal *wal, const uint8_t *frame)
+static bool sum_goes_on(struct wal *wal, const uint8_t *frame)
 {
-    if (!frame_is_ours(wal, frame) || load_be(frame) == 0)
-        return false;
     add_to_sum(wal, frame, 8);
     add_to_sum(wal, frame + FRAME, wal->page_size);
     return sum_is(wal, frame + 16);
+}
+
+static bool frame_is_good(struct wal *wal, const uint8_t *frame)
+{
+    return frame_is_ours(wal, frame) && load_be(frame) != 0 && sum_goes_on(wal, frame);
+}
+
+static bool is_commit(const struct wal *wal, const uint8_t *frame)
+{
+    return frame_is_ours(wal, frame) && load_be(frame + 4) != 0;
+}
+
+/* But for one bit: of the salts, which the checksum does not cover, or the only one of the size. */
+static bool was_commit(const struct wal *before, uint8_t *frame)
+{
+    struct wal wal = *before;
+    if (load_be(frame + 4) != 0)
+        return sum_goes_on(&wal, frame);
+    bool found = false;
+    for (unsigned bit = 0; bit < 32 && !found; bit++) {
+        frame[4 + bit / 8] = (uint8_t)(1u << bit % 8);
+        wal = *before;
+        found = sum_goes_on(&wal, frame);
+        frame[4 + bit / 8] = 0;
+    }
+    return found;
 }
 
 static int read_frames(struct wal *wal, uint8_t *frame)
@@ -103,8 +128,10 @@ static int read_frames(struct wal *wal, uint8_t *frame)
     bool bad = false;
     unsigned commits_behind = 0;
     while (fread(frame, FRAME + wal->page_size, 1, wal->file) == 1) {
-        bad = bad || !frame_is_good(wal, frame);
-        if (bad && frame_is_ours(wal, frame) && load_be(frame + 4) != 0)
+        const struct wal before = *wal;
+        bool first = !bad && !frame_is_good(wal, frame);
+        bad = bad || first;
+        if (bad && (is_commit(wal, frame) || (first && was_commit(&before, frame))))
             commits_behind++;
         if (commits_behind > 1)
             return -EBADMSG; /* I2 */

@@ -53,7 +53,6 @@ static void live_and_be_killed(const char *folder, int acks)
     struct store *store;
     pthread_t thread;
     config.checkpoint = 64 << 10; /* many checkpoints: those are hit too */
-    record_make(7);
     if (store_boot(&config, folder, NULL, &problem, &store) != 0)
         _exit(1);
     store_life(store, &life);

@@ -5,6 +5,8 @@
  */
 #include "store_support.h"
 
+#include <endian.h>
+
 #include <sqlite3.h>
 
 enum { JOBS = 300 };
@@ -311,6 +313,46 @@ Test(store_damage, a_flipped_bit_in_the_log_loses_no_acknowledged_job_but_those_
     }
     fprintf(stderr, "%u flips, %u refused, %u in the last commit\n", flips, refused, last_lost);
     cr_assert_gt(refused, flips / 3);
+    free(db.data);
+    free(wal.data);
+    folder_remove(folder);
+}
+
+enum { WAL_HEADER = 32, WAL_FRAME = 24 + 4096 };
+
+/* The size of the database that a commit frame states; 0: it is none. */
+static uint32_t frame_size(const unsigned char *frame)
+{
+    uint32_t size;
+    memcpy(&size, frame + 4, sizeof size);
+    return be32toh(size);
+}
+
+/* Also when it hides that a frame ends a transaction: the only one of its size, or one of its
+ * salts. */
+Test(store_damage, no_flipped_bit_of_a_commit_frame_hides_an_earlier_transaction, .timeout = 120)
+{
+    enum { COMMITS = 12, LEFT = 20 * (COMMITS - 1) };
+    char folder[64];
+    int ends = 0, of_one_bit = 0;
+    make_store_and_die(folder_make(folder, true), COMMITS);
+    struct bytes db = file_read(folder, "weft.db"), wal = file_read(folder, "weft.db-wal");
+    for (size_t frame = WAL_HEADER; frame < wal.size; frame += WAL_FRAME) {
+        uint32_t size = frame_size(wal.data + frame);
+        if (!size)
+            continue;
+        ends++;
+        of_one_bit += (size & (size - 1)) == 0;
+        for (size_t bit = 0; bit < (size_t)24 * 8; bit += bit < 96 ? 1 : 5) {
+            wal.data[frame + bit / 8] ^= (unsigned char)(1u << bit % 8);
+            restore(folder, db, wal);
+            cr_assert_eq(boot_count(folder), frame + WAL_FRAME < wal.size ? -1 : LEFT,
+                         "frame %zu, bit %zu", frame / WAL_FRAME, bit);
+            wal.data[frame + bit / 8] ^= (unsigned char)(1u << bit % 8);
+        }
+    }
+    cr_assert_geq(ends, COMMITS);
+    cr_assert_geq(of_one_bit, 1);
     free(db.data);
     free(wal.data);
     folder_remove(folder);

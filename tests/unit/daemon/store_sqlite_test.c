@@ -311,7 +311,6 @@ Test(store_sqlite, ten_thousand_ops_of_eight_threads_are_there_after_a_restart)
 {
     char folder[64];
     struct store_stats stats;
-    record_make(7); /* fills its static text before there are threads */
     struct store *store = boot(folder_make(folder, false));
     struct submitter *submitters = calloc(THREADS, sizeof *submitters);
     for (size_t i = 0; i < THREADS; i++) {

@@ -125,12 +125,16 @@ UNUSED static uint64_t random_below(uint64_t limit)
 
 /* ---- records --------------------------------------------------------------------------------- */
 
+static char long_spec[3000];
+
+__attribute__((constructor)) static void long_spec_fill(void) /* before there are threads */
+{
+    memset(long_spec, 'L', sizeof long_spec - 1);
+}
+
 /* A job whose every field follows from its id, so that a reader can say what it must be. */
 UNUSED static struct job_record record_make(uint64_t id)
 {
-    static char long_spec[3000];
-    if (!long_spec[0])
-        memset(long_spec, 'L', sizeof long_spec - 1);
     return (struct job_record){
         .id = id,
         .uid = (uid_t)(1000 + id % 3),
