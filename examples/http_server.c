@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * An HTTP/1.1 server: a fiber per connection, keep-alive, pipelining; http-parser does the parsing.
- * GET / says hello, GET /count how often that happened, POST /echo gives the body back.
+ * GET / says hello, GET /count how often that happened, POST /echo gives the body back; GET /page
+ * gives a browser a page whose script asks for the other two.
  * Ctrl-C stops it: open connections are closed, then it ends.
  *
  * Try: build/release/examples/http_server 8080 & curl -d weft http://127.0.0.1:8080/echo
@@ -34,16 +35,22 @@ static atomic_ulong hellos;
 
 /* ---- answers ------------------------------------------------------------------------------- */
 
-static int answer(struct connection *connection, const char *status, const char *data, size_t size)
+static int answer_as(struct connection *connection, const char *status, const char *type,
+                     const char *data, size_t size)
 {
     bool keep = http_should_keep_alive(&connection->parser) && !connection->refusal;
     int r = weft_writer_printf(&connection->out,
-                               "HTTP/1.1 %s\r\nContent-Type: text/plain\r\n"
+                               "HTTP/1.1 %s\r\nContent-Type: %s\r\n"
                                "Content-Length: %zu\r\n%s\r\n",
-                               status, size, keep ? "" : "Connection: close\r\n");
+                               status, type, size, keep ? "" : "Connection: close\r\n");
     if (r < 0 || connection->parser.method == HTTP_HEAD)
         return r;
     return weft_writer_write(&connection->out, data, size);
+}
+
+static int answer(struct connection *connection, const char *status, const char *data, size_t size)
+{
+    return answer_as(connection, status, "text/plain", data, size);
 }
 
 static int answer_count(struct connection *connection)
@@ -65,14 +72,31 @@ static int answer_echo(struct connection *connection)
     return answer(connection, "200 OK", connection->body, connection->body_size);
 }
 
+static int answer_page(struct connection *connection)
+{
+    static const char page[] =
+        "<!DOCTYPE html>\n"
+        "<title>Weft</title>\n"
+        "<p id=\"echo\"></p>\n"
+        "<p id=\"count\"></p>\n"
+        "<script>\n"
+        "async function show(id, request) {\n"
+        "    const response = await request;\n"
+        "    document.getElementById(id).textContent = await response.text();\n"
+        "}\n"
+        "show('echo', fetch('/echo', {method: 'POST', body: 'sent by ' + document.title}));\n"
+        "show('count', fetch('/count'));\n"
+        "</script>\n";
+    return answer_as(connection, "200 OK", "text/html", page, sizeof page - 1);
+}
+
 static const struct route {
     enum http_method method;
     const char *path;
     int (*answer)(struct connection *connection);
 } routes[] = {
-    {HTTP_GET, "/", answer_hello},
-    {HTTP_HEAD, "/", answer_hello},
-    {HTTP_GET, "/count", answer_count},
+    {HTTP_GET, "/", answer_hello},      {HTTP_HEAD, "/", answer_hello},
+    {HTTP_GET, "/count", answer_count}, {HTTP_GET, "/page", answer_page},
     {HTTP_POST, "/echo", answer_echo},
 };
 

@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Installs the Debian packages that a group of commands needs; quick when all are there.
-# usage: tools/setup.sh [build] [test] [lint] [system] [bench] [coverage]    (default: build test lint)
+# usage: tools/setup.sh [build] [test] [lint] [browser] [system] [bench] [coverage]
+#                       (default: build test lint browser)
 #
 # Without the groups build, test and coverage nothing goes, so failing to install them is an error.
-# What only some checks need (lint, system, bench) is wanted, not required: this script says what is
+# What only some checks need (the other groups) is wanted, not required: this script says what is
 # missing and goes on, and the checks that miss it are skipped with that reason.
 set -eu
 cd "$(dirname "$0")/.."
@@ -19,11 +20,12 @@ packages() {
             nghttp2-server libhttp-parser-dev ;;
         lint) echo clang clang-format clang-tidy 'libclang-rt-dev|libclang-rt-14-dev' g++ \
             shellcheck spin valgrind libc6-dbg gdb strace ;;
+        browser) echo 'chromium-headless-shell|chromium' ;;
         system) echo debootstrap systemd-container ;;
         bench) echo golang-go cargo g++ libtbb-dev libboost-fiber-dev libuv1-dev nginx-light wrk \
             util-linux python3 python3-uvloop python3-aiohttp python3-aiofiles gnuplot-nox ;;
         coverage) echo gcovr ;;
-        *) die "unknown group '$1': build test lint system bench coverage" 2 ;;
+        *) die "unknown group '$1': build test lint browser system bench coverage" 2 ;;
     esac
 }
 
@@ -100,7 +102,7 @@ group() {
     echo "setup: going on without $lacking" >&2
 }
 
-[ $# -gt 0 ] || set -- build test lint
+[ $# -gt 0 ] || set -- build test lint browser
 for wanted in "$@"; do
     packages "$wanted" >/dev/null
     group "$wanted"

@@ -132,7 +132,7 @@ for part in "$@"; do
     esac
 done
 [ $# -gt 0 ] || set -- release asan tsan lint model system
-tools/setup.sh build test lint
+tools/setup.sh build test lint browser
 case " $* " in *" system "*) tools/setup.sh system ;; esac
 
 mkdir -p "$logs"

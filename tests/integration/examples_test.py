@@ -12,9 +12,12 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), '..', 'support'))
 from programs import DEADLINE, SOURCE, Server, program, run  # noqa: E402
+
+BROWSER = shutil.which('chromium-headless-shell') or shutil.which('chromium')
 
 
 class ExampleTest(unittest.TestCase):
@@ -190,6 +193,7 @@ class HttpServer(ExampleTest):
                     ('POST', '/echo', body, 200, body),
                     ('POST', '/echo', iter([body, b'', body]), 200, body + body),
                     ('GET', '/count', None, 200, b'3\n'),
+                    ('GET', '/page', None, 200, None),
                     ('GET', '/none', None, 404, None),
                     ('DELETE', '/', None, 405, None)):
                 client.request(method, path, data)
@@ -232,6 +236,26 @@ class HttpServer(ExampleTest):
                                    '%{http_code} %{num_connects}\\n'], text=True,
                                   capture_output=True, timeout=DEADLINE, check=True)
             self.assertEqual(done.stdout, 'weft200 1\nthis server does not do that\n405 0\n')
+
+    @unittest.skipUnless(BROWSER, 'chromium-headless-shell is not installed')
+    def test_browser(self):
+        """A page whose script asks the server twice at once, and what it made of the answers."""
+        home = tempfile.mkdtemp(prefix='weft-browser-')
+        self.addCleanup(shutil.rmtree, home, ignore_errors=True)
+        with Server('http_server') as server:
+            url = f'http://127.0.0.1:{server.port}'
+            for _ in range(3):
+                with urllib.request.urlopen(f'{url}/', timeout=DEADLINE):
+                    pass
+            # The budget is of virtual time, which stands still while a request is under way.
+            done = subprocess.run([BROWSER, '--headless', '--no-sandbox', '--disable-gpu',
+                                   '--disable-dev-shm-usage', '--no-proxy-server',
+                                   f'--user-data-dir={home}', '--virtual-time-budget=10000',
+                                   '--dump-dom', f'{url}/page'], env={**os.environ, 'HOME': home},
+                                  capture_output=True, text=True, timeout=DEADLINE, check=True)
+            self.assertIn('<title>Weft</title>', done.stdout)
+            self.assertIn('<p id="echo">sent by Weft</p>', done.stdout)
+            self.assertIn('<p id="count">3\n</p>', done.stdout)
 
     @unittest.skipUnless(shutil.which('wrk'), 'wrk is not installed')
     def test_load(self):
