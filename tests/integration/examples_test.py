@@ -47,6 +47,26 @@ class Tasks(ExampleTest):
     def test_create_task(self):
         self.started_together('create_task')
 
+    def test_run_forever_until_a_fiber_stops_it(self):
+        status, out, err = run('run_forever', '3')
+        self.assertEqual((status, err), (0, ''))
+        lines = out.splitlines()
+        self.assertEqual([line for line in lines if line.isdigit()], ['3', '2', '1'])
+        self.assertEqual([line for line in lines if not line.isdigit()],
+                         ['serving', 'no longer serving: Operation canceled', 'closed'])
+
+    def test_run_forever_until_a_signal_stops_it(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            process = subprocess.Popen([program('run_forever')], stdout=subprocess.PIPE, text=True)
+            try:
+                self.assertEqual(process.stdout.readline(), 'serving\n')
+                process.send_signal(number)
+                out, _ = process.communicate(timeout=DEADLINE)
+            finally:
+                process.kill()
+            self.assertEqual((process.returncode, out),
+                             (0, 'no longer serving: Operation canceled\nclosed\n'))
+
     def test_gather_results(self):
         self.prints("['Task 1 completed', 'Task 2 completed']\n['Foo', 'Bar']\n", 'gather_results')
 

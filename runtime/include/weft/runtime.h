@@ -101,7 +101,8 @@ int weft_runtime_call(struct weft_runtime *runtime, const char *name, int (*fn)(
 /**
  * Block the calling thread until somebody has stopped the runtime and its last fiber has ended; the
  * runtime is still to be freed then.  With `handle_signals`, SIGINT and SIGTERM stop it, as in
- * weft_run.
+ * weft_run; one that comes before this call does so too if it is blocked in every thread (block it
+ * in main before weft_runtime_new), else what it does otherwise.
  * Context: a plain thread; one at a time, and nobody frees the runtime meanwhile.
  * Errors:  -ETIMEDOUT as weft_run, -EDEADLK on a fiber, -EMFILE, -ENOMEM.
  */
