@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* An echo server over TLS: the plain one and three lines.  Ctrl-C stops it.
+/* An echo server over TLS: the plain one and a few lines.  Ctrl-C stops it; SIGHUP makes it read
+ * the certificate and the key again: for connections to come; those that live go on.
  * Try, in a folder with cert.pem and key.pem (docs/guide/tls.md makes them):
  * build/release/examples/tls_echo_server 7443 cert.pem key.pem &
  * openssl s_client -connect 127.0.0.1:7443 -CAfile cert.pem -quiet */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,13 +30,30 @@ static int echo(void *arg)
     return 0; /* one connection's trouble is not the group's */
 }
 
+/* If a file is bad, nothing has changed. */
+static int reload(void *unused)
+{
+    struct weft_tls_why why = {""};
+    int r = weft_tls_context_reload(context, &why);
+
+    (void)unused;
+    if (r < 0)
+        printf("not reloaded: %s\n", why.text);
+    else
+        puts("reloaded");
+    fflush(stdout);
+    return r;
+}
+
 static int serve(void *arg)
 {
     struct weft_listener *listener;
     struct weft_stream *stream;
     struct weft_group connections;
-    int r = weft_listen_tcp("127.0.0.1", *(uint16_t *)arg, &listener);
+    int r = weft_signal_handle(SIGHUP, reload, NULL);
 
+    if (r == 0)
+        r = weft_listen_tcp("127.0.0.1", *(uint16_t *)arg, &listener);
     if (r < 0)
         return r;
     printf("echo over TLS on 127.0.0.1:%u\n", weft_listener_port(listener));

@@ -5,6 +5,7 @@ against `openssl s_server`."""
 import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -101,6 +102,31 @@ class Program:
         self.errors = self.stop()
 
 
+class SClient:
+    """`openssl s_client` that stays connected, to talk a line at a time.  Ended by its pid."""
+
+    def __init__(self, port):
+        self.process = subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{port}",
+                                         "-CAfile", "ca.pem", "-verify_return_error", "-quiet"],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL, text=True)
+        self.guard = threading.Timer(LIMIT, self.process.kill)
+        self.guard.start()
+
+    def asks(self, text, lines=1):
+        self.process.stdin.write(text)
+        self.process.stdin.flush()
+        return "".join(self.process.stdout.readline() for _ in range(lines))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+        self.guard.cancel()
+
+
 def our_server(name="good"):
     return Program([SERVER, "0", f"{name}.pem", f"{name}.key"], r"localhost:(\d+)/")
 
@@ -166,18 +192,8 @@ def test_s_client_is_served():
 def test_what_s_client_sends_comes_back():
     lines = "".join(f"line {i}\n" for i in range(1000))
     with Program([ECHO, "0", "good.pem", "good.key"], r"127.0.0.1:(\d+)") as server:
-        client = subprocess.Popen(["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}",
-                                   "-CAfile", "ca.pem", "-verify_return_error", "-quiet"],
-                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                  stderr=subprocess.DEVNULL, text=True)
-        guard = threading.Timer(LIMIT, client.kill)
-        guard.start()
-        client.stdin.write(lines)
-        client.stdin.flush()
-        echoed = "".join(client.stdout.readline() for _ in range(1000))
-        client.kill()
-        client.communicate()
-        guard.cancel()
+        with SClient(server.port) as client:
+            echoed = client.asks(lines, 1000)
         assert echoed == lines, echoed[:200]
         garbage = socket.create_connection(("127.0.0.1", int(server.port)), LIMIT)
         garbage.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -185,6 +201,38 @@ def test_what_s_client_sends_comes_back():
             pass
         garbage.close()
     assert "http request" in server.errors, server.errors
+    assert server.process.returncode == 0, server.errors
+
+
+def test_s_client_sees_a_certificate_that_was_reloaded():
+    def use(certificate, key):
+        shutil.copy(f"{certificate}.pem", "live.pem")
+        shutil.copy(f"{key}.key", "live.key")
+
+    def subject():
+        result = run("openssl", "s_client", "-connect", f"127.0.0.1:{server.port}", "-CAfile",
+                     "ca.pem", "-verify_return_error")
+        assert result.returncode == 0, result
+        return re.search("^subject=CN = (.*)$", result.stdout, re.MULTILINE).group(1)
+
+    def reload():
+        server.process.send_signal(signal.SIGHUP)
+        return server.process.stdout.readline()
+
+    use("good", "good")
+    with Program([ECHO, "0", "live.pem", "live.key"], r"127.0.0.1:(\d+)") as server:
+        with SClient(server.port) as early:
+            assert early.asks("before\n") == "before\n"
+            assert subject() == "good"
+            use("other", "other")
+            assert subject() == "good"  # nobody has said so yet
+            assert reload() == "reloaded\n"
+            assert subject() == "other"
+            use("other", "good")  # a key that does not fit
+            said = reload()
+            assert said.startswith("not reloaded: live.key: "), said
+            assert subject() == "other"
+            assert early.asks("after\n") == "after\n"
     assert server.process.returncode == 0, server.errors
 
 
