@@ -296,6 +296,104 @@ Test(net_errors, a_client_that_never_ends_its_line_is_left)
     repeatedly(trickle_forever);
 }
 
+/* A peer that thinks before each byte, and before the MIDDLE-th until its reader has given up. */
+static const char slow_text[] = "slowly\n";
+enum { SLOW_SIZE = sizeof(slow_text) - 1, MIDDLE = 3 };
+
+struct slow_peer {
+    struct weft_stream *stream;
+    struct weft_event go_on;
+};
+
+static int send_slowly(void *arg)
+{
+    struct slow_peer *peer = arg;
+    for (size_t i = 0; i < SLOW_SIZE; i++) {
+        if (i == MIDDLE)
+            EXPECT_EQ(weft_event_wait(&peer->go_on, soon()), 0);
+        EXPECT_EQ(weft_sleep(5 * WEFT_MILLISECOND), 0);
+        EXPECT_EQ(weft_write(peer->stream, &slow_text[i], 1, NULL), 0);
+    }
+    return 0;
+}
+
+static ssize_t take_line(struct weft_reader *reader, char *buffer)
+{
+    const char *line;
+    ssize_t r = weft_reader_readline(reader, &line);
+    if (r > 0)
+        memcpy(buffer, line, (size_t)r);
+    return r;
+}
+
+static ssize_t take_exactly(struct weft_reader *reader, char *buffer)
+{
+    int r = weft_reader_readexactly(reader, buffer, SLOW_SIZE);
+    return r < 0 ? r : SLOW_SIZE;
+}
+
+/* Each try may last for two or three bytes, which is less than the whole takes. */
+static ssize_t try_to_take(ssize_t (*take)(struct weft_reader *, char *),
+                           struct weft_reader *reader, char *buffer)
+{
+    struct weft_scope scope;
+    weft_scope_enter(&scope, weft_deadline_after(12 * WEFT_MILLISECOND));
+    ssize_t r = take(reader, buffer);
+    weft_scope_leave(&scope);
+    return r;
+}
+
+/* However often it times out with a part in hand, the part is still there. */
+static void take_in_pieces(struct weft_reader *reader, struct slow_peer *peer,
+                           ssize_t (*take)(struct weft_reader *, char *))
+{
+    char buffer[SLOW_SIZE + 1] = "";
+    size_t had = 0;
+    ssize_t r;
+    while ((r = try_to_take(take, reader, buffer)) < 0) {
+        EXPECT_EQ(r, -ETIMEDOUT);
+        EXPECT(weft_reader_buffered(reader) >= had);
+        had = weft_reader_buffered(reader);
+        if (had == MIDDLE)
+            weft_event_set(&peer->go_on);
+    }
+    EXPECT(had >= MIDDLE);
+    EXPECT_EQ(r, SLOW_SIZE);
+    EXPECT(strcmp(buffer, slow_text) == 0);
+    EXPECT_EQ(weft_reader_buffered(reader), 0);
+}
+
+static void deadlines_amid_slow_bytes(void)
+{
+    struct weft_listener *listener;
+    struct weft_stream *ours;
+    struct weft_reader reader;
+    struct weft_group group;
+    struct slow_peer peer;
+    ssize_t (*takes[])(struct weft_reader *, char *) = {take_line, take_exactly};
+    EXPECT_EQ(weft_listen_tcp("127.0.0.1", 0, &listener), 0);
+    uint16_t port = weft_listener_port(listener);
+    EXPECT_EQ(weft_stream_connect_tcp("127.0.0.1", port, soon(), &peer.stream), 0);
+    EXPECT_EQ(weft_accept(listener, &ours), 0);
+    weft_reader_init(&reader, ours);
+    for (int i = 0; i < 2; i++) {
+        weft_event_init(&peer.go_on);
+        weft_group_init(&group);
+        EXPECT_EQ(weft_group_spawn(&group, "slow peer", send_slowly, &peer), 0);
+        take_in_pieces(&reader, &peer, takes[i]);
+        EXPECT_EQ(weft_group_join(&group), 0);
+    }
+    weft_reader_destroy(&reader);
+    weft_stream_free(ours);
+    weft_stream_free(peer.stream);
+    weft_listener_free(listener);
+}
+
+Test(net_errors, bytes_with_long_pauses_outlive_the_deadlines_of_their_reader)
+{
+    repeatedly(deadlines_amid_slow_bytes);
+}
+
 /* ---- no descriptors -------------------------------------------------------------------------- */
 
 enum { MOST_FDS = 20000 };
