@@ -131,6 +131,22 @@ wrong_table "a row that is gone" '/^| `gather` /d'
 # shellcheck disable=SC2016
 wrong_table "a function that nobody declares" 's/`weft_gather`/`weft_gather_up`/'
 
+# One page of the real guide, with one thing wrong at a time.
+page=docs/guide/tasks.md
+find docs/guide -type f ! -name "${page##*/}" -delete
+accepts check-guide
+wrong_page() { # WHAT SED-EXPRESSION
+    sed -i "$2" "$page"
+    if "$tools/check-guide.sh" "$tree" >out 2>&1; then
+        echo "check-guide does not see: $1" >&2
+        status=1
+    fi
+    cp "$tools/../$page" "$page"
+}
+wrong_page "a program that calls what there is not" 's/weft_sleep(/weft_slumber(/'
+# shellcheck disable=SC2016 # the backticks are the page's
+wrong_page "a page without a program" 's/^```c$/```/'
+
 printf '%s\n' 'tolerance-percent 3' 'yield  100.0  # one switch' >counts
 measured() { # TENTHS
     echo "yield $1 one switch" >measured

@@ -7,7 +7,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 tested=0 failing=0 skipped=0
-for check in check-format check-shell check-layers check-headers check-asyncio check-selftest check-instructions check-tidy; do
+for check in check-format check-shell check-layers check-headers check-asyncio check-guide check-selftest check-instructions check-tidy; do
     tested=$((tested + 1))
     status=0
     "tools/$check.sh" || status=$?

@@ -27,14 +27,14 @@ static inline int weft_tls_connect(const char *host, uint16_t port,
     if (r < 0)
         return r;
     r = weft_tls_client(stream, context, host, deadline_ns);
-    if (r == 0) {
-        *ret_stream = stream;
-        return 0;
+    if (r < 0) {
+        if (why)
+            weft_tls_why(stream, why);
+        weft_stream_free(stream);
+        return r;
     }
-    if (why)
-        weft_tls_why(stream, why);
-    weft_stream_free(stream);
-    return r;
+    *ret_stream = stream; /* also in the compiler's eyes, whenever the result is not below 0 */
+    return 0;
 }
 
 #ifdef __cplusplus
