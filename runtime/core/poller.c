@@ -23,7 +23,7 @@
 
 enum {
     BATCH_EVENTS = 256, /* a fuller set keeps the worker's ev_io readable for the next turn */
-    BASE_EVENTS = EPOLLIN | EPOLLRDHUP,
+    BASE_EVENTS = EPOLLIN | EPOLLPRI | EPOLLRDHUP,
 };
 
 /* Not inlined: errno's address must not be cached across a suspension by the caller. */

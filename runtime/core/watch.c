@@ -27,6 +27,7 @@ enum {
 };
 
 enum {
+    LASTING_EVENTS = EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR,
     READ_EVENTS = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR,
     WRITE_EVENTS = EPOLLOUT | EPOLLHUP | EPOLLERR,
 };
@@ -127,9 +128,13 @@ uint64_t watch_tag(const struct weft_descriptor *watch)
 }
 
 /* Under the watch's lock. */
-static void direction_deliver(struct watch_direction *direction, struct wait_batch *batch)
+static void direction_deliver(struct watch_direction *direction, uint32_t events,
+                              struct wait_batch *batch)
 {
     struct waiter *waiter = direction->waiter;
+    if (events & LASTING_EVENTS)
+        direction->lasting = true;
+    atomic_store_explicit(&direction->drained, false, memory_order_relaxed);
     direction->waiter = NULL;
     if (waiter) {
         waiter->result = 0;
@@ -145,9 +150,9 @@ bool watch_deliver(uint64_t tag, uint32_t events, struct wait_batch *batch)
     spin_lock(&watch->lock);
     bool current = watch->generation == (uint32_t)(tag >> 32);
     if (current && events & READ_EVENTS)
-        direction_deliver(&watch->side[WATCH_READ], batch);
+        direction_deliver(&watch->side[WATCH_READ], events, batch);
     if (current && events & WRITE_EVENTS)
-        direction_deliver(&watch->side[WATCH_WRITE], batch);
+        direction_deliver(&watch->side[WATCH_WRITE], events, batch);
     spin_unlock(&watch->lock);
     return current;
 }

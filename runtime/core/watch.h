@@ -10,6 +10,8 @@
 #ifndef RUNTIME_CORE_WATCH_H
 #define RUNTIME_CORE_WATCH_H
 
+#include <stdatomic.h>
+
 #include "core/base.h"
 #include "core/spin.h"
 
@@ -21,8 +23,9 @@ enum watch_side { WATCH_READ, WATCH_WRITE, WATCH_SIDES };
 
 /* What the fd is, for the calls that differ. */
 enum watch_kind {
-    WATCH_PLAIN, /* pipe, terminal, pidfd, signalfd...: read and write */
-    WATCH_SOCKET /* recv and send */
+    WATCH_PLAIN,  /* pipe, terminal, pidfd, signalfd...: read and write */
+    WATCH_SOCKET, /* recv and send */
+    WATCH_TCP     /* the same, and a read that is not full has emptied it (stream.c, I4) */
 };
 
 /* One side, all of it guarded by the watch's lock. */
@@ -30,6 +33,10 @@ struct watch_direction {
     struct waiter *waiter; /* the fiber that waits, or NULL */
     bool ready;            /* an event came while nobody waited: the next wait returns at once */
     bool busy;             /* a fiber is inside a call on this side */
+    bool lasting;          /* an event told of an end, an error or urgent data: there may be more to
+                              read without another event */
+    atomic_bool drained;   /* the last read has emptied the socket, and no event has come since;
+                              atomic: a hint outside the lock, which direction_link looks behind */
 };
 
 struct weft_descriptor {

@@ -11,6 +11,8 @@
  *       its side is left on its behalf, and it does not touch the descriptor again.
  *   I4  An event between EAGAIN and the wait is held in `ready`.  A stale `ready` costs one early
  *       return, which the interface allows.
+ *   I5  `drained` is set only while no event is noted that no wait has taken, and every event
+ * clears it; so a wait that it leads to at once finds the event, or gets it.
  *
  * Any thread may free or release; the rest is for fibers.  It makes none of the I/O itself.
  */
@@ -163,6 +165,16 @@ void descriptor_leave(struct weft_descriptor *descriptor, enum watch_side side)
     spin_unlock(&descriptor->lock);
     if (over)
         descriptor_finish(descriptor);
+}
+
+void descriptor_leave_drained(struct weft_descriptor *descriptor)
+{
+    struct watch_direction *direction = &descriptor->side[WATCH_READ];
+    spin_lock(&descriptor->lock);
+    atomic_store_explicit(&direction->drained, !direction->ready && !direction->lasting,
+                          memory_order_relaxed); /* I5 */
+    spin_unlock(&descriptor->lock);
+    descriptor_leave(descriptor, WATCH_READ);
 }
 
 /* The first wait for room asks the kernel to report it (poller I2). */

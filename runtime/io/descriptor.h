@@ -33,6 +33,17 @@ int descriptor_enter(struct weft_descriptor *descriptor, enum watch_side side);
 /** End it.  The last one to leave a closed descriptor closes its fd. */
 void descriptor_leave(struct weft_descriptor *descriptor, enum watch_side side);
 
+/** As descriptor_leave of WATCH_READ, after a read that has emptied the fd: unless an event has
+ * come meanwhile, the next read need not try before it waits. */
+void descriptor_leave_drained(struct weft_descriptor *descriptor);
+
+/** Whether a read would find nothing: a hint, but one that descriptor_await makes good.  Only
+ * between enter and leave. */
+static inline bool descriptor_is_drained(struct weft_descriptor *descriptor)
+{
+    return atomic_load_explicit(&descriptor->side[WATCH_READ].drained, memory_order_relaxed);
+}
+
 /**
  * Wait for readiness, after the system call said -EAGAIN.  Only between enter and leave; on an
  * error the side has been left, and the descriptor must not be touched.

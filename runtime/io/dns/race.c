@@ -327,7 +327,7 @@ int weft_connect_any(const struct weft_address *addresses, size_t count, uint64_
     if (r == 0)
         r = race_run(&race, deadline_ns);
     race_end(&race);
-    return r < 0 ? r : stream_adopt_socket(race.winner, ret_stream);
+    return r < 0 ? r : stream_adopt_socket(race.winner, WATCH_TCP, ret_stream);
 }
 
 /* ---- by name ---------------------------------------------------------------------------- */
@@ -403,7 +403,7 @@ int weft_resolver_connect(struct weft_resolver *resolver, const char *host, uint
     race_end(&race);
     if (r == -EAGAIN)
         return connect_resolved(resolver, host, port, deadline_ns, ret_stream);
-    return r < 0 ? r : stream_adopt_socket(race.winner, ret_stream);
+    return r < 0 ? r : stream_adopt_socket(race.winner, WATCH_TCP, ret_stream);
 }
 
 int weft_connect(const char *host, uint16_t port, uint64_t deadline_ns,

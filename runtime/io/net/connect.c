@@ -64,11 +64,11 @@ static int connect_await(struct weft_descriptor *descriptor, uint64_t deadline_n
 }
 
 /* Takes over the fd, whose connect(2) went well or goes on (I1). */
-static int connect_finish(int fd, bool pending, uint64_t deadline_ns,
+static int connect_finish(int fd, enum watch_kind kind, bool pending, uint64_t deadline_ns,
                           struct weft_stream **ret_stream)
 {
     struct weft_stream *stream;
-    int r = stream_adopt_socket(fd, &stream);
+    int r = stream_adopt_socket(fd, kind, &stream);
     if (r < 0)
         return r;
     if (pending)
@@ -118,7 +118,8 @@ int weft_stream_connect(const struct weft_address *public,
         close(fd);
         return r;
     }
-    return connect_finish(fd, r == -EINPROGRESS, deadline_ns, ret_stream);
+    return connect_finish(fd, address->any.sa_family == AF_UNIX ? WATCH_SOCKET : WATCH_TCP,
+                          r == -EINPROGRESS, deadline_ns, ret_stream);
 }
 
 int weft_stream_connect_unix(const char *path, uint64_t deadline_ns,

@@ -145,7 +145,11 @@ static int listen_inet(int fd, const struct address *address,
     int r = tcp_options(fd, address->any.sa_family, options);
     if (r == 0)
         r = sys_bind(fd, &address->any, address->size);
-    return r < 0 ? r : listener_start(fd, options, ret_listener);
+    if (r == 0)
+        r = listener_start(fd, options, ret_listener);
+    if (r == 0)
+        descriptor_of(*ret_listener)->kind = WATCH_TCP; /* and so is what is accepted */
+    return r;
 }
 
 int weft_listen(const struct weft_address *public, const struct weft_listen_options *options,
@@ -220,6 +224,7 @@ int weft_accept(struct weft_listener *listener, struct weft_stream **ret_stream)
         r = descriptor_enter(descriptor, WATCH_READ);
     if (r < 0)
         return r;
+    enum watch_kind kind = descriptor->kind == WATCH_TCP ? WATCH_TCP : WATCH_SOCKET;
     int fd;
     while ((fd = accept_next(descriptor->fd)) == -EAGAIN) {
         r = descriptor_await(descriptor, WATCH_READ, WEFT_NO_DEADLINE);
@@ -227,7 +232,7 @@ int weft_accept(struct weft_listener *listener, struct weft_stream **ret_stream)
             return r;
     }
     descriptor_leave(descriptor, WATCH_READ);
-    return fd < 0 ? fd : stream_adopt_socket(fd, ret_stream);
+    return fd < 0 ? fd : stream_adopt_socket(fd, kind, ret_stream);
 }
 
 int weft_listener_address(const struct weft_listener *listener, struct weft_address *ret_address)

@@ -8,6 +8,11 @@
  *   I2  No SIGPIPE, on sockets (MSG_NOSIGNAL) nor on pipes (sys_write).
  *   I3  A stream with a layer (TLS) does all of this by the layer's class; plain ones pay one
  *       predicted branch for it, inside the side, where the layer cannot change.
+ *   I4  A read that fills less than it could has emptied a TCP socket, unless urgent data stands in
+ *       the way; what comes later makes another edge, and so does an end.  So the next read waits
+ *       at once instead of being told -EAGAIN first, unless an event has told of urgent data, an
+ *       end or an error, behind which no further edge need come.  (Not so a Unix socket, where a
+ *       read also ends at a message with descriptors.)
  *
  * For fibers.  It does no buffering and splits no lines.  A fiber whose peer always has something
  * is not interrupted here: giving way is the scheduler's affair.
@@ -39,10 +44,10 @@ int weft_stream_new(int fd, struct weft_stream **ret_stream)
     return 0;
 }
 
-int stream_adopt_socket(int fd, struct weft_stream **ret_stream)
+int stream_adopt_socket(int fd, enum watch_kind kind, struct weft_stream **ret_stream)
 {
     struct weft_descriptor *descriptor;
-    int r = descriptor_adopt(fd, WATCH_SOCKET, &descriptor);
+    int r = descriptor_adopt(fd, kind, &descriptor);
     if (r < 0) {
         close(fd);
         return r;
@@ -65,14 +70,14 @@ int weft_stream_fd(const struct weft_stream *stream)
 
 ssize_t stream_try_read(const struct weft_descriptor *descriptor, void *buffer, size_t size)
 {
-    if (descriptor->kind == WATCH_SOCKET)
+    if (descriptor->kind != WATCH_PLAIN)
         return sys_recv(descriptor->fd, buffer, size);
     return sys_read(descriptor->fd, buffer, size);
 }
 
 ssize_t stream_try_write(const struct weft_descriptor *descriptor, const void *data, size_t size)
 {
-    if (descriptor->kind == WATCH_SOCKET)
+    if (descriptor->kind != WATCH_PLAIN)
         return sys_send(descriptor->fd, data, size);
     return sys_write(descriptor->fd, data, size);
 }
@@ -91,13 +96,18 @@ ssize_t weft_read(struct weft_stream *stream, void *buffer, size_t size)
         return r;
     if (unlikely(descriptor->layer))
         return descriptor->layer->class->read(descriptor, buffer, size);
-    ssize_t n;
-    while ((n = stream_try_read(descriptor, buffer, size)) == -EAGAIN) {
+    ssize_t n =
+        descriptor_is_drained(descriptor) ? -EAGAIN : stream_try_read(descriptor, buffer, size);
+    while (n == -EAGAIN) {
         r = descriptor_await(descriptor, WATCH_READ, WEFT_NO_DEADLINE);
         if (r < 0)
             return r;
+        n = stream_try_read(descriptor, buffer, size);
     }
-    descriptor_leave(descriptor, WATCH_READ);
+    if (descriptor->kind == WATCH_TCP && n > 0 && (size_t)n < size)
+        descriptor_leave_drained(descriptor); /* I4 */
+    else
+        descriptor_leave(descriptor, WATCH_READ);
     return n;
 }
 
@@ -178,8 +188,8 @@ static int gather_write(struct weft_descriptor *descriptor, struct gather *gathe
     struct iovec window[WINDOW];
     while (gather->count > 0) {
         int count = gather_window(gather, window);
-        ssize_t n = descriptor->kind == WATCH_SOCKET ? sys_sendv(descriptor->fd, window, count)
-                                                     : sys_writev(descriptor->fd, window, count);
+        ssize_t n = descriptor->kind != WATCH_PLAIN ? sys_sendv(descriptor->fd, window, count)
+                                                    : sys_writev(descriptor->fd, window, count);
         if (n >= 0) {
             *written += (size_t)n;
             gather_advance(gather, (size_t)n);

@@ -59,7 +59,8 @@ ssize_t stream_try_write(const struct weft_descriptor *descriptor, const void *d
 /** Where a socket is bound, or to whom it is connected.  Any thread. */
 int socket_address(int fd, enum sys_end end, struct weft_address *ret_address);
 
-/** A stream of a socket that is non-blocking already.  Owns `fd`, and closes it on failure. */
-int stream_adopt_socket(int fd, struct weft_stream **ret_stream);
+/** A stream of a socket that is non-blocking already, WATCH_TCP or WATCH_SOCKET.  Owns `fd`, and
+ * closes it on failure. */
+int stream_adopt_socket(int fd, enum watch_kind kind, struct weft_stream **ret_stream);
 
 #endif

@@ -183,7 +183,7 @@ static int duplicate_stream(int fd, bool is_socket, struct weft_stream **ret_str
     if (own < 0)
         return own;
     if (is_socket)
-        return stream_adopt_socket(own, ret_stream);
+        return stream_adopt_socket(own, WATCH_SOCKET, ret_stream);
     int r = stream_share(own, ret_stream);
     if (r < 0)
         close(own);
