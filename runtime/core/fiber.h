@@ -6,8 +6,9 @@
  *
  *   F1  Whoever runs, claims or dequeued a fiber owns it: all plain fields are the owner's.  The
  *       hand-over is the ready queue's (release/acquire), or the park word's.
- *   F2  fiber->worker is written by the resumer before the switch; the fiber may read it at any
- *       time while it runs, and it is stale after a suspension.
+ *   F2  fiber->worker is written by the resumer before the switch, and may be changed by who takes
+ *       the worker away (handoff.h, S2).  The fiber uses the worker between worker_enter and
+ *       worker_exit only; but that of a fiber's runtime is always right, whoever asks.
  *   F3  Observers (observe/look.h) read the fields of a fiber they do not own.  While `id` is not 0
  *       and they have pinned it (hooks.h, H2), what was written before the id was set stays as it
  *       is; what changes later they read only where that is atomic, or the fiber is known to wait.
@@ -23,11 +24,13 @@
 
 struct group;
 struct locals;
+struct thread;
 struct worker;
 
 struct fiber {
     struct context context;
-    struct worker *worker;         /* who runs it, or ran it last (F2, F3) */
+    _Atomic(struct worker *) worker; /* who runs it, or ran it last (F2, F3); relaxed but for
+                                        handoff.h, S2 */
     atomic_uint_fast64_t park;     /* wait.h: sequence << 3 | state; atomic: pairs among claimers */
     struct fiber *next;            /* link in an inject queue or a batch; the owner's */
     _Atomic(struct scope *) scope; /* innermost; written by the fiber, read by cancellers (S3) */
@@ -42,9 +45,15 @@ struct fiber {
     struct locals *locals; /* its values (local.h), NULL: none; the fiber's own */
     uint64_t spawner_id;   /* who spawned it; only if counted_by_owner is false */
     bool counted_by_owner; /* its group counted it without an atomic (group.h, G2) */
+    atomic_bool inside;    /* release in worker_exit, acquire by who takes its worker (S1, S4) */
     bool guarded;          /* its stack's end is a guard, else a canary (stack.c, T2); constant */
     uint8_t stack_class;   /* enum stack_class; constant */
     int saved_errno;       /* while suspended */
+    uint16_t blocking;     /* depth of its blocking regions; its own */
+    uint16_t pins;         /* depth of its pins; its own */
+    struct worker *home;   /* the only worker that may run it; NULL: any */
+    _Atomic(struct thread *) stray_on; /* which thread runs it without a worker; NULL: it has one.
+                                          Guarded by the lock of threads; atomic for observers */
     _Atomic(const char *) wait_kind;   /* what it waits for, static text; relaxed: for observers */
     _Atomic(const void *) wait_object; /* which one; compared and printed only, relaxed */
     struct scope base;                 /* the scope it starts in, child of its group's */
@@ -59,6 +68,12 @@ enum {
 static inline uint64_t fiber_id_make(uint64_t number, unsigned spawner)
 {
     return number << FIBER_ID_SHIFT | spawner;
+}
+
+/** The worker that runs the fiber, or ran it last: see F2. */
+static inline struct worker *fiber_worker(const struct fiber *fiber)
+{
+    return atomic_load_explicit(&fiber->worker, memory_order_relaxed);
 }
 
 /** Whether a fiber that does not run has never run: its stack pointer is where switch_prepare left

@@ -43,7 +43,7 @@ void group_note_failure(struct group *group, int result)
     wait_batch_wake(&batch);
 }
 
-void group_child_ended(struct group *group)
+void group_child_ended(struct group *group, struct worker *worker)
 {
     struct fiber *owner = group->scope.owner;
     struct weft_runtime *runtime = group->runtime;
@@ -57,7 +57,7 @@ void group_child_ended(struct group *group)
         park_claim(owner, PARK_EVENT, &batch);
     else
         runtime_drained(runtime);
-    wait_batch_wake(&batch);
+    wait_batch_wake_on(worker, &batch);
 }
 
 void weft_group_init(struct weft_group *public)
@@ -66,7 +66,7 @@ void weft_group_init(struct weft_group *public)
     struct fiber *self = fiber_self();
 
     CHECK(self);
-    group_init(group, self->worker->runtime,
+    group_init(group, fiber_worker(self)->runtime,
                atomic_load_explicit(&self->scope, memory_order_relaxed), self);
     atomic_store_explicit(&self->scope, &group->scope, memory_order_release); /* S3 */
 }

@@ -20,6 +20,7 @@
 #include "core/scope.h"
 
 struct weft_runtime;
+struct worker;
 
 #define GROUP_JOINING (INT64_C(1) << 62)
 
@@ -44,7 +45,8 @@ static inline void group_note_result(struct group *group, int result)
         group_note_failure(group, result);
 }
 
-/** Uncount a child by `balance`, and wake the owner if it was the last (G3). */
-void group_child_ended(struct group *group);
+/** Uncount a child by `balance`, and wake the owner if it was the last (G3).  `worker`: the
+ * caller's own, or NULL, if the group is a runtime's root. */
+void group_child_ended(struct group *group, struct worker *worker);
 
 #endif

@@ -31,7 +31,14 @@ enum {
 };
 
 /* Why control left a fiber. */
-enum leave_reason { LEAVE_WAIT, LEAVE_YIELD, LEAVE_SPAWN, LEAVE_END };
+enum leave_reason {
+    LEAVE_WAIT,
+    LEAVE_YIELD,
+    LEAVE_SPAWN,
+    LEAVE_END,
+    LEAVE_HANDOFF, /* it goes on without the worker (handoff.h) */
+    LEAVE_REASONS
+};
 
 /* Atomic: the acquire pairs with the release of an observer that is done, so that what it read is
  * not written too early. */
@@ -63,7 +70,7 @@ int hook_signal(void);
 void hook_switch(struct worker *worker, struct fiber *from, struct fiber *to,
                  enum leave_reason reason);
 
-/** From the end of a fiber, which has taken its id away: `id`. */
+/** From the end of a fiber, which has taken its id away: `id`.  `worker`: NULL, it has none. */
 void hook_end(struct worker *worker, struct fiber *fiber, uint64_t id);
 
 /** `fiber` is about to be queued.  `worker`: the caller's own, NULL on a plain thread. */

@@ -2,19 +2,22 @@
 /*
  * One io_uring per worker.
  *
- *   I1  Only the thread that drives the worker touches the ring: fibers that run there, and the
- *       loop's callbacks.  A fiber that was resumed elsewhere, and wants its operation cancelled,
- *       puts it on `cancels` and wakes the home loop by `call`.
- *   I2  An operation lives on the stack of its fiber, which does not return before every completion
- *       that names it has been reaped: its own, and that of its cancellation.  So no completion,
- *       and no cancellation, finds another operation at the same address.
- *   I3  `lock` guards what both sides touch of an operation.  The reaper drops it before it wakes
- *       anybody, and does not touch an operation after its last completion was counted.
- *   I4  At most OPS_MAX operations are in flight, each with at most two completions, and the
- *       completion queue holds as many: it does not overflow.
- *   I5  The first of several operations is submitted at once, and what it brings at once is reaped
- *       without a suspension.  While others are in flight, requests are gathered: they go out with
- *       the next turn of the loop, or when there are BATCH of them.
+ *   I1  Only the thread that drives the worker touches the ring: fibers that run there (inside,
+ *       handoff.h S1), and the loop's callbacks.  A fiber that was resumed elsewhere, and wants its
+ * operation cancelled, puts it on `cancels` and wakes the home loop by `call`. I2  An operation
+ * lives on the stack of its fiber, which does not return before every completion that names it has
+ * been reaped: its own, and that of its cancellation.  So no completion, and no cancellation, finds
+ * another operation at the same address. I3  `lock` guards what both sides touch of an operation.
+ * The reaper drops it before it wakes anybody, and does not touch an operation after its last
+ * completion was counted. I4  At most OPS_MAX operations are in flight, each with at most two
+ * completions, and the completion queue holds as many: it does not overflow. I5  The first of
+ * several operations is submitted at once, and what it brings at once is reaped without a
+ * suspension.  While others are in flight, requests are gathered: they go out with the next turn of
+ * the loop, or when there are BATCH of them. I6  Another thread may drive the worker later.  The
+ * kernel completes an operation on the thread that submitted it, which need not be the one that
+ * reaps it: if it is blocked it is interrupted for that, without its call's notice; if it computes,
+ * the next timer tick does. If it ends before, the operation is cancelled, and done in another way
+ * (RING_REFUSED).
  *
  * The ring's descriptor is an ev_io of the worker's loop, which wakes it; the completions are read
  * in the check phase of each turn, because a completion that the kernel brings by task work ends
@@ -30,6 +33,7 @@
 #include <stdlib.h>
 
 #include "core/fiber.h"
+#include "core/handoff.h"
 #include "core/runtime.h"
 #include "core/wait.h"
 #include "core/worker.h"
@@ -62,7 +66,8 @@ struct ring {
     struct worker *worker; /* constant */
     uint64_t known;        /* opcodes that the kernel has, by bit */
     uint64_t submitted;    /* operations, ever */
-    unsigned in_flight;    /* operations whose result has not come; the driving thread's */
+    atomic_uint in_flight; /* operations whose result has not come; the driving thread's, and
+                              relaxed: others read it as a hint */
     struct spin lock;
     struct list cancels; /* operations to be cancelled; guarded by lock */
     struct ev_io io;
@@ -70,6 +75,17 @@ struct ring {
     struct ev_check check;
     struct ev_async call; /* the only watcher that other threads touch */
 };
+
+static unsigned ring_in_flight(struct ring *ring)
+{
+    return atomic_load_explicit(&ring->in_flight, memory_order_relaxed);
+}
+
+static void ring_count(struct ring *ring, int by)
+{
+    atomic_store_explicit(&ring->in_flight, ring_in_flight(ring) + (unsigned)by,
+                          memory_order_relaxed);
+}
 
 /* ---- completions ------------------------------------------------------------------------ */
 
@@ -79,7 +95,7 @@ static void op_complete(struct ring_op *op, const struct io_uring_cqe *cqe, bool
 {
     if (!cancel) {
         op->result = cqe->res;
-        op->ring->in_flight--;
+        ring_count(op->ring, -1);
     }
     if (--op->expected > 0)
         return;
@@ -165,13 +181,15 @@ static void ring_cancel_some(struct ring *ring)
 /* Give the request to the kernel, now or with the next turn of the loop (I5).  False: no room. */
 static bool ring_start(struct ring *ring, struct ring_op *op, const struct io_uring_sqe *request)
 {
-    if (ring->in_flight >= OPS_MAX || !ring_has_room(ring))
+    unsigned others = ring_in_flight(ring);
+    if (others >= OPS_MAX || !ring_has_room(ring))
         return false;
     struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
     *sqe = *request;
     io_uring_sqe_set_data64(sqe, (uintptr_t)op);
     ring->submitted++;
-    if (ring->in_flight++ == 0 || io_uring_sq_ready(&ring->uring) >= BATCH) {
+    ring_count(ring, 1);
+    if (others == 0 || io_uring_sq_ready(&ring->uring) >= BATCH) {
         ring_submit(ring);
         ring_reap(ring);
     }
@@ -276,7 +294,7 @@ static void ring_watch(struct ring *ring, struct ev_loop *loop)
     ev_async_start(loop, &ring->call);
 }
 
-static int ring_new(struct worker *worker, struct ring **ret_ring)
+static int ring_new(struct worker *worker)
 {
     struct ring *ring = calloc(1, sizeof(*ring));
     if (!ring)
@@ -289,39 +307,51 @@ static int ring_new(struct worker *worker, struct ring **ret_ring)
     ring->worker = worker;
     list_init(&ring->cancels);
     ring_watch(ring, worker->loop);
-    *ret_ring = ring;
+    atomic_store_explicit(&worker->ring, ring, memory_order_release);
     return 0;
+}
+
+static struct ring *worker_ring(struct worker *worker)
+{
+    return atomic_load_explicit(&worker->ring, memory_order_acquire);
+}
+
+bool ring_is_busy(struct worker *worker)
+{
+    struct ring *ring = worker_ring(worker);
+    return ring && ring_in_flight(ring) > 0;
 }
 
 void ring_free(struct worker *worker)
 {
-    struct ring *ring = worker->ring;
+    struct ring *ring = worker_ring(worker);
     if (!ring)
         return;
-    CHECK(ring->in_flight == 0 && list_empty(&ring->cancels));
+    CHECK(ring_in_flight(ring) == 0 && list_empty(&ring->cancels));
     ev_async_stop(worker->loop, &ring->call);
     ev_check_stop(worker->loop, &ring->check);
     ev_prepare_stop(worker->loop, &ring->prepare);
     ev_io_stop(worker->loop, &ring->io);
     io_uring_queue_exit(&ring->uring);
     free(ring);
-    worker->ring = NULL;
+    atomic_store_explicit(&worker->ring, NULL, memory_order_relaxed);
 }
 
-/* The worker's ring, made if need be; or NULL. */
+/* The worker's ring, made if need be; or NULL.  The driving thread. */
 static struct ring *ring_of(struct worker *worker)
 {
-    if (likely(worker->ring))
-        return worker->ring;
+    struct ring *ring = worker_ring(worker);
+    if (likely(ring))
+        return ring;
     if (worker->runtime->file_backend == WEFT_FILE_OFFLOAD)
         return NULL;
     if (worker->ring_retry > 0) {
         worker->ring_retry--;
         return NULL;
     }
-    int r = ring_new(worker, &worker->ring);
+    int r = ring_new(worker);
     if (r == 0)
-        return worker->ring;
+        return worker_ring(worker);
     worker->ring_retry = r == -ENOSYS || r == -EPERM || r == -EACCES ? UINT_MAX : RETRY_AFTER;
     return NULL;
 }
@@ -378,6 +408,20 @@ static bool ring_knows(const struct ring *ring, unsigned opcode)
     return opcode < OPCODES && ring->known >> opcode & 1;
 }
 
+/* Give the operation to the ring of the fiber's worker.  *ret_pending: false if it was reaped on
+ * this thread, just now (I5).  False: there is no ring for it. */
+static bool op_start(struct fiber *self, struct ring_op *op, const struct io_uring_sqe *request,
+                     bool *ret_pending)
+{
+    struct worker *worker = worker_enter_home(self);
+    op->ring = ring_of(worker);
+    bool started =
+        op->ring && ring_knows(op->ring, request->opcode) && ring_start(op->ring, op, request);
+    *ret_pending = op->expected > 0; /* afterwards the reaper may be on another thread */
+    worker_exit(self);
+    return started;
+}
+
 /* Cancelled, interrupted, or nothing for this descriptor (-EAGAIN).  But close(2) closes even where
  * it is interrupted. */
 static bool was_not_done(const struct io_uring_sqe *request, int32_t result)
@@ -390,17 +434,15 @@ static bool was_not_done(const struct io_uring_sqe *request, int32_t result)
 int ring_run(const struct io_uring_sqe *request, int32_t *ret_result)
 {
     struct fiber *self = fiber_self();
-    struct ring *ring = ring_of(self->worker);
-    struct ring_op op = {.ring = ring, .expected = 1};
-    list_init(&op.link);
-    if (!ring || !ring_knows(ring, request->opcode))
-        return RING_REFUSED;
+    struct ring_op op = {.expected = 1};
+    bool pending;
     int r = fiber_peek_cancel(self);
     if (r < 0)
         return r;
-    if (!ring_start(ring, &op, request))
+    list_init(&op.link);
+    if (!op_start(self, &op, request, &pending))
         return RING_REFUSED;
-    if (op.expected > 0) /* else it was reaped on this thread, just now (I5) */
+    if (pending)
         r = op_await(&op, false);
     if (r < 0)
         op_cancel(&op);
@@ -412,13 +454,18 @@ int ring_run(const struct io_uring_sqe *request, int32_t *ret_result)
 
 void ring_forget_opcode(unsigned opcode)
 {
-    struct ring *ring = ring_of(worker_self());
+    struct fiber *self = fiber_self();
+    struct ring *ring = ring_of(worker_enter_home(self));
     if (ring)
         ring->known &= ~(UINT64_C(1) << opcode);
+    worker_exit(self);
 }
 
 uint64_t ring_submitted(void)
 {
-    struct ring *ring = worker_self()->ring;
-    return ring ? ring->submitted : 0;
+    struct fiber *self = fiber_self();
+    struct ring *ring = worker_ring(worker_enter_home(self));
+    uint64_t submitted = ring ? ring->submitted : 0;
+    worker_exit(self);
+    return submitted;
 }

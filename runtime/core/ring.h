@@ -29,6 +29,10 @@ int ring_run(const struct io_uring_sqe *request, int32_t *ret_result);
 /** Whether the kernel lets this process have a ring.  Any thread.  Errors: io_uring_setup(2)'s. */
 int ring_probe(void);
 
+/** Whether the worker's ring has operations in flight.  Any thread, while the worker is there; a
+ * hint. */
+bool ring_is_busy(struct worker *worker);
+
 /** Free the worker's ring, if there is one.  No fiber uses it, no thread drives the worker. */
 void ring_free(struct worker *worker);
 

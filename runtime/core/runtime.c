@@ -23,10 +23,17 @@
 #include "weft/fiber.h"
 #include "weft/time.h"
 
-enum { WORKERS_MAX = 1024, FILE_THREADS_PER_CPU = 4, FILE_THREADS_LEAST = 8 };
+enum {
+    WORKERS_MAX = 1024,
+    FILE_THREADS_PER_CPU = 4,
+    FILE_THREADS_LEAST = 8,
+    SPARE_THREADS_DEFAULT = 64,
+    STRAYS_UNANNOUNCED = 4, /* more than there are workers: they may all compute */
+};
 
 static const uint64_t GRACE_DEFAULT_NS = 10 * WEFT_SECOND;
 static const uint64_t SLOW_FIBER_DEFAULT_NS = 100 * WEFT_MILLISECOND; /* in debug mode */
+static const uint64_t HANDOFF_DEFAULT_NS = 10 * WEFT_MILLISECOND;
 
 void weft_options_init(struct weft_options *options)
 {
@@ -72,74 +79,34 @@ static int refuse_shadow_stack(void)
     return 0;
 }
 
-/* What a worker's thread blocks, from its first instruction on. */
-static void blocked_signals(sigset_t *ret_set)
+static int init_threads(struct weft_runtime *runtime, const struct weft_options *options)
 {
-    static const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPROF};
+    unsigned spare = options->spare_threads ? options->spare_threads : SPARE_THREADS_DEFAULT;
 
-    sigfillset(ret_set);
-    for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
-        sigdelset(ret_set, fatal[i]);
-    sigdelset(ret_set, hook_signal());
-}
-
-static void *thread_main(void *arg)
-{
-    struct thread *thread = arg;
-
-    thread->worker->errno_location = &errno;
-    thread->signal_stack = overflow_stack_new();
-    context_adopt_thread(&thread->context);
-    worker_loop(thread->worker);
-    overflow_stack_free(thread->signal_stack);
-    return NULL;
-}
-
-static int start_thread(struct thread *thread, const pthread_attr_t *attributes, unsigned index)
-{
-    char name[16];
-    int r = pthread_create(&thread->id, attributes, thread_main, thread);
-
-    if (r)
-        return -r;
-    snprintf(name, sizeof(name), "weft-%u", index);
-    pthread_setname_np(thread->id, name);
-    return 0;
-}
-
-static int start_threads(struct weft_runtime *runtime)
-{
-    pthread_attr_t attributes;
-    sigset_t blocked;
-    int r = -pthread_attr_init(&attributes);
-
-    if (r < 0)
-        return r;
-    blocked_signals(&blocked);
-    r = -pthread_attr_setsigmask_np(&attributes, &blocked);
-    for (unsigned i = 0; i < runtime->workers && r == 0; i++) {
-        r = start_thread(&runtime->thread[i], &attributes, i);
-        runtime->threads_started += r == 0;
-    }
-    pthread_attr_destroy(&attributes);
-    return r;
+    runtime->threads.unannounced_max = runtime->workers + STRAYS_UNANNOUNCED;
+    return threads_init(&runtime->threads, runtime, spare);
 }
 
 static int init_workers(struct weft_runtime *runtime)
 {
-    runtime->worker = aligned_alloc(CACHE_LINE, runtime->workers * sizeof(*runtime->worker));
-    runtime->thread = calloc(runtime->workers, sizeof(*runtime->thread));
-    if (!runtime->worker || !runtime->thread)
+    size_t size = (runtime->workers + 1) * sizeof(*runtime->worker);
+    struct worker *stray;
+
+    runtime->worker = aligned_alloc(CACHE_LINE, size);
+    if (!runtime->worker)
         return -ENOMEM;
-    memset(runtime->worker, 0, runtime->workers * sizeof(*runtime->worker));
+    memset(runtime->worker, 0, size);
+    stray = &runtime->worker[runtime->workers];
+    stray->runtime = runtime;
+    stray->is_stray = true;
     for (unsigned i = 0; i < runtime->workers; i++) {
         int r = worker_init(&runtime->worker[i], runtime, i);
 
         runtime->workers_made = i + 1;
         if (r < 0)
             return r;
-        runtime->worker[i].thread = &runtime->thread[i];
-        runtime->thread[i].worker = &runtime->worker[i];
+        runtime->worker[i].thread = &runtime->threads.first[i];
+        runtime->threads.first[i].worker = &runtime->worker[i];
     }
     return 0;
 }
@@ -172,12 +139,17 @@ static int init_pools(struct weft_runtime *runtime, const struct weft_options *o
 
 static int start_monitor(struct weft_runtime *runtime, const struct weft_options *options)
 {
-    bool debug = runtime->reporter.debug;
-    uint64_t slow_ns = options->slow_fiber_ns;
+    struct monitor_tasks tasks = {
+        .deadlocks = runtime->reporter.debug,
+        .slow_ns = options->slow_fiber_ns,
+        .handoff_ns = options->handoff_ns ? options->handoff_ns : HANDOFF_DEFAULT_NS,
+    };
 
-    if (!debug && slow_ns == 0)
+    if (tasks.deadlocks && tasks.slow_ns == 0)
+        tasks.slow_ns = SLOW_FIBER_DEFAULT_NS;
+    if (tasks.slow_ns == 0 && tasks.handoff_ns == WEFT_HANDOFF_NEVER)
         return 0;
-    return monitor_start(runtime, slow_ns ? slow_ns : SLOW_FIBER_DEFAULT_NS, debug);
+    return monitor_start(runtime, &tasks);
 }
 
 static int runtime_init(struct weft_runtime *runtime, const struct weft_options *options)
@@ -206,9 +178,11 @@ static int runtime_init(struct weft_runtime *runtime, const struct weft_options 
     if (r == 0)
         r = idle_init(&runtime->idle, runtime->workers);
     if (r == 0)
+        r = init_threads(runtime, options);
+    if (r == 0)
         r = init_workers(runtime);
     if (r == 0)
-        r = start_threads(runtime);
+        r = threads_start(&runtime->threads);
     if (r == 0)
         r = start_monitor(runtime, options);
     return r;
@@ -227,7 +201,7 @@ static void runtime_signal_event(struct weft_runtime *runtime)
 void runtime_drained(struct weft_runtime *runtime)
 {
     atomic_store_explicit(&runtime->ended, true, memory_order_seq_cst);
-    for (unsigned i = 0; i < runtime->threads_started; i++)
+    for (unsigned i = 0; i < runtime->threads.started; i++)
         ev_async_send(runtime->worker[i].loop, &runtime->worker[i].wake);
     pthread_mutex_lock(&runtime->lock);
     runtime->drained = true;
@@ -274,11 +248,11 @@ void weft_runtime_stop(struct weft_runtime *runtime)
 
 static void runtime_destroy(struct weft_runtime *runtime)
 {
-    if (runtime->threads_started > 0 && !atomic_load(&runtime->ended))
+    if (runtime->threads.started > 0 && !atomic_load(&runtime->ended))
         runtime_drained(runtime); /* a start that failed halfway: no fiber ran yet */
     monitor_stop(atomic_load(&runtime->monitor));
-    for (unsigned i = 0; i < runtime->threads_started; i++)
-        pthread_join(runtime->thread[i].id, NULL);
+    if (runtime->threads.first)
+        threads_stop(&runtime->threads);
     handles_forget_runtime(runtime);
     offload_pool_free(runtime->files);
     offload_pool_free(runtime->offload);
@@ -293,8 +267,8 @@ static void runtime_destroy(struct weft_runtime *runtime)
     if (runtime->event_fd >= 0)
         close(runtime->event_fd);
     pthread_mutex_destroy(&runtime->lock);
+    threads_destroy(&runtime->threads);
     free(runtime->worker);
-    free(runtime->thread);
     free(runtime);
 }
 
@@ -336,7 +310,7 @@ int weft_runtime_spawn(struct weft_runtime *runtime, const char *name, int (*fn)
     int64_t before = atomic_fetch_add_explicit(&root->balance, 1, memory_order_acq_rel);
     int r = before & GROUP_JOINING ? -ESHUTDOWN : sched_spawn(root, name, fn, arg);
 
-    group_child_ended(root);
+    group_child_ended(root, NULL);
     return r;
 }
 

@@ -16,6 +16,7 @@
 #include "core/idle.h"
 #include "core/inject.h"
 #include "core/stack.h"
+#include "core/thread.h"
 #include "core/unjoined.h"
 #include "core/worker.h"
 #include "observe/report.h"
@@ -23,10 +24,9 @@
 
 struct weft_runtime {
     unsigned workers;      /* constant */
-    struct worker *worker; /* that many; constant */
-    struct thread *thread; /* that many; constant */
+    struct worker *worker; /* that many, and the stray worker (handoff.h, S2); constant */
     unsigned workers_made; /* as far as the start came */
-    unsigned threads_started;
+    struct threads threads;
     enum stack_class stack_class;        /* constant */
     size_t max_fibers;                   /* alive at once, 0: no limit of ours; constant */
     atomic_size_t alive;                 /* atomic: a counter; kept only if there is a limit */

@@ -14,6 +14,7 @@
 #include <errno.h>
 
 #include "core/group.h"
+#include "core/handoff.h"
 #include "core/hooks.h"
 #include "core/local.h"
 #include "core/runtime.h"
@@ -86,8 +87,8 @@ void sched_ready_list(struct worker *worker, struct fiber *first)
 
     for (struct fiber *fiber = first; fiber; fiber = next) {
         next = fiber->next;
-        if (!worker || worker->runtime != fiber->worker->runtime) {
-            sched_ready(NULL, fiber);
+        if (!worker || worker->runtime != fiber_worker(fiber)->runtime || fiber->home) {
+            sched_ready(fiber->home ? worker : NULL, fiber);
             continue;
         }
         if (hooked())
@@ -108,47 +109,74 @@ struct fiber *sched_next(struct worker *worker)
 
 static inline void after_yield(struct worker *worker, void *arg)
 {
-    ready_append(worker, arg);
+    struct fiber *fiber = arg;
+
+    if (unlikely(fiber->home != NULL))
+        worker_queue_pinned(fiber, worker);
+    else
+        ready_append(worker, fiber);
 }
 
 static inline void after_spawn(struct worker *worker, void *arg)
 {
-    if (unlikely(deque_push(&worker->deque, arg) < 0)) {
-        ready_append(worker, arg);
+    struct fiber *spawner = arg;
+
+    if (unlikely(spawner->home != NULL)) {
+        worker_queue_pinned(spawner, worker);
+        return;
+    }
+    if (unlikely(deque_push(&worker->deque, spawner) < 0)) {
+        ready_append(worker, spawner);
         return;
     }
     worker_notify(worker);
 }
 
-void sched_suspend(struct fiber *self, sched_after *after, void *arg)
+struct worker *sched_leave_thread(struct fiber *self, struct thread *thread)
 {
-    struct worker *worker = worker_of(self);
+    struct carried carried = {0};
+    struct worker *worker;
 
-    turn_arrive(turn_leave_for(worker, self, turn_next(worker), after, arg, LEAVE_WAIT));
+    self->saved_errno = *thread->errno_location;
+    carried = context_jump(&self->context, &thread->context, false, carried);
+    worker = carried.a;
+    *worker->errno_location = self->saved_errno;
+    return turn_arrive(carried);
 }
 
-void sched_hand_over(struct fiber *self, struct fiber *next, sched_after *after, void *arg)
+/* Whether the worker may run the claimed fiber at once. */
+static bool belongs_here(const struct worker *worker, const struct fiber *fiber)
 {
-    struct worker *worker = self->worker;
+    return fiber_worker(fiber)->runtime == worker->runtime &&
+           (likely(!fiber->home) || fiber->home == worker);
+}
 
-    if (unlikely(next->worker->runtime != worker->runtime || worker->budget <= 0)) {
+void sched_hand_over(struct worker *worker, struct fiber *self, struct fiber *next,
+                     sched_after *after, void *arg)
+{
+    if (unlikely(!belongs_here(worker, next) || worker->budget <= 0)) {
         sched_ready(worker, next);
         next = sched_next(worker);
     } else {
         worker->budget--;
     }
-    turn_arrive(turn_leave_for(worker, self, next, after, arg, LEAVE_WAIT));
+    worker = turn_arrive(turn_leave_for(worker, self, next, after, arg, LEAVE_WAIT));
+    worker_exit(turn_current(worker));
 }
 
 void sched_run(struct worker *worker, struct fiber *fiber)
 {
+    struct thread *thread = worker->thread;
     struct carried carried;
 
     turn_enter(worker, fiber);
     if (hooked())
         hook_switch(worker, NULL, fiber, LEAVE_WAIT);
-    carried = context_jump(&worker->thread->context, &fiber->context, false,
-                           (struct carried){.a = worker});
+    carried = context_jump(&thread->context, &fiber->context, false, (struct carried){.a = worker});
+    if (unlikely(thread->worker != worker)) {
+        handoff_arrived(thread); /* the worker is another thread's now */
+        return;
+    }
     atomic_store_explicit(&worker->current, NULL, memory_order_release); /* as in enter() */
     turn_arrive(carried);
 }
@@ -156,17 +184,19 @@ void sched_run(struct worker *worker, struct fiber *fiber)
 int weft_yield(void)
 {
     struct fiber *self = fiber_running();
-    struct worker *worker = worker_of(self);
+    struct worker *worker = worker_enter_home(self);
     struct fiber *next = turn_next(worker);
     struct carried carried;
 
     if (unlikely(!next && worker->budget >= 0)) {
         count(&worker->counters.lone_yields, 1);
+        worker_exit(self);
         return scope_check(self); /* nobody else is ready */
     }
     carried = turn_leave_for(worker, self, next, after_yield, self, LEAVE_YIELD);
     self = turn_current(carried.a);
     turn_arrive_from(carried, after_yield);
+    worker_exit(self);
     return scope_check(self);
 }
 
@@ -209,17 +239,23 @@ static struct fiber *uncount(struct worker *worker, struct fiber *self)
             return next;
         }
     }
-    group_child_ended(self->group);
+    group_child_ended(self->group, worker);
     return next;
 }
 
-void sched_resign(struct fiber *self)
+static ALWAYS_INLINE void resign(struct worker *worker, struct fiber *self)
 {
     uint64_t id = atomic_load_explicit(&self->id, memory_order_relaxed);
 
     atomic_store_explicit(&self->id, 0, memory_order_relaxed);
     if (hooked())
-        hook_end(self->worker, self, id);
+        hook_end(worker, self, id);
+}
+
+void sched_resign(struct fiber *self)
+{
+    resign(worker_enter(self), self);
+    worker_exit(self);
 }
 
 _Noreturn static void fiber_end(struct fiber *self, int result)
@@ -232,8 +268,10 @@ _Noreturn static void fiber_end(struct fiber *self, int result)
     CHECK(atomic_load_explicit(&self->scope, memory_order_relaxed) == &self->base);
     group_note_result(self->group, result);
     scope_unlink(&self->base);
-    worker = self->worker;
-    sched_resign(self);
+    if (unlikely(self->blocking | self->pins))
+        handoff_forgive(self);
+    worker = worker_enter_home(self); /* for ever: whoever has this stack next starts inside (S1) */
+    resign(worker, self);
     count(&worker->counters.finished, 1);
     next = uncount(worker, self);
     if (!next)
@@ -257,6 +295,7 @@ static void fiber_main(void *unused, void *unused_too, void *worker, void *after
     context_arrived(&self->context);
     *((struct worker *)worker)->errno_location = 0;
     turn_arrive_from((struct carried){worker, after, arg}, after_spawn);
+    worker_exit(self);
     result = self->fn(self->arg);
     locals_drop(&self->locals);
     fiber_end(self, result);
@@ -297,7 +336,7 @@ static void sched_start_outside(struct weft_runtime *runtime, struct fiber *fibe
     uint64_t number =
         atomic_fetch_add_explicit(&runtime->spawned_outside, 1, memory_order_relaxed) + 1;
 
-    fiber->worker = &runtime->worker[0];
+    atomic_store_explicit(&fiber->worker, &runtime->worker[0], memory_order_relaxed);
     fiber_appear(fiber, number, FIBER_ID_OUTSIDE);
     if (hooked())
         hook_spawned_outside(fiber);
@@ -308,20 +347,25 @@ int sched_spawn(struct group *group, const char *name, int (*fn)(void *), void *
 {
     struct weft_runtime *runtime = group->runtime;
     struct fiber *self = fiber_self();
-    struct worker *worker = self ? worker_of(self) : NULL;
+    struct worker *worker = NULL;
     struct locals *locals = self ? self->locals : NULL;
+    struct carried carried;
     struct fiber *child;
     uint64_t number;
     int r;
 
-    if (unlikely(worker && worker->runtime != runtime))
-        self = NULL, worker = NULL;
+    if (unlikely(self && fiber_worker(self)->runtime != runtime))
+        self = NULL;
     if (unlikely(atomic_load_explicit(&runtime->stopping, memory_order_relaxed)))
         return -ESHUTDOWN;
     if (unlikely(!admit(runtime)))
         return -EAGAIN;
+    if (likely(self != NULL))
+        worker = worker_enter_home(self);
     r = stack_alloc(worker ? &worker->stacks : NULL, runtime->stack_class, &child);
     if (unlikely(r < 0)) {
+        if (self)
+            worker_exit(self);
         dismiss(runtime);
         return r;
     }
@@ -334,8 +378,10 @@ int sched_spawn(struct group *group, const char *name, int (*fn)(void *), void *
         number = atomic_load_explicit(&worker->counters.spawned, memory_order_relaxed) + 1;
         atomic_store_explicit(&worker->counters.spawned, number, memory_order_relaxed);
         fiber_appear(child, number, worker->index);
-        turn_arrive_from(turn_leave_for(worker, self, child, after_spawn, self, LEAVE_SPAWN),
-                         after_end);
+        carried = turn_leave_for(worker, self, child, after_spawn, self, LEAVE_SPAWN);
+        self = turn_current(carried.a);
+        turn_arrive_from(carried, after_end);
+        worker_exit(self);
         return 0;
     }
     sched_start_outside(runtime, child);
@@ -357,7 +403,12 @@ const char *weft_fiber_name(void)
 unsigned weft_worker_index(void)
 {
     struct fiber *self = fiber_self();
+    struct worker *worker;
+    unsigned index;
 
     CHECK(self);
-    return self->worker->index;
+    worker = worker_enter(self);
+    index = worker ? worker->index : handoff_lost_index(self);
+    worker_exit(self);
+    return index;
 }

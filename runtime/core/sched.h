@@ -19,6 +19,7 @@
 #include "core/fiber.h"
 
 struct group;
+struct thread;
 struct worker;
 
 /* Runs on the next stack, see P1. */
@@ -36,12 +37,16 @@ void sched_ready_list(struct worker *worker, struct fiber *first);
  * ring is full, its older half makes room: it goes to the inject queue. */
 void sched_append(struct worker *worker, struct fiber *fiber);
 
-/** Leave the calling fiber; after(worker, arg) publishes it (P1).  Returns when it is resumed. */
-void sched_suspend(struct fiber *self, sched_after *after, void *arg);
+/** Leave the calling fiber for `next`, which the caller has claimed, if it belongs here and the
+ * budget of turns allows; else it is made ready, and the next one's turn it is.  after(worker, arg)
+ * publishes the calling fiber (P1).  Returns when it is resumed.
+ * After worker_enter_home, which gave `worker`; ends the section (handoff.h). */
+void sched_hand_over(struct worker *worker, struct fiber *self, struct fiber *next,
+                     sched_after *after, void *arg);
 
-/** As sched_suspend, but switch straight to `next`, which the caller has claimed, if it belongs
- * here and the budget of turns allows; else it is made ready. */
-void sched_hand_over(struct fiber *self, struct fiber *next, sched_after *after, void *arg);
+/** Leave the calling fiber for its thread's scheduler, which has no worker (handoff_arrived).
+ * Returns: the worker that resumed it; the section goes on. */
+struct worker *sched_leave_thread(struct fiber *self, struct thread *thread);
 
 /** Start fn(arg) in the group.  Any thread.  Errors: -EAGAIN, -ENOMEM, -ESHUTDOWN. */
 int sched_spawn(struct group *group, const char *name, int (*fn)(void *), void *arg);

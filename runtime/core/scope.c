@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/fiber.h"
+#include "core/handoff.h"
 #include "core/park.h"
 #include "core/stack.h"
 #include "core/worker.h"
@@ -47,14 +48,21 @@ static bool scope_linked(struct scope *scope)
  * (S2); the scope cannot be left meanwhile, because the linking fiber is inside it. */
 static void scope_arm(struct scope *scope)
 {
+    struct fiber *self = fiber_self();
     struct wait_batch batch = {0};
+    struct worker *worker;
+    int r = -ETIMEDOUT;
 
     scope->timer = (struct timer){.index = TIMER_IDLE, .scope = scope};
-    if (scope->deadline_ns > weft_now_ns() &&
-        timer_add(&worker_self()->timers, &scope->timer, scope->deadline_ns) == 0) {
-        scope->timer_armed = true;
-        return;
+    if (scope->deadline_ns > weft_now_ns()) {
+        worker = worker_enter(self);
+        r = worker_add_timer(worker, fiber_worker(self)->runtime, &scope->timer,
+                             scope->deadline_ns);
+        worker_exit(self);
     }
+    scope->timer_armed = r == 0;
+    if (r == 0)
+        return;
     /* Passed already; or no memory for the heap: let it strike at once rather than never. */
     scope_expire(scope, &batch);
     wait_batch_wake(&batch);

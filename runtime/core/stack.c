@@ -169,6 +169,7 @@ static int depot_carve(struct depot *depot, enum stack_class class, struct fiber
         return -ENOMEM;
     fiber = stack_fiber_at((uintptr_t)bottom);
     fiber->stack_class = (uint8_t) class;
+    atomic_init(&fiber->inside, true); /* S1 of handoff.h */
     fiber->guarded = guard_install(bottom);
     if (!fiber->guarded)
         *canary_of(fiber) = CANARY;

@@ -53,8 +53,9 @@ int stack_alloc_slow(struct magazine *magazine, enum stack_class class, struct f
 void stack_free_slow(struct magazine *magazine, struct fiber *fiber);
 
 /**
- * A stack whose control block holds garbage except stack_class, guarded, the place of its context
- * and the sequence of park. `cache` may be NULL (plain thread).  Errors: -ENOMEM.
+ * A stack whose control block holds garbage except stack_class, guarded, the place of its context,
+ * the sequence of park, and what a fiber leaves as it found it: inside, blocking, pins, home,
+ * stray_on.  `cache` may be NULL (plain thread).  Errors: -ENOMEM.
  */
 static inline int stack_alloc(struct stack_cache *cache, enum stack_class class,
                               struct fiber **ret_fiber)

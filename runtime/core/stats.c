@@ -40,8 +40,9 @@ int weft_stats_worker(struct weft_runtime *runtime, unsigned index,
         .longest_turn_ns = look(&from->longest_turn_ns),
         .last_poll_ns = look(&from->last_poll_ns),
         .parked = look(&from->parked),
-        .ready = worker_ready(worker),
+        .ready = worker_queued(worker),
         .timers_armed = timers_armed(&worker->timers),
+        .handoffs = look(&from->handoffs),
     };
     return 0;
 }
@@ -63,6 +64,7 @@ void weft_stats_runtime(struct weft_runtime *runtime, struct weft_runtime_stats 
 {
     struct weft_runtime_stats stats = {.workers = runtime->workers};
     struct weft_executor_stats offload;
+    unsigned extra, strays;
     size_t stacks, bytes;
 
     add_fibers(runtime, &stats);
@@ -76,5 +78,8 @@ void weft_stats_runtime(struct weft_runtime *runtime, struct weft_runtime_stats 
     stats.offload_threads = offload.threads;
     stats.offload_queued = offload.queued;
     stats.unjoined = look(&runtime->unjoined);
+    threads_usage(&runtime->threads, &extra, &strays);
+    stats.spare_threads = extra;
+    stats.without_worker = strays;
     *ret_stats = stats;
 }

@@ -8,6 +8,7 @@
 #ifndef RUNTIME_CORE_TURN_H
 #define RUNTIME_CORE_TURN_H
 
+#include "core/handoff.h"
 #include "core/hooks.h"
 #include "core/worker.h"
 
@@ -22,11 +23,13 @@ void sched_displace(struct worker *worker, struct fiber *fiber);
 /** The inlined sched_ready. */
 static ALWAYS_INLINE void turn_ready(struct worker *worker, struct fiber *fiber)
 {
-    struct weft_runtime *runtime = fiber->worker->runtime;
+    struct weft_runtime *runtime = fiber_worker(fiber)->runtime;
 
     if (hooked())
         hook_ready(worker, fiber);
-    if (unlikely(!worker || worker->runtime != runtime))
+    if (unlikely(fiber->home != NULL))
+        worker_queue_pinned(fiber, worker);
+    else if (unlikely(!worker || worker->runtime != runtime))
         sched_inject(runtime, fiber);
     else if (unlikely(atomic_load_explicit(&worker->slot, memory_order_relaxed) != NULL))
         sched_displace(worker, fiber);
@@ -104,7 +107,7 @@ static ALWAYS_INLINE struct carried turn_announce(struct worker *worker, sched_a
 
 static ALWAYS_INLINE void turn_enter(struct worker *worker, struct fiber *fiber)
 {
-    __atomic_store_n(&fiber->worker, worker, __ATOMIC_RELAXED); /* F2; atomic for observers */
+    atomic_store_explicit(&fiber->worker, worker, memory_order_relaxed); /* F2 */
     /* Release: whoever sees that another is current sees that one is being left. */
     atomic_store_explicit(&worker->current, fiber, memory_order_release);
     count(&worker->counters.turns, 1);
@@ -123,7 +126,7 @@ static ALWAYS_INLINE struct carried turn_leave(struct worker *worker, struct fib
 {
     self->saved_errno = *worker->errno_location;
     carried = context_jump(&self->context, to, false, carried);
-    worker = carried.a; /* self->worker, renewed */
+    worker = carried.a; /* who resumed it */
     self = turn_current(worker);
     *worker->errno_location = self->saved_errno;
     return carried;

@@ -86,28 +86,32 @@ static bool wait_claimed(struct fiber *self)
     return park_state(atomic_load_explicit(&self->park, memory_order_acquire)) >= PARK_EVENT;
 }
 
-/* Leave for `next`, or if that is NULL for whoever is next; not without need. */
-static ALWAYS_INLINE void leave_claimable(struct fiber *self, struct fiber *next)
+/* Leave for `next`, or if that is NULL for whoever is next; not without need.  Ends the section. */
+static ALWAYS_INLINE void leave_claimable(struct worker *worker, struct fiber *self,
+                                          struct fiber *next)
 {
-    struct worker *worker = worker_of(self);
-
-    if (next && !wait_claimed(self))
-        sched_hand_over(self, next, wait_publish, self);
-    else if (next)
-        sched_ready(worker, next);
-    else if (!wait_claimed(self))
-        turn_arrive(
+    if (unlikely(wait_claimed(self))) {
+        if (next)
+            sched_ready(worker, next);
+        worker_exit(self);
+    } else if (next) {
+        sched_hand_over(worker, self, next, wait_publish, self);
+    } else {
+        worker = turn_arrive(
             turn_leave_for(worker, self, turn_next(worker), wait_publish, self, LEAVE_WAIT));
+        worker_exit(turn_current(worker));
+    }
 }
 
 /* The wait's deadline, on the timers of the worker.  Returns: false: no memory for it, and the wait
  * is over, now rather than never. */
-static bool set_deadline(struct fiber *self, struct timer *timer, uint64_t deadline_ns)
+static bool set_deadline(struct worker *worker, struct fiber *self, struct timer *timer,
+                         uint64_t deadline_ns)
 {
     struct wait_batch none = {0};
 
     *timer = (struct timer){.index = TIMER_IDLE, .fiber = self};
-    if (timer_add(&self->worker->timers, timer, deadline_ns) == 0)
+    if (timer_add(&worker->timers, timer, deadline_ns) == 0)
         return true;
     park_claim(self, PARK_TIMEOUT, &none);
     return false;
@@ -116,10 +120,11 @@ static bool set_deadline(struct fiber *self, struct timer *timer, uint64_t deadl
 static NOINLINE int suspend_until(struct waiter *waiter, uint64_t deadline_ns, struct fiber *next)
 {
     struct fiber *self = waiter->fiber;
+    struct worker *worker = worker_enter_home(self);
     struct timer timer;
-    bool timed = set_deadline(self, &timer, deadline_ns);
+    bool timed = set_deadline(worker, self, &timer, deadline_ns);
 
-    leave_claimable(self, next);
+    leave_claimable(worker, self, next);
     if (timed)
         timer_remove(&timer);
     return wait_outcome(self);
@@ -130,7 +135,7 @@ static ALWAYS_INLINE int suspend_for(struct waiter *waiter, uint64_t deadline_ns
 {
     if (deadline_ns != WEFT_NO_DEADLINE)
         return suspend_until(waiter, deadline_ns, next);
-    leave_claimable(waiter->fiber, next);
+    leave_claimable(worker_enter_home(waiter->fiber), waiter->fiber, next);
     return wait_outcome(waiter->fiber);
 }
 
@@ -164,8 +169,14 @@ void wait_batch_wake_on(struct worker *worker, struct wait_batch *batch)
 
 void wait_batch_wake(struct wait_batch *batch)
 {
-    if (batch->head)
-        wait_batch_wake_on(worker_self(), batch);
+    struct fiber *self;
+
+    if (!batch->head)
+        return;
+    self = fiber_self();
+    wait_batch_wake_on(self ? worker_enter(self) : NULL, batch);
+    if (self)
+        worker_exit(self);
 }
 
 int weft_sleep_until(uint64_t deadline_ns)

@@ -121,7 +121,8 @@ bool wait_claim(struct waiter *waiter, struct wait_batch *batch);
  */
 void wait_batch_wake(struct wait_batch *batch);
 
-/** As wait_batch_wake, from the scheduler's own stack on `worker`'s thread. */
+/** As wait_batch_wake, on `worker`'s thread: from the scheduler's own stack, or between
+ * worker_enter and worker_exit (handoff.h).  `worker`: NULL on a plain thread, or for a stray. */
 void wait_batch_wake_on(struct worker *worker, struct wait_batch *batch);
 
 #endif

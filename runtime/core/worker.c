@@ -17,6 +17,9 @@
  *       thief could: it is stolen when the owner has not switched for LONE_NS.  What is in the slot
  *       was woken by the fiber that runs, which is likely to wait soon: it is stolen when two looks
  *       find the owner in the same turn, DOZE_NS apart.
+ *   L7  The oldest continuation of the deque goes behind the woken fibers when nobody has stolen it
+ *       for OLDEST_WAITS_NS: on one worker a child that spawns for ever does not starve its
+ *       spawner.  Not sooner, because depth first is what bounds memory.
  */
 #include "core/worker.h"
 
@@ -25,6 +28,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "core/handoff.h"
 #include "core/hooks.h"
 #include "core/ring.h"
 #include "core/runtime.h"
@@ -33,6 +37,7 @@
 
 enum {
     POLL_QUANTUM_NS = 100000,
+    OLDEST_WAITS_NS = 10000000,
     PERIOD_MAX = 61,
     PERIOD_AFTER_IDLING = 4, /* nothing is known of the turns to come */
     LONE_NS = 1000,
@@ -70,6 +75,16 @@ struct offload_pool *worker_files(struct worker *worker)
     return worker->runtime->files;
 }
 
+/* A stray has none of its own: one of the others, not always the same. */
+struct poller *worker_poller(struct worker *worker)
+{
+    struct weft_runtime *runtime = worker->runtime;
+
+    if (likely(!worker->is_stray))
+        return &worker->poller;
+    return &runtime->worker[(uintptr_t)fiber_self() / CACHE_LINE % runtime->workers].poller;
+}
+
 size_t worker_ready(struct worker *worker)
 {
     bool slot = atomic_load_explicit(&worker->slot, memory_order_relaxed) != NULL;
@@ -104,6 +119,35 @@ void worker_notify_slow(struct worker *worker, unsigned idle_state)
     sleeper = idle_take_sleeper(worker->idle, work);
     if (sleeper)
         worker_wake(sleeper, worker);
+}
+
+void worker_queue_pinned(struct fiber *fiber, struct worker *from)
+{
+    struct worker *home = fiber->home;
+    struct weft_runtime *runtime = home->runtime;
+
+    if (from == home) {
+        inject_push(&home->pinned_ready, fiber, fiber, 1);
+        return; /* it is awake, and looks before it parks */
+    }
+    /* As in sched_inject.  Its loop's own protocol keeps the wake-up from being lost. */
+    atomic_fetch_add_explicit(&runtime->visitors, 1, memory_order_relaxed);
+    inject_push(&home->pinned_ready, fiber, fiber, 1);
+    worker_wake(home, from);
+    atomic_fetch_sub_explicit(&runtime->visitors, 1, memory_order_release);
+}
+
+int worker_add_timer(struct worker *worker, struct weft_runtime *runtime, struct timer *timer,
+                     uint64_t deadline_ns)
+{
+    int r;
+
+    if (likely(worker != NULL))
+        return timer_add(&worker->timers, timer, deadline_ns);
+    worker = &runtime->worker[(uintptr_t)timer / CACHE_LINE % runtime->workers];
+    r = timer_add(&worker->timers, timer, deadline_ns);
+    worker_wake(worker, NULL); /* it may be about to block, having looked at its timers before */
+    return r;
 }
 
 /* --- the loop's callbacks: on the scheduler's stack, in ev_run */
@@ -207,6 +251,27 @@ static void worker_queue_injected(struct worker *worker)
         worker_notify(worker);
 }
 
+/* The oldest continuation, if it has been just that for long: where no thief takes it, it waits for
+ * all that was spawned after it (L7). */
+static void worker_age_oldest(struct worker *worker, uint64_t now)
+{
+    int64_t top = atomic_load_explicit(&worker->deque.top, memory_order_relaxed);
+
+    if (top != worker->oldest || deque_empty(&worker->deque)) {
+        worker->oldest = top;
+        worker->oldest_ns = now;
+    } else if (now - worker->oldest_ns >= OLDEST_WAITS_NS) {
+        worker_queue_up(worker, deque_steal(&worker->deque));
+    }
+}
+
+static struct fiber *worker_next_pinned(struct worker *worker)
+{
+    size_t taken;
+
+    return inject_take(&worker->pinned_ready, 1, &taken);
+}
+
 static void worker_adapt(struct worker *worker, uint64_t elapsed)
 {
     if (elapsed > POLL_QUANTUM_NS)
@@ -220,6 +285,7 @@ static void worker_adapt(struct worker *worker, uint64_t elapsed)
 static struct fiber *worker_tick(struct worker *worker)
 {
     uint64_t now = weft_now_ns();
+    struct fiber *fiber;
 
     worker_adapt(worker, now - worker->tick_ns);
     worker->tick_ns = now;
@@ -231,9 +297,14 @@ static struct fiber *worker_tick(struct worker *worker)
         worker_polled(worker, now, false);
         worker_queue_up(worker, sched_take_slot(worker)); /* L2 */
         worker_queue_up(worker, deque_pop(&worker->deque));
+        worker_age_oldest(worker, now);
         if (runq_length(&worker->runq) > 1)
             worker_notify(worker); /* filling the slot told nobody (Q3) */
     }
+    /* By turns: one who is pinned here, and the oldest woken one. */
+    worker->pinned_first = !worker->pinned_first;
+    if (worker->pinned_first && (fiber = worker_next_pinned(worker)))
+        return fiber;
     return runq_pop(&worker->runq);
 }
 
@@ -436,19 +507,23 @@ static struct fiber *worker_pick(struct worker *worker)
         if (atomic_load_explicit(&worker->runtime->ended, memory_order_acquire))
             return NULL;
         worker_queue_injected(worker);
-        if ((fiber = runq_pop(&worker->runq)) || (fiber = worker_search(worker)))
+        if ((fiber = worker_next_pinned(worker)) || (fiber = runq_pop(&worker->runq)) ||
+            (fiber = worker_search(worker)))
             return fiber;
         worker_park(worker);
     }
 }
 
-void worker_loop(struct worker *worker)
+void worker_loop(struct thread *thread)
 {
+    struct worker *worker = thread->worker;
     struct fiber *fiber;
 
     worker_guess = worker;
-    worker->poll_ns = worker->tick_ns = weft_now_ns();
-    while ((fiber = worker_pick(worker)))
+    worker->errno_location = thread->errno_location;
+    if (worker->poll_ns == 0) /* else another thread has driven it before */
+        worker->poll_ns = worker->tick_ns = weft_now_ns();
+    while (thread->worker == worker && (fiber = worker_pick(worker)))
         sched_run(worker, worker_found(worker, fiber));
 }
 
@@ -482,6 +557,7 @@ int worker_init(struct worker *worker, struct weft_runtime *runtime, unsigned in
     worker->random = (index + 1) * UINT64_C(0x9E3779B97F4A7C15);
     worker->alarm_ns = UINT64_MAX;
     worker->poller.epoll_fd = -1;
+    worker->oldest = -1;
     timers_init(&worker->timers);
     worker->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (worker->timer_fd < 0)

@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A worker: a libev loop, ready queues, timers, a poller, counters.  The OS thread that drives it
- * is a struct of its own, so that another thread can take the worker over later.
+ * is a struct of its own (thread.h): another thread takes the worker over when that one is stuck.
  *
  *   K1  Plain fields are the driving thread's: fibers that it runs and its scheduler's stack.
  *   K2  The slot holds at most one woken fiber.  The owner fills it by a store; it is emptied by
  *       exchange, by the owner or by a late thief.
+ *   K3  A pinned fiber is queued on its home's `pinned_ready` only, where no thief looks.
  */
 #ifndef RUNTIME_CORE_WORKER_H
 #define RUNTIME_CORE_WORKER_H
 
 #include <ev.h>
-#include <pthread.h>
 
 #include "core/deque.h"
 #include "core/fiber.h"
 #include "core/idle.h"
+#include "core/inject.h"
 #include "core/poller.h"
 #include "core/runq.h"
 #include "core/sched.h"
@@ -25,33 +26,29 @@
 struct offload_pool;
 struct trace_ring;
 struct ring;
+struct thread;
 struct weft_runtime;
-
-/* The OS thread that drives a worker. */
-struct thread {
-    struct worker *worker;
-    struct context context; /* the scheduler's stack, while a fiber runs */
-    pthread_t id;
-    void *signal_stack; /* for the report of a stack overflow */
-};
 
 /* Counters: written by the driving thread only, with relaxed stores; read by any. */
 struct worker_counters {
     atomic_uint_fast64_t turns, spawned, finished, steals, stolen, searches, parks, wakes, polls,
-        events, timers, injected, lone_yields, longest_turn_ns, last_poll_ns, parked;
+        events, timers, injected, lone_yields, longest_turn_ns, last_poll_ns, parked, handoffs;
 };
 
 struct worker {
     struct weft_runtime *runtime; /* constant */
     struct idle *idle;            /* the runtime's; constant */
-    struct thread *thread;
+    struct thread *thread;        /* that drives it; thread.h, D1 */
     int *errno_location; /* that thread's errno; a fiber must not ask for its address itself */
     unsigned index;      /* constant */
+    bool is_stray;       /* it is the runtime's stray worker (handoff.h, S2), of which only what is
+                            constant counts; constant */
     bool alone;          /* the runtime's only worker: there are no thieves; constant */
 
     /* Turns: see sched_next and worker_tick. */
     int budget;          /* turns until the next tick */
     int period;          /* turns between ticks */
+    bool pinned_first;   /* whose turn the next tick is */
     bool searching;      /* counted as such in runtime->idle */
     unsigned dozes_left; /* times to doze on although nothing is seen (worker_park) */
     /* What a look found: a slot is stolen if the next look finds the same (worker_watch). */
@@ -60,19 +57,25 @@ struct worker {
     unsigned slot_streak; /* turns in a row that came from the slot */
     uint64_t tick_ns;     /* when the last tick was */
     uint64_t poll_ns;     /* when the loop was last polled */
+    int64_t oldest;       /* the deque's top at the tick at oldest_ns, and at each since */
+    uint64_t oldest_ns;   /* worker_age_oldest */
     /* What the next stack has to do first (P1), for observers: not NULL from before a fiber is left
      * until its registers are saved. */
     _Atomic(sched_after *) after;
     _Atomic(struct fiber *) current; /* who runs; atomic for observers: hooks.h, H1 */
     uint64_t random;                 /* xorshift state, for victims and the like */
     struct stack_cache stacks;
-    struct ring *ring;   /* NULL until a file is first read or written (ring.c) */
-    unsigned ring_retry; /* operations to do without, before a ring is asked for again */
-    unsigned instant;    /* operations on files that were done at once (file.c) */
+    atomic_uint pinned; /* fibers that are pinned here; handoff.h, S6.  Relaxed: written by the
+                           driving thread, read by who tries to take the worker */
+    _Atomic(struct ring *) ring; /* NULL until a file is first read or written; atomic: release in
+                                    ring_of, acquire in ring_is_busy */
+    unsigned ring_retry;         /* operations to do without, before a ring is asked for again */
+    unsigned instant;            /* operations on files that were done at once (file.c) */
 
     _Alignas(CACHE_LINE) _Atomic(struct fiber *) slot; /* K2 */
     struct deque deque;                                /* continuations of spawners */
     struct runq runq;                                  /* woken fibers */
+    struct inject pinned_ready;                        /* woken fibers that are pinned here (K3) */
     struct timers timers;
 
     struct ev_loop *loop;
@@ -89,29 +92,9 @@ struct worker {
     _Alignas(CACHE_LINE) struct worker_counters counters;
 };
 
-/* The worker that the thread drives.  Only ever a guess (worker_of): a fiber that was stolen may
- * read another thread's. */
+/* The worker that the thread drives, or drove last.  Only ever a guess (worker_enter): a fiber that
+ * was stolen may read another thread's. */
 extern __thread struct worker *worker_guess __attribute__((tls_model("initial-exec")));
-
-/**
- * self->worker, for the fiber that the caller runs on.
- *
- * From the stack pointer over the fiber to its worker, and on to its queues, is a chain of loads
- * that each switch has to wait for.  The thread's own worker is at hand without it; that it is the
- * fiber's is left to the branch predictor to know and to the branch to check.
- */
-static ALWAYS_INLINE struct worker *worker_of(const struct fiber *self)
-{
-    struct worker *guess = worker_guess;
-    struct worker *worker = guess;
-
-    __asm__("" : "+r"(worker)); /* else the compiler would take the one that it is equal to */
-    if (unlikely(self->worker != guess)) {
-        worker = self->worker;
-        __asm__ volatile(""); /* a branch: a conditional move would wait for both */
-    }
-    return worker;
-}
 
 static inline void count(atomic_uint_fast64_t *counter, uint64_t by)
 {
@@ -130,33 +113,46 @@ static inline uint64_t worker_random(struct worker *worker)
     return worker->random = x;
 }
 
-/** The worker that runs the calling fiber, or NULL on a plain thread. */
+/** The worker that runs the calling fiber, to read what is constant in it (F2); NULL on a plain
+ * thread.  What is more is between worker_enter and worker_exit (handoff.h). */
 static inline struct worker *worker_self(void)
 {
     struct fiber *self = fiber_self();
 
-    return self ? self->worker : NULL;
+    return self ? fiber_worker(self) : NULL;
 }
 
-static inline struct poller *worker_poller(struct worker *worker)
-{
-    return &worker->poller;
-}
+/** The poller for what the calling fiber opens.  Any thread may add to it. */
+struct poller *worker_poller(struct worker *worker);
 
 struct offload_pool *worker_offload(struct worker *worker);
 
 /** The pool for calls that may block on a disk. */
 struct offload_pool *worker_files(struct worker *worker);
 
-/** Fibers in the worker's own queues.  Any thread; a hint. */
+/** Fibers in the worker's own queues, where thieves may find them.  Any thread; a hint. */
 size_t worker_ready(struct worker *worker);
+
+/** And those that are pinned here. */
+static inline size_t worker_queued(struct worker *worker)
+{
+    return worker_ready(worker) + inject_length(&worker->pinned_ready);
+}
 
 /** Errors: -ENOMEM, -EMFILE. */
 int worker_init(struct worker *worker, struct weft_runtime *runtime, unsigned index);
 void worker_destroy(struct worker *worker);
 
-/** The body of a worker's thread: returns when the runtime has ended. */
-void worker_loop(struct worker *worker);
+/** Drive the thread's worker: returns when the runtime has ended, or when the thread has lost the
+ * worker. */
+void worker_loop(struct thread *thread);
+
+/** Arm a timer, from a fiber that runs on `worker` or (NULL) on none.  Errors: -ENOMEM. */
+int worker_add_timer(struct worker *worker, struct weft_runtime *runtime, struct timer *timer,
+                     uint64_t deadline_ns);
+
+/** Queue a pinned fiber where it belongs (K3).  `from`: the caller's own worker, or NULL. */
+void worker_queue_pinned(struct fiber *fiber, struct worker *from);
 
 /** Wake a worker that idle_notify named.  Any thread.  `from`: whose counter, or NULL. */
 void worker_wake(struct worker *worker, struct worker *from);

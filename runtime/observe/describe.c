@@ -39,12 +39,30 @@ static void describe_object(struct text *text, const struct weft_fiber_info *inf
         text_add(text, " %p", info->wait_object);
 }
 
-static void describe_wait(struct text *text, const struct weft_fiber_info *info, uint64_t now_ns)
+static void describe_since(struct text *text, const struct weft_fiber_info *info, uint64_t now_ns)
 {
     uint64_t since = info->since_ns < now_ns ? now_ns - info->since_ns : 0;
+
+    text_add(text, " %" PRIu64 ".%03" PRIu64 " s", since / 1000000000, since / 1000000 % 1000);
+}
+
+static void describe_run(struct text *text, const struct weft_fiber_info *info, uint64_t now_ns)
+{
+    if (!info->without_worker) {
+        text_add(text, "runs on worker %u", info->worker);
+        return;
+    }
+    text_add(text, "runs");
+    describe_since(text, info, now_ns);
+    text_add(text, ", and worker %u goes on without it", info->worker);
+}
+
+static void describe_wait(struct text *text, const struct weft_fiber_info *info, uint64_t now_ns)
+{
     char owner[WEFT_FIBER_ID_TEXT];
 
-    text_add(text, "waits %" PRIu64 ".%03" PRIu64 " s", since / 1000000000, since / 1000000 % 1000);
+    text_add(text, "waits");
+    describe_since(text, info, now_ns);
     if (!info->wait_kind)
         return;
     text_add(text, " for %s", info->wait_kind);
@@ -58,7 +76,7 @@ void describe_state(struct text *text, const struct weft_fiber_info *info, uint6
 {
     switch (info->state) {
     case WEFT_FIBER_RUNNING:
-        text_add(text, "runs on worker %u", info->worker);
+        describe_run(text, info, now_ns);
         return;
     case WEFT_FIBER_READY:
         text_add(text, "is ready");

@@ -44,7 +44,7 @@ void hook_end(struct worker *worker, struct fiber *fiber, uint64_t id)
 {
     unsigned hooks = hooks_now();
 
-    if (hooks & HOOK_TRACE_MASK)
+    if (worker && hooks & HOOK_TRACE_MASK)
         trace_end(worker, id);
     if (hooks & HOOK_PIN)
         wait_while_pinned(fiber);

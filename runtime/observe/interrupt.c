@@ -23,7 +23,9 @@
 #include <time.h>
 #include <ucontext.h>
 
+#include "core/handoff.h"
 #include "core/hooks.h"
+#include "core/runtime.h"
 #include "core/stack.h"
 #include "core/worker.h"
 #include "observe/frames.h"
@@ -132,15 +134,31 @@ static bool await_answer(void)
     return !take_back();
 }
 
-static void ask(pthread_t thread, const struct fiber *fiber, uint64_t id, struct frames *frames)
+/* Put the question to whoever runs the fiber, or ran it last.  Under the threads' lock none of them
+ * leaves before the signal was sent.  Returns: whether there may be an answer. */
+static bool send_question(struct worker *worker)
 {
-    question.thread = thread;
+    struct threads *threads = &worker->runtime->threads;
+    bool sent = false;
+
+    pthread_mutex_lock(&threads->lock);
+    question.thread = handoff_thread_of(worker, question.fiber)->id;
+    if (!pthread_equal(question.thread, pthread_self())) {
+        atomic_store_explicit(&question.state, ASKED, memory_order_release);
+        sent = pthread_kill(question.thread, hook_signal()) == 0 || !take_back();
+    }
+    pthread_mutex_unlock(&threads->lock);
+    return sent;
+}
+
+static void ask(struct worker *worker, const struct fiber *fiber, uint64_t id,
+                struct frames *frames)
+{
     question.fiber = fiber;
     question.id = id;
     question.frames.map = frames->map;
     question.frames.count = 0;
-    atomic_store_explicit(&question.state, ASKED, memory_order_release);
-    if (pthread_kill(thread, hook_signal()) != 0 ? take_back() : !await_answer())
+    if (!send_question(worker) || !await_answer())
         return;
     *frames = question.frames;
     atomic_store_explicit(&question.state, IDLE, memory_order_relaxed);
@@ -153,7 +171,6 @@ void interrupt_frames(struct worker *worker, const struct fiber *fiber, uint64_t
     if (!installed)
         return;
     pthread_mutex_lock(&question.lock);
-    if (!pthread_equal(worker->thread->id, pthread_self()))
-        ask(worker->thread->id, fiber, id, frames);
+    ask(worker, fiber, id, frames);
     pthread_mutex_unlock(&question.lock);
 }

@@ -8,15 +8,14 @@
 #include "observe/look.h"
 
 #include <errno.h>
-#include <linux/membarrier.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
+#include "core/barrier.h"
 #include "core/group.h"
+#include "core/handoff.h"
 #include "core/hooks.h"
 #include "core/park.h"
 #include "core/runtime.h"
@@ -32,22 +31,6 @@ enum { SWITCH_TRIES = 2000, CHUNK = 64 };
 _Atomic(struct fiber *) observe_pinned;
 
 static pthread_mutex_t observer = PTHREAD_MUTEX_INITIALIZER;
-
-static int membarrier(int command)
-{
-    return (int)syscall(SYS_membarrier, command, 0, 0);
-}
-
-/* A full barrier on every thread of the process.  A child of fork(2) registers again. */
-static int barrier_everywhere(void)
-{
-    if (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0)
-        return 0;
-    if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0 &&
-        membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0)
-        return 0;
-    return membarrier(MEMBARRIER_CMD_GLOBAL) == 0 ? 0 : -ENOTSUP;
-}
 
 int look_begin(void)
 {
@@ -79,10 +62,11 @@ static struct worker *runner_of(struct weft_runtime *runtime, const struct fiber
 }
 
 /* Who ran it last; NULL if that was another runtime's worker, before the stack became this
- * fiber's. */
+ * fiber's, or if it is a stray, or somebody tries to make it one. */
 static struct worker *last_worker_of(struct weft_runtime *runtime, const struct fiber *fiber)
 {
-    struct worker *worker = __atomic_load_n(&fiber->worker, __ATOMIC_RELAXED);
+    /* Acquire: a stray that came home has its registers saved (handoff_arrived). */
+    struct worker *worker = atomic_load_explicit(&fiber->worker, memory_order_acquire);
     uintptr_t offset = (uintptr_t)worker - (uintptr_t)runtime->worker;
 
     return offset < runtime->workers * sizeof(struct worker) ? worker : NULL;
@@ -98,6 +82,36 @@ static bool is_waiting(const struct fiber *fiber)
 static bool is_switching(const struct worker *worker)
 {
     return worker && atomic_load_explicit(&worker->after, memory_order_acquire) != NULL;
+}
+
+/* Whether a try to take its worker is under way, after which fiber->worker is right again; or it
+ * has become a stray since it was asked about that. */
+static bool is_being_tried(struct weft_runtime *runtime, const struct fiber *fiber)
+{
+    struct worker *worker = atomic_load_explicit(&fiber->worker, memory_order_acquire);
+
+    return worker == &runtime->worker[runtime->workers];
+}
+
+/* A stray: it runs, on the thread of a worker that goes on without it. */
+static bool look_stray(struct weft_runtime *runtime, const struct fiber *fiber,
+                       struct weft_fiber_info *info)
+{
+    struct threads *threads = &runtime->threads;
+    struct thread *thread;
+
+    if (!atomic_load_explicit(&fiber->stray_on, memory_order_acquire))
+        return false;
+    pthread_mutex_lock(&threads->lock);
+    thread = atomic_load_explicit(&fiber->stray_on, memory_order_relaxed);
+    if (thread) {
+        info->state = WEFT_FIBER_RUNNING;
+        info->without_worker = true;
+        info->worker = thread->lost->index;
+        info->since_ns = thread->since_ns;
+    }
+    pthread_mutex_unlock(&threads->lock);
+    return thread != NULL;
 }
 
 /* Returns: whether its registers are saved (O3). */
@@ -118,8 +132,10 @@ static bool look_state(struct weft_runtime *runtime, const struct fiber *fiber,
             info->worker = runner->index;
             return false;
         }
+        if (look_stray(runtime, fiber, info))
+            return false;
         info->state = WEFT_FIBER_READY;
-        if (!is_switching(last_worker_of(runtime, fiber)))
+        if (!is_being_tried(runtime, fiber) && !is_switching(last_worker_of(runtime, fiber)))
             return true;
         if (try > SWITCH_TRIES / 2)
             sched_yield();

@@ -10,8 +10,8 @@
  *       either it is seen here, or it sees the pin and waits (H2).
  *   O3  So while it is pinned, a fiber whose id is not 0 keeps its name, its group and the group's
  *       owner.  If its park word says WAITING, or if no worker runs it and the worker that ran it
- *       last is not in the middle of a switch (worker->after), its registers are saved and its
- *       stack stands still.
+ *       last is not in the middle of a switch (worker->after), and it is no stray (handoff.h), its
+ *       registers are saved and its stack stands still.
  *   O4  A fiber that waits has not returned from its wait, so what it waits for is still there: it
  *       may be asked who owns it (wait_owner_of), but nothing else may be done to it.
  *   O5  Nothing is called back, and no memory is asked for, while HOOK_PIN is set.

@@ -14,8 +14,12 @@
  *       changed.  A plain thread may still wake somebody, so it is a report and not more.
  *   I4  One deadlock is reported once: until something moves.
  *
- * A period is a quarter of slow_ns, within bounds.  The next step (taking a worker away from a
- * thread that is stuck) would act where report_stuck does.
+ *   I5  A worker that is stuck for handoff_ns is taken from its thread if there is something that
+ * its loop would do now; else it is asked again a period later.  So a computation that nobody minds
+ * keeps its worker, and what comes meanwhile waits for two periods at most. I6  A fiber that has
+ * lost its worker is reported as slow all the same, once.
+ *
+ * A period is a quarter of slow_ns or half of handoff_ns, whichever is shorter, within bounds.
  */
 #include "observe/monitor.h"
 
@@ -27,6 +31,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "core/handoff.h"
 #include "core/runtime.h"
 #include "core/worker.h"
 #include "observe/census.h"
@@ -37,11 +42,12 @@
 #include "observe/report.h"
 #include "observe/text.h"
 #include "weft/report.h"
+#include "weft/runtime.h"
 #include "weft/time.h"
 
-enum { PERIODS_PER_SLOW = 4, STACK_BYTES = 256 * 1024 };
+enum { PERIODS_PER_SLOW = 4, PERIODS_PER_HANDOFF = 2, STACK_BYTES = 256 * 1024 };
 
-static const uint64_t PERIOD_MIN_NS = WEFT_MILLISECOND, PERIOD_MAX_NS = 50 * WEFT_MILLISECOND;
+static const uint64_t PERIOD_MIN_NS = 200 * WEFT_MICROSECOND, PERIOD_MAX_NS = 50 * WEFT_MILLISECOND;
 
 /* What the monitor remembers of a worker. */
 struct watch {
@@ -54,8 +60,8 @@ enum quiet { BUSY, MAYBE_DEADLOCKED, TOLD }; /* I3, I4 */
 
 struct monitor {
     struct weft_runtime *runtime;
-    uint64_t slow_ns, period_ns;
-    bool deadlocks;
+    struct monitor_tasks tasks;
+    uint64_t period_ns;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake; /* stop, or asleep was taken back */
@@ -110,7 +116,7 @@ static bool look_at_current(struct worker *worker, struct look *ret_look)
     return found;
 }
 
-static void report_stuck(struct monitor *monitor, struct worker *worker, const struct look *stuck,
+static void report_stuck(struct monitor *monitor, unsigned worker, const struct look *stuck,
                          uint64_t elapsed)
 {
     struct weft_report report = {.kind = WEFT_REPORT_SLOW_FIBER,
@@ -121,8 +127,10 @@ static void report_stuck(struct monitor *monitor, struct worker *worker, const s
 
     text_add(&text, "weft: fiber ");
     describe_fiber(&text, &stuck->info);
-    text_add(&text, " has run for %" PRIu64 " ms on worker %u without returning to the scheduler\n",
-             elapsed / WEFT_MILLISECOND, worker->index);
+    text_add(&text,
+             " has run for %" PRIu64 " ms on worker %u without returning to the scheduler%s\n",
+             elapsed / WEFT_MILLISECOND, worker,
+             stuck->info.without_worker ? "; the worker goes on without it" : "");
     describe_frames(&text, &stuck->info, "   ");
     report.text = text.data;
     if (!text.error)
@@ -130,22 +138,71 @@ static void report_stuck(struct monitor *monitor, struct worker *worker, const s
     text_end(&text);
 }
 
-static void check_turn(struct monitor *monitor, unsigned index, uint64_t now)
+static void check_slow(struct monitor *monitor, struct watch *watch, struct worker *worker,
+                       uint64_t elapsed)
 {
-    struct worker *worker = &monitor->runtime->worker[index];
-    struct watch *watch = &monitor->watch[index];
-    uint64_t elapsed = watch_update(watch, worker, now);
     struct code_map map;
     struct look stuck;
 
-    if (elapsed < monitor->slow_ns || watch->told || !look_at_current(worker, &stuck))
+    if (monitor->tasks.slow_ns == 0 || elapsed < monitor->tasks.slow_ns || watch->told ||
+        !look_at_current(worker, &stuck))
         return;
     code_map_read(&map);
     look_interrupt(worker->runtime, &map, &stuck);
     if (progress_of(worker) != watch->progress)
         return; /* it came back: who was looked at may be another */
     watch->told = true;
-    report_stuck(monitor, worker, &stuck, elapsed);
+    report_stuck(monitor, worker->index, &stuck, elapsed);
+}
+
+/* I5. */
+static void check_handoff(struct monitor *monitor, const struct watch *watch, struct worker *worker,
+                          uint64_t now)
+{
+    if (now - watch->since_ns < monitor->tasks.handoff_ns || !handoff_is_due(worker, now))
+        return;
+    if (handoff_take(worker, watch->since_ns, watch->told) < 0)
+        monitor->tasks.handoff_ns = WEFT_HANDOFF_NEVER; /* not with this kernel */
+}
+
+static void check_turn(struct monitor *monitor, unsigned index, uint64_t now)
+{
+    struct worker *worker = &monitor->runtime->worker[index];
+    struct watch *watch = &monitor->watch[index];
+    uint64_t elapsed = watch_update(watch, worker, now);
+
+    if (elapsed == 0)
+        return;
+    check_slow(monitor, watch, worker, elapsed);
+    check_handoff(monitor, watch, worker, now);
+}
+
+/* I6.  Returns: whether there is a stray that may have to be reported later. */
+static bool check_strays(struct monitor *monitor)
+{
+    struct weft_runtime *runtime = monitor->runtime;
+    uint64_t now = weft_now_ns();
+    struct code_map map;
+    struct stray stray;
+    struct look slow;
+    bool found, more;
+
+    if (monitor->tasks.slow_ns == 0)
+        return false;
+    while (handoff_next_slow(&runtime->threads, monitor->tasks.slow_ns, now, &stray, &more)) {
+        if (look_begin() < 0)
+            return false;
+        found = look_at(runtime, stray.fiber, NULL, &slow) && slow.info.id == stray.id &&
+                slow.info.without_worker;
+        look_end();
+        if (!found)
+            continue;
+        code_map_read(&map);
+        look_interrupt(runtime, &map, &slow);
+        if (handoff_is_stray(&runtime->threads, stray.fiber, stray.since_ns))
+            report_stuck(monitor, stray.worker, &slow, now - stray.since_ns);
+    }
+    return more;
 }
 
 static void check_turns(struct monitor *monitor)
@@ -172,7 +229,7 @@ static bool is_quiet(struct weft_runtime *runtime)
         inject_length(&runtime->inject) > 0 || !all_parked(runtime))
         return false;
     for (unsigned i = 0; i < runtime->workers; i++)
-        if (worker_ready(&runtime->worker[i]) > 0 || timers_armed(&runtime->worker[i].timers) > 0)
+        if (worker_queued(&runtime->worker[i]) > 0 || timers_armed(&runtime->worker[i].timers) > 0)
             return false;
     return true;
 }
@@ -314,9 +371,10 @@ static void *monitor_main(void *arg)
         uint64_t moves = moves_of(monitor->runtime);
         bool idle = all_parked(monitor->runtime);
 
-        if (monitor->slow_ns)
-            check_turns(monitor);
-        if (idle && !(monitor->deadlocks && check_deadlock(monitor)))
+        check_turns(monitor);
+        if (check_strays(monitor))
+            idle = false;
+        if (idle && !(monitor->tasks.deadlocks && check_deadlock(monitor)))
             go_on = sleep_while_parked(monitor, moves);
         if (go_on)
             go_on = pause_period(monitor);
@@ -324,9 +382,11 @@ static void *monitor_main(void *arg)
     return NULL;
 }
 
-static uint64_t period_for(uint64_t slow_ns)
+static uint64_t period_for(const struct monitor_tasks *tasks)
 {
-    uint64_t period = slow_ns / PERIODS_PER_SLOW;
+    uint64_t slow = tasks->slow_ns ? tasks->slow_ns / PERIODS_PER_SLOW : UINT64_MAX;
+    uint64_t handoff = tasks->handoff_ns / PERIODS_PER_HANDOFF;
+    uint64_t period = slow < handoff ? slow : handoff;
 
     if (period < PERIOD_MIN_NS)
         return PERIOD_MIN_NS;
@@ -364,7 +424,7 @@ static void monitor_init(struct monitor *monitor)
     pthread_condattr_destroy(&attributes);
 }
 
-int monitor_start(struct weft_runtime *runtime, uint64_t slow_ns, bool deadlocks)
+int monitor_start(struct weft_runtime *runtime, const struct monitor_tasks *tasks)
 {
     struct monitor *monitor = calloc(1, sizeof(*monitor) + runtime->workers * sizeof(struct watch));
     int r;
@@ -372,9 +432,8 @@ int monitor_start(struct weft_runtime *runtime, uint64_t slow_ns, bool deadlocks
     if (!monitor)
         return -ENOMEM;
     monitor->runtime = runtime;
-    monitor->slow_ns = slow_ns;
-    monitor->period_ns = period_for(slow_ns);
-    monitor->deadlocks = deadlocks;
+    monitor->tasks = *tasks;
+    monitor->period_ns = period_for(tasks);
     monitor_init(monitor);
     r = start_thread(monitor);
     if (r < 0) {

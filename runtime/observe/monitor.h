@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The monitor: a thread that watches the workers of one runtime.  There is none unless the options
- * ask for one.
+ * The monitor: a thread that watches the workers of one runtime.  Each runtime has one, unless its
+ * options leave it nothing to do.
  *
  *   N1  It looks while some worker is awake, once per period, and sleeps while all are parked: a
  *       worker that comes back from its sleep wakes it (monitor_note_awake), and neither misses the
  *       other, as each stores its own state and then, behind a full barrier, reads the other's.
- *   N2  It only reads; what it decides per worker (monitor.c, struct watch) is kept apart from what
- *       it then does, which today is to report.
+ *   N2  What it decides per worker (monitor.c, struct watch) is kept apart from what it then does:
+ *       to have the worker handed over (core/handoff.h), or to report.
  */
 #ifndef RUNTIME_OBSERVE_MONITOR_H
 #define RUNTIME_OBSERVE_MONITOR_H
@@ -19,9 +19,15 @@ struct census;
 struct monitor;
 struct weft_runtime;
 
-/** Start the thread: report fibers that run for `slow_ns`, and `deadlocks`.  The workers run.
- * Errors: -ENOMEM, -EAGAIN. */
-int monitor_start(struct weft_runtime *runtime, uint64_t slow_ns, bool deadlocks);
+/* What it is to do. */
+struct monitor_tasks {
+    uint64_t slow_ns;    /* report fibers that run for so long; 0: none */
+    uint64_t handoff_ns; /* take workers from such as run for so long; WEFT_HANDOFF_NEVER */
+    bool deadlocks;      /* report them */
+};
+
+/** Start the thread.  The workers run.  Errors: -ENOMEM, -EAGAIN. */
+int monitor_start(struct weft_runtime *runtime, const struct monitor_tasks *tasks);
 
 /** End and join the thread; the workers' threads are still there.  NULL does nothing. */
 void monitor_stop(struct monitor *monitor);

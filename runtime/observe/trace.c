@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/handoff.h"
 #include "core/runtime.h"
 #include "core/stack.h"
 #include "core/worker.h"
@@ -158,7 +159,7 @@ void trace_end(struct worker *worker, uint64_t id)
 void trace_ready(struct worker *worker, struct fiber *fiber)
 {
     struct trace_record record = {.kind = TRACE_READY, .fiber = id_of(fiber)};
-    struct weft_runtime *runtime = fiber->worker->runtime;
+    struct weft_runtime *runtime = fiber_worker(fiber)->runtime;
 
     if (!records(&runtime->worker[0]))
         return;
@@ -174,12 +175,13 @@ void trace_ready(struct worker *worker, struct fiber *fiber)
 void trace_spawned_outside(struct fiber *fiber)
 {
     struct trace_record record = {.kind = TRACE_SPAWN, .fiber = id_of(fiber)};
+    struct weft_runtime *runtime = fiber_worker(fiber)->runtime;
 
-    if (!records(fiber->worker))
+    if (!records(&runtime->worker[0]))
         return;
     record.time_ns = weft_now_ns();
     set_text(&record, fiber->name);
-    shared_write(fiber->worker->runtime, &record);
+    shared_write(runtime, &record);
 }
 
 void trace_stolen(struct worker *worker, struct worker *victim, struct fiber *fiber, unsigned taken)
@@ -206,14 +208,20 @@ void trace_polled(struct worker *worker, uint64_t start_ns, bool parked)
 void weft_trace_mark(const char *name, int64_t value)
 {
     struct trace_record record = {.kind = TRACE_MARK, .other = (uint64_t)value};
-    struct worker *worker = worker_self();
+    struct fiber *self = fiber_self();
+    struct worker *worker;
 
-    if (!worker || !records(worker))
+    if (!self || !records(&fiber_worker(self)->runtime->worker[0]))
         return;
     record.time_ns = weft_now_ns();
-    record.fiber = id_of(fiber_self());
+    record.fiber = id_of(self);
     set_text(&record, name);
-    worker_write(worker, &record);
+    worker = worker_enter(self);
+    if (worker)
+        worker_write(worker, &record);
+    else
+        shared_write(fiber_worker(self)->runtime, &record);
+    worker_exit(self);
 }
 
 /* --- starting and stopping */

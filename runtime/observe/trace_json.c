@@ -172,8 +172,11 @@ static void arrow_end(struct json *json, const struct trace_event *event)
 
 /* --- slices (J1) */
 
-static const char *const reasons[] = {
-    [LEAVE_WAIT] = "wait", [LEAVE_YIELD] = "yield", [LEAVE_SPAWN] = "spawn", [LEAVE_END] = "end"};
+static const char *const reasons[] = {[LEAVE_WAIT] = "wait",
+                                      [LEAVE_YIELD] = "yield",
+                                      [LEAVE_SPAWN] = "spawn",
+                                      [LEAVE_END] = "end",
+                                      [LEAVE_HANDOFF] = "hand-off"};
 
 /* `out`: the record of its end, NULL: it has none. */
 static void write_turn(struct json *json, unsigned worker, const struct trace_record *out,
@@ -191,7 +194,7 @@ static void write_turn(struct json *json, unsigned worker, const struct trace_re
     if (in->detail)
         text_add(&json->text, ",\"first\":true");
     if (out)
-        text_add(&json->text, ",\"left by\":\"%s\"", reasons[out->detail % (LEAVE_END + 1)]);
+        text_add(&json->text, ",\"left by\":\"%s\"", reasons[out->detail % LEAVE_REASONS]);
     if (out && *out->text)
         text_add(&json->text, ",\"waits for\":\"%s\"", escape(out->text, waits_for));
     text_add(&json->text, "}");

@@ -18,7 +18,7 @@
  */
 #include "weft/select.h"
 
-#include "core/worker.h"
+#include "core/handoff.h"
 #include "sync/channel.h"
 #include "weft/time.h"
 
@@ -85,7 +85,8 @@ static void select_unlock(const struct select *select)
             spin_unlock(&select_channel(select, i)->lock);
 }
 
-/* On a plain thread, which has no worker to ask; it never migrates, so it may have a variable. */
+/* Where there is no worker to ask.  Not inlined: the variable is the thread's, and a fiber may be
+ * on another one the next time. */
 static __attribute__((noinline)) uint64_t thread_random(void)
 {
     static _Thread_local uint64_t random;
@@ -100,9 +101,13 @@ static __attribute__((noinline)) uint64_t thread_random(void)
 
 static uint64_t select_random(void)
 {
-    struct worker *worker = worker_self();
+    struct fiber *self = fiber_self();
+    struct worker *worker = self ? worker_enter(self) : NULL;
+    uint64_t random = worker ? worker_random(worker) : thread_random();
 
-    return (worker ? worker_random(worker) : thread_random()) >> 16;
+    if (self)
+        worker_exit(self);
+    return random >> 16;
 }
 
 static int case_try(struct weft_select_case *chosen, struct wait_batch *batch)

@@ -31,9 +31,9 @@
 
 #include <limits.h>
 
+#include "core/handoff.h"
 #include "core/park.h"
 #include "core/stack.h"
-#include "core/worker.h"
 
 /* All zeroes is empty.  Guarded by the owner's lock. */
 struct waitq {
@@ -185,8 +185,10 @@ static inline void waitq_wake(struct wait_batch *batch)
 /** As waitq_wake, for a caller that knows the fiber it runs on. */
 static inline void waitq_wake_as(struct fiber *self, struct wait_batch *batch)
 {
-    if (batch->head)
-        wait_batch_wake_on(worker_of(self), batch);
+    if (!batch->head)
+        return;
+    wait_batch_wake_on(worker_enter(self), batch);
+    worker_exit(self);
 }
 
 #endif

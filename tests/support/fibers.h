@@ -5,8 +5,9 @@
  * A test framework's assertion jumps to a frame of the thread that started the test, which a fiber
  * must not do: on fibers say EXPECT, which ends the process and so fails the test.
  *
- * With one worker, a fiber runs until it suspends.  So once arrive() was seen by await_arrivals(),
- * the fiber that arrived is suspended in the call that follows.
+ * With one worker, a fiber runs until it suspends, as its worker is never handed over here.  So
+ * once arrive() was seen by await_arrivals(), the fiber that arrived is suspended in the call that
+ * follows.
  */
 #pragma once
 #include <errno.h>
@@ -43,6 +44,8 @@ static inline void on_fibers(unsigned workers, int (*fn)(void *), void *arg)
     weft_options_init(&options);
     options.workers = workers;
     options.handle_signals = false;
+    if (workers == 1)
+        options.handoff_ns = WEFT_HANDOFF_NEVER;
     EXPECT_EQ(weft_run(&options, fn, arg), 0);
 }
 

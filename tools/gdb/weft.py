@@ -97,6 +97,8 @@ class Fiber:
     def state(self):
         if self.waits:
             return "waiting"
+        if number(self.value["stray_on"]):
+            return "running"  # another thread drives its worker
         worker = self.worker
         return "ready" if worker is None else "running on %d" % worker
 

@@ -4,6 +4,7 @@
 #ifndef WEFT_DUMP_H
 #define WEFT_DUMP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,10 +30,12 @@ struct weft_fiber_info {
     const char *name;    /* a copy, valid like the struct; NULL: it has none */
     enum weft_fiber_state state;
     unsigned worker;         /* that runs it, or ran it last */
+    bool without_worker;     /* it runs, but another thread drives its worker (weft/blocking.h) */
     const char *wait_kind;   /* static text: "mutex", "channel send"...; NULL: it does not wait */
     const void *wait_object; /* which one: an address, or the number of a file descriptor */
     uint64_t wait_owner_id;  /* the fiber that holds what it waits for; 0: nobody, or not known */
-    uint64_t since_ns;       /* when the wait began, by its worker's clock; 0: it does not wait */
+    uint64_t since_ns;       /* when the wait began, by its worker's clock; or since when it has run
+                                at least, `without_worker`; else 0 */
     size_t stack_size;
     unsigned frame_count; /* 0: not asked for, or it could not be had */
     uint64_t guesses;     /* bit i: frames[i] is a guess ("?"), made where code without frame

@@ -40,7 +40,14 @@ struct weft_options {
     void *report_arg;
     enum weft_file_backend file_backend; /* who reads and writes files */
     unsigned file_threads;               /* most threads for files; 0: 4 a CPU, and at least 8 */
+    uint64_t handoff_ns; /* when a fiber has kept its worker for so long, and something else waits
+                            for it, another thread drives the worker on (weft/blocking.h);
+                            0: 10 ms; WEFT_HANDOFF_NEVER */
+    unsigned spare_threads; /* most threads for that, beyond one per worker; 0: 64 */
 };
+
+/** For `handoff_ns`: only weft_blocking_begin hands a worker over. */
+#define WEFT_HANDOFF_NEVER UINT64_MAX
 
 /** Fill `options` with the defaults.  Context: any thread. */
 void weft_options_init(struct weft_options *options);

@@ -32,6 +32,7 @@ struct weft_worker_stats {
     uint64_t parked;          /* 1 while it blocks in its loop */
     uint64_t ready;           /* fibers in its queues now; thieves may be at them */
     uint64_t timers_armed;    /* timers that have not expired yet */
+    uint64_t handoffs;        /* times another thread took it over (weft/blocking.h) */
 };
 
 struct weft_runtime_stats {
@@ -45,6 +46,8 @@ struct weft_runtime_stats {
     uint64_t offload_threads; /* alive, idle ones too */
     uint64_t offload_queued;  /* calls that wait for a thread */
     uint64_t unjoined;        /* failures of tasks that nobody asked for (weft/task.h) */
+    uint64_t spare_threads;   /* alive, beyond one per worker */
+    uint64_t without_worker;  /* fibers that run now, but not on a worker (weft/blocking.h) */
 };
 
 /** Context: any thread.  Errors: -ERANGE no such worker. */

@@ -17,6 +17,7 @@
 
 #include "weft/address.h"
 #include "weft/barrier.h"
+#include "weft/blocking.h"
 #include "weft/broadcast.h"
 #include "weft/channel.h"
 #include "weft/cleanup.h"

@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 #include "core/fiber.h"
-#include "core/worker.h"
+#include "core/handoff.h"
 #include "io/file/file_call.h"
 #include "io/file/file_sys.h"
 #include "io/sys.h"
@@ -240,8 +240,11 @@ static ssize_t transfer_at_once(struct weft_file *file, const struct file_call *
 /* I3.  What the scope has to say then is for the next call. */
 static void give_way(void)
 {
-    struct worker *worker = worker_self();
-    if (++worker->instant % GIVE_WAY == 0)
+    struct fiber *self = fiber_self();
+    struct worker *worker = worker_enter(self);
+    bool yield = !worker || ++worker->instant % GIVE_WAY == 0;
+    worker_exit(self);
+    if (yield)
         (void)weft_yield();
 }
 
