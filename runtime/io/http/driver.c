@@ -22,7 +22,9 @@
  *       its turn.
  *   D6  One thing sets no timer: a window update for a stream that sends, read on behalf of a
  *       stream that ran after it.  So while there are bodies to send, it looks again soon.
- *   D7  Each socket of libcurl's has its place in `two_fds` reserved when it is opened.
+ *   D7  `sockets` has those that libcurl had us open, from their opening to their closing.  It also
+ *       asks us to watch one that it opened by itself, to hear from its resolver's thread: that one
+ *       is not a connection, is not ours to close, and is not in there.
  *
  * Nobody else calls in here, but session.c to make and end it.
  */
@@ -48,40 +50,56 @@ enum { BATCH_EVENTS = 64 };
 
 /* ---- sockets that speak HTTP/2, or may (D5) --------------------------------------------- */
 
-/* D7.  Returns: false when there is no memory. */
-static bool reserve_two(struct weft_http_session *session)
+/* Have room for one more.  Returns: false when there is no memory. */
+static bool reserve_socket(struct weft_http_session *session)
 {
-    size_t needed = atomic_load_explicit(&session->open_count, memory_order_relaxed) + 1;
-    size_t room = 2 * session->two_room > needed ? 2 * session->two_room : needed;
+    size_t room = session->socket_room ? 2 * session->socket_room : 4;
 
-    if (needed <= session->two_room)
+    if (session->socket_count < session->socket_room)
         return true;
-    int *fds = reallocarray(session->two_fds, room, sizeof(*fds));
-    if (!fds)
+    struct http_socket *sockets = reallocarray(session->sockets, room, sizeof(*sockets));
+    if (!sockets)
         return false;
-    session->two_fds = fds;
-    session->two_room = room;
+    session->sockets = sockets;
+    session->socket_room = room;
     return true;
 }
 
-static void note_two(struct weft_http_session *session, int fd)
+/* NULL: it is not ours (D7). */
+static struct http_socket *find_socket(struct weft_http_session *session, int fd)
 {
-    for (size_t i = 0; i < session->two_count; i++) {
-        if (session->two_fds[i] == fd)
-            return;
+    for (size_t i = 0; i < session->socket_count; i++) {
+        if (session->sockets[i].fd == fd)
+            return &session->sockets[i];
     }
-    ASSERT(session->two_count < session->two_room); /* D7 */
-    session->two_fds[session->two_count++] = fd;
+    return NULL;
+}
+
+static void set_two(struct weft_http_session *session, struct http_socket *socket, bool two)
+{
+    if (two && !socket->two)
+        session->two_count++;
+    if (!two && socket->two)
+        session->two_count--;
+    socket->two = two;
+}
+
+static void remove_socket(struct weft_http_session *session, int fd)
+{
+    struct http_socket *socket = find_socket(session, fd);
+
+    if (!socket)
+        return;
+    set_two(session, socket, false);
+    *socket = session->sockets[--session->socket_count];
 }
 
 void driver_forget_two(struct weft_http_session *session, int fd)
 {
-    for (size_t i = 0; i < session->two_count; i++) {
-        if (session->two_fds[i] != fd)
-            continue;
-        session->two_fds[i] = session->two_fds[--session->two_count];
-        return;
-    }
+    struct http_socket *socket = find_socket(session, fd);
+
+    if (socket)
+        set_two(session, socket, false);
 }
 
 /* ---- what libcurl asks for -------------------------------------------------------------- */
@@ -109,8 +127,12 @@ static void set_socket(int epoll_fd, int fd, uint32_t events, uint64_t data)
 
 static void set_socket_of(struct http_transfer *transfer, int fd)
 {
+    struct http_socket *socket = find_socket(transfer->session, fd);
+
+    if (!socket)
+        return;
     if (!transfer->headed && setup_may_be_two(transfer))
-        note_two(transfer->session, fd);
+        set_two(transfer->session, socket, true);
     transfer->fd = fd;
 }
 
@@ -149,11 +171,12 @@ curl_socket_t on_socket_open(void *arg, curlsocktype purpose, struct curl_sockad
     struct weft_http_session *session = arg;
     (void)purpose;
 
-    if (!reserve_two(session))
+    if (!reserve_socket(session))
         return CURL_SOCKET_BAD;
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
     if (fd < 0)
         return CURL_SOCKET_BAD;
+    session->sockets[session->socket_count++] = (struct http_socket){.fd = fd};
     atomic_fetch_add_explicit(&session->open_count, 1, memory_order_relaxed);
     return fd;
 }
@@ -164,7 +187,7 @@ int on_socket_close(void *arg, curl_socket_t fd)
     struct weft_http_session *session = arg;
 
     epoll_ctl(session->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
-    driver_forget_two(session, fd);
+    remove_socket(session, fd);
     atomic_fetch_sub_explicit(&session->open_count, 1, memory_order_relaxed);
     return close(fd);
 }
@@ -279,9 +302,9 @@ static bool driver_nudge(struct weft_http_session *session)
     if (session->nudged || list_empty(&session->active))
         return false;
     /* From the end: a connection that ends is taken out meanwhile. */
-    for (size_t i = session->two_count; i-- > 0;) {
-        if (i < session->two_count)
-            curl_multi_socket_action(session->multi, session->two_fds[i], CURL_CSELECT_IN,
+    for (size_t i = session->socket_count; i-- > 0;) {
+        if (i < session->socket_count && session->sockets[i].two)
+            curl_multi_socket_action(session->multi, session->sockets[i].fd, CURL_CSELECT_IN,
                                      &running);
     }
     run_ends(session);
@@ -436,6 +459,6 @@ void driver_destroy(struct weft_http_session *session)
     sweep_end(session);
     curl_multi_cleanup(session->multi); /* NULL is refused, no more */
     curl_share_cleanup(session->share);
-    free(session->two_fds);
+    free(session->sockets);
     weft_descriptor_free(session->readiness); /* closes epoll_fd */
 }

@@ -34,6 +34,11 @@ struct http_config {
     size_t header_count;
 };
 
+struct http_socket {
+    int fd;
+    bool two; /* speaks HTTP/2, or may */
+};
+
 struct weft_http_session {
     struct http_config config;         /* constant */
     atomic_uint refs;                  /* N4; atomic: release on drop, acquire by the last */
@@ -58,8 +63,9 @@ struct weft_http_session {
     size_t sending_count; /* of them, those that have a body to send */
     uint64_t calls;       /* counts libcurl's calls for heads, bodies and ends */
     bool nudged;          /* nothing has happened since driver_nudge */
-    int *two_fds;         /* sockets that speak HTTP/2, or may (D7 of driver.c) */
-    size_t two_count, two_room;
+    struct http_socket *sockets; /* D7 of driver.c */
+    size_t socket_count, socket_room;
+    size_t two_count;        /* of them, those that speak HTTP/2, or may */
     struct wait_batch batch; /* fibers to wake at the end of the step */
 
     /* Counters: written by the driver, read by any thread; relaxed. */

@@ -246,11 +246,16 @@ static void cancel_when(struct web *web, const struct weft_http_request *request
 static void resolving(struct web *web)
 {
     hold_resolver(true);
-    cancel_when(web, &(struct weft_http_request){.url = "http://held.example/"}, &resolver_waits, 1,
+    /* First with TLS, when no connection has been opened yet: what libcurl has us watch for its
+     * resolver must not be taken for one that may speak HTTP/2. */
+    cancel_when(web, &(struct weft_http_request){.url = "https://held.example/"}, &resolver_waits,
+                1, false);
+    web_works(web);
+    cancel_when(web, &(struct weft_http_request){.url = "http://held.example/"}, &resolver_waits, 2,
                 false);
     web_works(web);
     hold_resolver(false);
-    await_count(&resolver_ended, 1);
+    await_count(&resolver_ended, 2);
 }
 
 Test(http_abort, a_cancel_does_not_wait_for_the_resolver)
