@@ -430,6 +430,26 @@ static uint64_t shortage_of(struct service *service)
     return stats.shortage;
 }
 
+/* A client's socket, to be connected when no number is left.  (Were one freed for it then, the
+ * server might take that for an earlier client.) */
+static int socket_in_advance(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    EXPECT(fd >= 0);
+    return fd;
+}
+
+/* The server's backlog has room, so this does not block. */
+static struct weft_stream *dial_with(int fd, const struct weft_address *address)
+{
+    struct weft_stream *stream;
+    socklen_t size;
+    const struct sockaddr *raw = weft_address_raw(address, &size);
+    EXPECT_EQ(connect(fd, raw, size), 0);
+    EXPECT_EQ(weft_stream_new(fd, &stream), 0);
+    return stream;
+}
+
 /* Of these clients all connect, the server accepts none, and all are served in the end. */
 enum { WAITING = 5 };
 
@@ -445,13 +465,11 @@ static void descriptors_run_out(void)
     EXPECT_EQ(weft_write(early, "early\n", 6, NULL), 0);
     expect_text(early, "<early>\n");
     for (int i = 0; i < WAITING; i++)
-        EXPECT((reserved[i] = dup(0)) >= 0);
+        reserved[i] = socket_in_advance();
     int count = exhaust(fds);
     expect_no_descriptors(&address);
-    for (int i = 0; i < WAITING; i++) { /* the client's number is free for a moment */
-        close(reserved[i]);
-        streams[i] = dial(&service);
-    }
+    for (int i = 0; i < WAITING; i++)
+        streams[i] = dial_with(reserved[i], &address);
     uint64_t shortage = shortage_of(&service);
     while (shortage_of(&service) < shortage + 2)
         EXPECT_EQ(weft_sleep(WEFT_MILLISECOND), 0);
