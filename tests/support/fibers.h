@@ -36,7 +36,15 @@
         }                                                                                          \
     } while (0)
 
-/** Run fn(arg) as the main fiber of a runtime with so many workers; it must return 0. */
+/** With one worker, one fiber at a time: one that computes for long keeps it. */
+static inline void one_at_a_time(struct weft_options *options)
+{
+    options->workers = 1;
+    options->handoff_ns = WEFT_HANDOFF_NEVER;
+}
+
+/** Run fn(arg) as the main fiber of a runtime with so many workers, one_at_a_time if it is one; it
+ * must return 0. */
 static inline void on_fibers(unsigned workers, int (*fn)(void *), void *arg)
 {
     struct weft_options options;
@@ -45,7 +53,7 @@ static inline void on_fibers(unsigned workers, int (*fn)(void *), void *arg)
     options.workers = workers;
     options.handle_signals = false;
     if (workers == 1)
-        options.handoff_ns = WEFT_HANDOFF_NEVER;
+        one_at_a_time(&options);
     EXPECT_EQ(weft_run(&options, fn, arg), 0);
 }
 

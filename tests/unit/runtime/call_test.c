@@ -162,7 +162,7 @@ Test(wait, a_fiber_may_stop_it_and_signals_may_be_left_alone)
     struct weft_options options;
 
     weft_options_init(&options);
-    options.workers = 1;
+    one_at_a_time(&options);
     options.handle_signals = false;
     EXPECT_EQ(weft_runtime_new(&options, &runtime), 0);
     EXPECT_EQ(weft_runtime_spawn(runtime, "stopper", stop_from_inside, NULL), 0);

@@ -197,7 +197,7 @@ Test(file_uring, a_busy_offload_pool_does_not_hold_files_up)
     struct weft_options options;
 
     weft_options_init(&options);
-    options.workers = 1;
+    one_at_a_time(&options);
     options.offload_threads = 1;
     options.file_threads = 1;
     options.file_backend = WEFT_FILE_OFFLOAD;

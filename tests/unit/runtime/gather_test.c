@@ -246,7 +246,7 @@ Test(gather, a_call_that_cannot_be_started_is_an_error)
     struct weft_options options;
 
     weft_options_init(&options);
-    options.workers = 1;
+    one_at_a_time(&options);
     options.max_fibers = 3;
     options.handle_signals = false;
     EXPECT_EQ(weft_run(&options, limit_body, NULL), 0);

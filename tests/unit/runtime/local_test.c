@@ -236,7 +236,7 @@ Test(local, a_fiber_of_another_runtime_inherits_too)
     struct weft_options options;
 
     weft_options_init(&options);
-    options.workers = 1;
+    one_at_a_time(&options);
     EXPECT_EQ(weft_runtime_new(&options, &other), 0);
     on_fibers(1, across_body, other);
     EXPECT_EQ(weft_runtime_free(other), 0);

@@ -523,7 +523,7 @@ Test(protocol, without_a_fiber_no_callback_is_called)
 {
     struct weft_options options;
     weft_options_init(&options);
-    options.workers = 1;
+    one_at_a_time(&options);
     options.handle_signals = false;
     options.max_fibers = 1;
     EXPECT_EQ(weft_run(&options, without_fibers, NULL), 0);

@@ -102,7 +102,7 @@ Test(report, without_a_callback_it_goes_to_standard_error)
 
     setenv("WEFT_DEBUG", "1", 1);
     weft_options_init(&options);
-    options.workers = 1;
+    one_at_a_time(&options);
     options.handle_signals = false;
     cr_assert(on_standard_error(&options, text, sizeof(text)) > 0);
     cr_assert_not_null(strstr(text, "weft: task careless failed"));

@@ -407,7 +407,7 @@ Test(server, without_fibers_it_refuses_and_goes_on)
 {
     struct weft_options options;
     weft_options_init(&options);
-    options.workers = 1;
+    one_at_a_time(&options);
     options.handle_signals = false;
     options.max_fibers = 5;
     int before = open_fds();

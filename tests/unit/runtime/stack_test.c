@@ -209,7 +209,7 @@ static void overflow_process(int write_fd)
     struct weft_options options;
 
     weft_options_init(&options);
-    options.workers = 1;
+    one_at_a_time(&options);
     options.stack_size = 64 * 1024;
     dup2(write_fd, STDERR_FILENO);
     weft_run(&options, overflow_main, NULL);

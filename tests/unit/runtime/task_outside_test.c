@@ -10,7 +10,7 @@ Test(task, a_plain_thread_may_start_cancel_and_free_one)
     int result = 0;
 
     weft_options_init(&options);
-    options.workers = 1;
+    one_at_a_time(&options);
     EXPECT_EQ(weft_runtime_new(&options, &runtime), 0);
     EXPECT_EQ(weft_runtime_task(runtime, "outside", wait_for_event, &world, &world.task), 0);
     weft_task_cancel(world.task); /* perhaps before it has begun */
@@ -29,7 +29,7 @@ Test(task, into_a_runtime_that_stops_none_is_started)
     struct weft_options options;
 
     weft_options_init(&options);
-    options.workers = 1;
+    one_at_a_time(&options);
     EXPECT_EQ(weft_runtime_new(&options, &runtime), 0);
     weft_runtime_stop(runtime);
     EXPECT_EQ(weft_runtime_task(runtime, "late", expect_no_self, NULL, &task), -ESHUTDOWN);

@@ -425,7 +425,7 @@ Test(task, the_limit_of_fibers_counts_tasks_too)
     struct weft_options options;
 
     weft_options_init(&options);
-    options.workers = 1;
+    one_at_a_time(&options);
     options.max_fibers = 2;
     options.handle_signals = false;
     EXPECT_EQ(weft_run(&options, limit_body, NULL), 0);

@@ -558,7 +558,7 @@ static void on_small_stacks(int (*fn)(void *))
     struct weft_options options;
     struct world world;
     weft_options_init(&options);
-    options.workers = 1;
+    one_at_a_time(&options);
     options.stack_size = 65536;
     options.handle_signals = false;
     world_init(&world);
