@@ -25,6 +25,11 @@
  *   D7  `sockets` has those that libcurl had us open, from their opening to their closing.  It also
  *       asks us to watch one that it opened by itself, to hear from its resolver's thread: that one
  *       is not a connection, is not ours to close, and is not in there.
+ *   D8  When we are told to watch a socket no more, its number may be another's: libcurl 7.88
+ *       closes a socket that is not connected yet by itself, without the callback it was given,
+ *       and tells us only then.  So a socket is never added at that moment, only changed, and the
+ *       kernel decides: its key is the open file with the number, so a stranger's is not found.
+ *       Then ours was closed, and leaves `sockets`; also when its number is opened again.
  *
  * Nobody else calls in here, but session.c to make and end it.
  */
@@ -32,6 +37,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/watch.h"
@@ -92,6 +98,7 @@ static void remove_socket(struct weft_http_session *session, int fd)
         return;
     set_two(session, socket, false);
     *socket = session->sockets[--session->socket_count];
+    atomic_fetch_sub_explicit(&session->open_count, 1, memory_order_relaxed);
 }
 
 void driver_forget_two(struct weft_http_session *session, int fd)
@@ -113,6 +120,26 @@ static uint32_t events_for(int what)
     if (what & CURL_POLL_OUT)
         events |= EPOLLOUT;
     return events;
+}
+
+/* D8.  Not by the function of libc: ThreadSanitizer takes any use of a number that another thread
+ * opens for a race, and this one is decided by the kernel.  Returns: whether it was in the set. */
+static bool change_if_ours(int epoll_fd, int operation, int fd, uint32_t events, uint64_t data)
+{
+    struct epoll_event event = {.events = events, .data.u64 = data};
+
+    return syscall(SYS_epoll_ctl, epoll_fd, operation, fd, &event) == 0;
+}
+
+/* libcurl watches it no more. */
+static void unwatch_socket(struct weft_http_session *session, int fd)
+{
+    if (!find_socket(session, fd)) /* the resolver's, which it closes next (D7) */
+        change_if_ours(session->epoll_fd, EPOLL_CTL_DEL, fd, 0, 0);
+    else if (!change_if_ours(session->epoll_fd, EPOLL_CTL_MOD, fd,
+                             EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
+                             (uint64_t)fd | IDLE_SOCKET)) /* D4 */
+        remove_socket(session, fd);                       /* D8 */
 }
 
 /* A socket is added the first time it is heard of, and changed from then on, also after it was
@@ -142,9 +169,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *kn
     char *transfer = NULL;
     (void)known;
 
-    if (what == CURL_POLL_REMOVE) { /* D4 */
-        set_socket(session->epoll_fd, fd, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
-                   (uint64_t)fd | IDLE_SOCKET);
+    if (what == CURL_POLL_REMOVE) {
+        unwatch_socket(session, fd);
         return 0;
     }
     set_socket(session->epoll_fd, fd, events_for(what), (uint64_t)fd);
@@ -176,6 +202,7 @@ curl_socket_t on_socket_open(void *arg, curlsocktype purpose, struct curl_sockad
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
     if (fd < 0)
         return CURL_SOCKET_BAD;
+    remove_socket(session, fd); /* D8 */
     session->sockets[session->socket_count++] = (struct http_socket){.fd = fd};
     atomic_fetch_add_explicit(&session->open_count, 1, memory_order_relaxed);
     return fd;
@@ -188,7 +215,6 @@ int on_socket_close(void *arg, curl_socket_t fd)
 
     epoll_ctl(session->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
     remove_socket(session, fd);
-    atomic_fetch_sub_explicit(&session->open_count, 1, memory_order_relaxed);
     return close(fd);
 }
 

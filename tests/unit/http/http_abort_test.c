@@ -5,6 +5,7 @@
 #include "support/test.h"
 
 #include <netdb.h>
+#include <netinet/in.h>
 #include <pthread.h>
 
 #include "support/web.h"
@@ -284,6 +285,42 @@ Test(http_abort, freeing_a_session_does_not_wait_for_the_resolver_either)
     hold_resolver(false);
     while (atomic_load(&resolver_ended) < atomic_load(&resolver_waits))
         sched_yield();
+}
+
+/* A listener whose queue is full: what connects to it waits. */
+static int full_listener(struct sockaddr_in *address, int *ret_filler)
+{
+    socklen_t size = sizeof(*address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    *address =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    EXPECT_EQ(bind(fd, (struct sockaddr *)address, size), 0);
+    EXPECT_EQ(listen(fd, 0), 0);
+    EXPECT_EQ(getsockname(fd, (struct sockaddr *)address, &size), 0);
+    *ret_filler = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    EXPECT_EQ(connect(*ret_filler, (struct sockaddr *)address, size), 0);
+    return fd;
+}
+
+static void never_connected(struct web *web)
+{
+    struct sockaddr_in address;
+    struct weft_http_session_stats stats;
+    char url[64];
+    int filler, listener = full_listener(&address, &filler);
+    snprintf(url, sizeof(url), "http://127.0.0.1:%d/", ntohs(address.sin_port));
+    web_fails(web, &(struct weft_http_request){.url = url, .connect_ns = 50 * WEFT_MILLISECOND},
+              -ETIMEDOUT, NULL);
+    weft_http_session_stats(web->session, &stats);
+    EXPECT_EQ(stats.open, 0);
+    web_works(web);
+    close(filler);
+    close(listener);
+}
+
+Test(http_abort, a_socket_that_was_never_connected_is_not_counted_as_open)
+{
+    on_web(&defaults, never_connected);
 }
 
 static void answering(struct web *web)
