@@ -53,3 +53,14 @@ exec_tests() {
         *) ctest --preset "$preset" "$@" ;;
     esac
 }
+
+# count_ctest LOG: prints "passed failed skipped" of a "ctest -V" log, in test cases.
+count_ctest() {
+    awk -f tools/count-ctest.awk "$1"
+}
+
+# failed_tests LOG: prints "NUMBER NAME REASON" for each test that failed in a ctest log.
+failed_tests() {
+    awk '/^The following tests FAILED:/ { on = 1; next }
+        on && $1 ~ /^[0-9]+$/ && $2 == "-" { print $1, $3, $4 }' "$1"
+}

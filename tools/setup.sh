@@ -18,7 +18,7 @@ packages() {
             liburing-dev libc-ares-dev libcurl4-openssl-dev ;;
         test) echo libcriterion-dev socat jq python3 procps curl openssl gdb wrk redis-tools \
             nghttp2-server libhttp-parser-dev ;;
-        lint) echo clang clang-format clang-tidy 'libclang-rt-dev|libclang-rt-14-dev' g++ \
+        lint) echo clang clang-format clang-tidy lld 'libclang-rt-dev|libclang-rt-14-dev' g++ \
             shellcheck spin valgrind libc6-dbg gdb strace ;;
         browser) echo 'chromium-headless-shell|chromium' ;;
         system) echo debootstrap systemd-container ;;

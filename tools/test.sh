@@ -1,7 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Runs all tests, or the parts that are named, and prints a line per part.
-# usage: tools/test.sh [release] [asan] [tsan] [lint] [model] [system]
+# usage: tools/test.sh [release] [asan] [tsan] [system] [lint] [model]
+#
+# Tests wait more than they compute, so two lanes run side by side, one a pipe into the other: the
+# first builds one preset after the other and then does the checks that only compute; the second
+# runs the tests of what is built, and reports.  The first is nice, so that tests are not slowed.  A
+# part's seconds are those of both lanes.
 #
 # The last line is "N passed, N failed" (and ", N skipped"): the cases of all parts, a Criterion
 # test being one case, and a script one unless it says "Tested: N | Failing: N".  The exit status
@@ -12,14 +17,11 @@ cd "$(dirname "$0")/.."
 
 logs=build/log
 cores=$(nproc)
+started=$(date +%s)
+tidy_until=$((started + 600)) # clang-tidy begins no further file then, but has 150 s in any case
 
-# count_ctest LOG: prints "passed failed skipped" of a "ctest -V" log.
-count_ctest() {
-    awk -f tools/count-ctest.awk "$1"
-}
-
-# count_script LOG STATUS: the same for a script's log, of which the last "Tested: N | Failing: N"
-# or "Tested: N | Failing: N | Skipped: N" counts.
+# count_script LOG STATUS: prints "passed failed skipped" of a script's log, of which the last
+# "Tested: N | Failing: N" or "Tested: N | Failing: N | Skipped: N" counts.
 count_script() {
     [ "$2" != 77 ] || { echo 0 0 1; return; }
     awk -v status="$2" '
@@ -34,28 +36,27 @@ count_script() {
         }' "$1"
 }
 
-# A preset's build and all its ctest tests, of which many wait more than they compute.
-part_preset() {
+build_preset() {
     # In a subshell, because a failed configure exits.
-    if ! (configure "$1" && cmake --build --preset "$1") >"$logs/$1.log" 2>&1; then
+    (configure "$1" && nice cmake --build --preset "$1" -j "$cores") >"$logs/$1.log" 2>&1 ||
         echo 0 1 0 >"$logs/$1.count"
-        return 0
-    fi
+}
+
+# All ctest tests of a preset that is built; twice as many at once as there are cores, as they wait.
+test_preset() {
+    [ ! -e "$logs/$1.count" ] || return 0 # it is not built
     exec_tests "$1" -V -j $((2 * cores)) >"$logs/$1.log" 2>&1 </dev/null || :
     count_ctest "$logs/$1.log" >"$logs/$1.count"
 }
 
-# part_script PART SCRIPT
+# part_script PART COMMAND...
 part_script() {
+    part=$1
+    shift
     status=0
-    if [ -x "$2" ]; then
-        "$2" >"$logs/$1.log" 2>&1 </dev/null || status=$?
-    else
-        echo "$2 is not there" >"$logs/$1.log"
-        status=77
-    fi
-    [ "$status" != 77 ] || tail -n 1 "$logs/$1.log" >"$logs/$1.why"
-    count_script "$logs/$1.log" "$status" >"$logs/$1.count"
+    "$@" >"$logs/$part.log" 2>&1 </dev/null || status=$?
+    [ "$status" != 77 ] || tail -n 1 "$logs/$part.log" >"$logs/$part.why"
+    count_script "$logs/$part.log" "$status" >"$logs/$part.count"
 }
 
 # The boot of a real systemd needs a namespace of its own, which many containers refuse.
@@ -88,32 +89,61 @@ show_skipped() {
 
 # What failed, with the end of its output: a CI log may be all that one gets to see.
 show_failures() {
-    failed_tests=$(awk '/^The following tests FAILED:/ { on = 1; next }
-        on && /^[ \t]+[0-9]+ - / { sub(/^[ \t]+/, ""); print }' "$logs/$1.log")
-    echo "$failed_tests" | while read -r number _ name reason; do
-        [ -n "$number" ] || continue
+    failed_tests "$logs/$1.log" | while read -r number name reason; do
         echo "    $name $reason"
         tail_of_test "$logs/$1.log" "$number" 30
     done
-    if [ -z "$failed_tests" ]; then
+    if [ -z "$(failed_tests "$logs/$1.log")" ]; then
         grep -m 10 -E 'error: |FAILED' "$logs/$1.log" | sed 's/^/    | /'
         tail -n 15 "$logs/$1.log" | sed 's/^/    | /'
     fi
     echo "    log: $logs/$1.log"
 }
 
-run_part() {
-    rm -f "$logs/$1.why"
-    started=$(date +%s)
-    case $1 in
-        release | asan | tsan) part_preset "$1" ;;
-        lint) part_script lint tools/lint.sh ;;
-        model) part_script model tests/model/run.sh ;;
-        system) part_system ;;
-    esac
+lint() {
+    left=$((tidy_until - $(date +%s)))
+    WEFT_TIDY_SECONDS=${WEFT_TIDY_SECONDS:-$((left > 150 ? left : 150))}
+    export WEFT_TIDY_SECONDS
+    part_script lint nice tools/lint.sh
+}
+
+# first_lane PART...: prints "PART SECONDS" for each when the second lane may have it.
+first_lane() {
+    for part in "$@"; do
+        begun=$(date +%s)
+        case $part in
+            release | asan | tsan) build_preset "$part" ;;
+            lint) lint ;;
+            model) part_script model nice tests/model/run.sh ;;
+        esac
+        echo "$part $(($(date +%s) - begun))"
+    done
+}
+
+# second_lane PART...: reads what the first prints, which must be all of these parts.
+second_lane() {
+    all_passed=0 all_failed=0 all_skipped=0
+    while read -r part seconds; do
+        begun=$(date +%s)
+        case $part in
+            release | asan | tsan) test_preset "$part" ;;
+            system) part_system ;;
+        esac
+        report "$part" $((seconds + $(date +%s) - begun))
+        shift
+    done
+    for part in "$@"; do
+        echo "$part has not come to its end"
+        all_failed=$((all_failed + 1))
+    done
+    [ "$all_skipped" = 0 ] && rest= || rest=", $all_skipped skipped"
+    echo "$all_passed passed, $all_failed failed$rest"
+    [ "$all_failed" = 0 ]
+}
+
+report() { # PART SECONDS
     read -r passed failed skipped <"$logs/$1.count"
-    printf '%-8s %5d passed %5d failed %5d skipped %6d s' "$1" "$passed" "$failed" "$skipped" \
-        $(($(date +%s) - started))
+    printf '%-8s %5d passed %5d failed %5d skipped %6d s' "$1" "$passed" "$failed" "$skipped" "$2"
     if [ "$skipped" -gt 0 ] && [ "$passed" = 0 ] && [ "$failed" = 0 ]; then
         printf '   SKIPPED: %s' "$(cat "$logs/$1.why" 2>/dev/null)"
     fi
@@ -125,21 +155,23 @@ run_part() {
     all_skipped=$((all_skipped + skipped))
 }
 
+parts='release asan tsan system lint model' # the order that keeps both lanes busy
 for part in "$@"; do
-    case $part in
-        release | asan | tsan | lint | model | system) ;;
-        *) die "unknown part '$part': release asan tsan lint model system" 2 ;;
+    case " $parts " in
+        *" $part "*) ;;
+        *) die "unknown part '$part': $parts" 2 ;;
     esac
 done
-[ $# -gt 0 ] || set -- release asan tsan lint model system
+asked=" ${*:-$parts} "
+set --
+for part in $parts; do
+    case $asked in *" $part "*) set -- "$@" "$part" ;; esac
+done
 tools/setup.sh build test lint browser
-case " $* " in *" system "*) tools/setup.sh system ;; esac
+case $asked in *" system "*) tools/setup.sh system ;; esac
 
 mkdir -p "$logs"
-all_passed=0 all_failed=0 all_skipped=0
 for part in "$@"; do
-    run_part "$part"
+    rm -f "$logs/$part.count" "$logs/$part.why"
 done
-[ "$all_skipped" = 0 ] && rest= || rest=", $all_skipped skipped"
-echo "$all_passed passed, $all_failed failed$rest"
-[ "$all_failed" = 0 ]
+first_lane "$@" | second_lane "$@"

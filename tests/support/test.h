@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The one include of every test: Criterion, or its stand-in where Criterion cannot run. */
+/* The one include of every test: Criterion, or its stand-in under sanitizers. */
 #pragma once
 #ifdef WEFT_TEST_MINI
 #include "support/mini_criterion.h"
