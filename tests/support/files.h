@@ -80,6 +80,8 @@ static inline void in_folder(const char *parent, enum weft_file_backend backend,
     file_set_at_once(at_once);
     weft_options_init(&options);
     options.workers = workers;
+    if (workers == 1)
+        one_at_a_time(&options);
     options.handle_signals = false;
     options.file_backend = backend;
     r = weft_run(&options, body, &folder);
