@@ -222,7 +222,7 @@ class Drain(support.WeftdTest):
     def test_a_third_signal_leaves_at_once_and_recovery_cleans_up(self):
         job = self.running_program('exec sleep 3600')
         self.begin_stop()
-        # the second and the third find weftd stopped, so that nothing happens between them
+        # the second and the third find weftd stopped, so that hardly anything happens between them
         self.weftd.send_signal(signal.SIGSTOP)
         self.weftd.send_signal(signal.SIGTERM)
         self.weftd.send_signal(signal.SIGINT)
@@ -232,7 +232,10 @@ class Drain(support.WeftdTest):
         self.assertIn('for the third time', self.weftd.log())
         self.weftd.start()
         again = self.weftd.await_state(job, 'running')
-        self.assertEqual(again['attempt'], 2, 'to recovery that was a crash')
+        # to recovery that was a crash, unless another worker gave it back between the two
+        crashed = ' 1 to run again' in self.weftd.log()
+        self.assertTrue(crashed or 'recovered: 1 queued' in self.weftd.log())
+        self.assertEqual(again['attempt'], 2 if crashed else 1)
         self.assertEqual(support.Children.adopted(), [], 'the first attempt still runs')
         self.weftd.call('job.cancel', ids=[job])
 
