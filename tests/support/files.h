@@ -80,10 +80,10 @@ static inline void in_folder(const char *parent, enum weft_file_backend backend,
     file_set_at_once(at_once);
     weft_options_init(&options);
     options.workers = workers;
-    if (workers == 1)
-        one_at_a_time(&options);
     options.handle_signals = false;
     options.file_backend = backend;
+    if (workers == 1)
+        one_at_a_time(&options);
     r = weft_run(&options, body, &folder);
     remove_tree(folder.path);
     if (backend == WEFT_FILE_URING && uring_refused(r))
