@@ -177,7 +177,7 @@ void sched_run(struct worker *worker, struct fiber *fiber)
         handoff_arrived(thread); /* the worker is another thread's now */
         return;
     }
-    atomic_store_explicit(&worker->current, NULL, memory_order_release); /* as in enter() */
+    atomic_store_explicit(&worker->current, NULL, memory_order_release); /* as in turn_enter */
     turn_arrive(carried);
 }
 

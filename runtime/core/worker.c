@@ -16,7 +16,7 @@
  *   L6  Where one fiber waits behind one that runs (I5), the owner is likely to get to it before a
  *       thief could: it is stolen when the owner has not switched for LONE_NS.  What is in the slot
  *       was woken by the fiber that runs, which is likely to wait soon: it is stolen when two looks
- *       find the owner in the same turn, DOZE_NS apart.
+ *       find the owner in the same turn, at least DOZE_NS apart.
  *   L7  The oldest continuation of the deque goes behind the woken fibers when nobody has stolen it
  *       for OLDEST_WAITS_NS: on one worker a child that spawns for ever does not starve its
  *       spawner.  Not sooner, because depth first is what bounds memory.
@@ -363,10 +363,13 @@ static struct fiber *worker_watch(struct worker *worker, struct worker *victim)
     bool again = worker->watched == victim && worker->watched_turns == turns;
     uint64_t start = weft_now_ns();
 
-    worker->watched = victim;
-    worker->watched_turns = turns;
-    if (again)
+    if (again && start - worker->watched_ns >= DOZE_NS)
         return worker_steal_from(worker, victim, true);
+    if (!again) {
+        worker->watched = victim;
+        worker->watched_turns = turns;
+        worker->watched_ns = start;
+    }
     do {
         for (unsigned i = 0; i < LONE_PAUSES; i++)
             spin_pause();

@@ -5,7 +5,7 @@
  *
  *   K1  Plain fields are the driving thread's: fibers that it runs and its scheduler's stack.
  *   K2  The slot holds at most one woken fiber.  The owner fills it by a store; it is emptied by
- *       exchange, by the owner or by a late thief.
+ *       exchange, by the owner or by a late thief, or by a store where there are no thieves.
  *   K3  A pinned fiber is queued on its home's `pinned_ready` only, where no thief looks.
  */
 #ifndef RUNTIME_CORE_WORKER_H
@@ -53,7 +53,7 @@ struct worker {
     unsigned dozes_left; /* times to doze on although nothing is seen (worker_park) */
     /* What a look found: a slot is stolen if the next look finds the same (worker_watch). */
     struct worker *watched;
-    uint64_t watched_turns;
+    uint64_t watched_turns, watched_ns;
     unsigned slot_streak; /* turns in a row that came from the slot */
     uint64_t tick_ns;     /* when the last tick was */
     uint64_t poll_ns;     /* when the loop was last polled */
@@ -62,7 +62,8 @@ struct worker {
     /* What the next stack has to do first (P1), for observers: not NULL from before a fiber is left
      * until its registers are saved. */
     _Atomic(sched_after *) after;
-    _Atomic(struct fiber *) current; /* who runs; atomic for observers: hooks.h, H1 */
+    _Atomic(struct fiber *) current; /* who runs; atomic for observers (hooks.h, H1); a fiber that
+                                        was resumed finds itself in it */
     uint64_t random;                 /* xorshift state, for victims and the like */
     struct stack_cache stacks;
     atomic_uint pinned; /* fibers that are pinned here; handoff.h, S6.  Relaxed: written by the

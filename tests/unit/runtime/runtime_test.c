@@ -348,8 +348,15 @@ static int meet_on_two(void *arg)
 
 Test(runtime, an_idle_worker_steals_the_spawner_s_continuation)
 {
+    struct weft_options options;
+
+    weft_options_init(&options);
+    options.workers = 2;
+    options.handle_signals = false;
+    options.handoff_ns =
+        WEFT_HANDOFF_NEVER; /* else the continuation would go on in that way, too */
     for (int i = 0; i < 50; i++)
-        on_fibers(2, meet_on_two, NULL);
+        EXPECT_EQ(weft_run(&options, meet_on_two, NULL), 0);
 }
 
 static int keep_errno(void *arg)
