@@ -26,8 +26,8 @@ void weft_reply_destroy(struct weft_reply *reply);
 /* Errors: -ENAMETOOLONG the path does not fit a socket address; connect(2)'s; -ENOMEM. */
 int weft_client_open(const char *path, struct weft_client **ret_client);
 
-/* Around a connected stream socket, which becomes the client's also on failure.  Errors: -ENOMEM.
- */
+/* Around a connected stream socket, which becomes the client's also on failure.  Errors:
+ * -ENOMEM. */
 int weft_client_open_fd(int fd, struct weft_client **ret_client);
 
 void weft_client_close(struct weft_client *client); /* NULL is fine */

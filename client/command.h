@@ -51,8 +51,7 @@ struct command {
 /* The whole command.  Prints to out and err only.  Returns the exit status. */
 int command_main(int argc, char **argv, FILE *in, FILE *out, FILE *err);
 
-/* ---- for verbs; each prints what went wrong and returns the exit status, COMMAND_OK if good ----
- */
+/* ---- for verbs; each prints what went wrong and returns the exit status, COMMAND_OK if good -- */
 
 int command_connect(struct command *command);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* submit_stream: many jobs from a file, one JSON value a line, through pipelined job.submit_many.
- */
+/* submit_stream: many jobs from a file, one JSON value a line, through pipelined
+ * job.submit_many. */
 #pragma once
 
 #include "client/command.h"

@@ -21,8 +21,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-/* ---- failure ---------------------------------------------------------------------------------
- */
+/* ---- failure --------------------------------------------------------------------------------- */
 
 void engine_fail(struct engine *engine)
 {
@@ -104,8 +103,7 @@ int engine_refuse_queue_locked(struct engine *engine, const char *name, struct r
                                "there is no queue \"%.64s\" in the configuration", name);
 }
 
-/* ---- store ops --------------------------------------------------------------------------------
- */
+/* ---- store ops ------------------------------------------------------------------------------- */
 
 static void op_done(struct store_op *op)
 {
@@ -133,8 +131,7 @@ int engine_await(struct engine *engine, struct engine_op *op)
     return -EIO;
 }
 
-/* ---- jobs in their places ----------------------------------------------------------------------
- */
+/* ---- jobs in their places -------------------------------------------------------------------- */
 
 bool engine_may_see(const struct peer *peer, const struct job_record *record)
 {
@@ -253,8 +250,7 @@ uint64_t engine_random_locked(struct engine *engine)
     return (x * UINT64_C(0x2545F4914F6CDD1D)) >> 11;
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void read_limits(struct engine *engine, const struct config *config)
 {
@@ -334,8 +330,7 @@ void engine_stats(struct engine *engine, struct engine_stats *ret_stats)
     ret_stats->live[JOB_NONE] = 0; /* being submitted: not accepted yet */
 }
 
-/* ---- stop -------------------------------------------------------------------------------------
- */
+/* ---- stop ------------------------------------------------------------------------------------ */
 
 void engine_drain(struct engine *engine)
 {

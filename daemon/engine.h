@@ -51,8 +51,7 @@ struct engine_parts {
     struct output_store *outputs;
 };
 
-/* ---- life: in this order ----------------------------------------------------------------------
- */
+/* ---- life: in this order --------------------------------------------------------------------- */
 
 int engine_new(const struct engine_parts *parts, struct engine **ret_engine);
 
@@ -108,8 +107,7 @@ int engine_apply_config(struct engine *engine, const struct config *config);
 /* Set once the store failed: main watches it and ends with status 1.  Any thread. */
 bool engine_has_failed(struct engine *engine, struct problem *problem);
 
-/* ---- what clients ask --------------------------------------------------------------------------
- */
+/* ---- what clients ask ------------------------------------------------------------------------ */
 
 /* Called once the jobs of a submit have their ids, before they are committed: what the same client
  * submits from then on gets higher ids.  Not called when nothing was accepted. */

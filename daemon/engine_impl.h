@@ -49,16 +49,14 @@ void job_table_remove(struct job_table *table, uint64_t id);
 size_t job_table_index(const struct job_table *table, uint64_t id);
 void job_table_destroy(struct job_table *table); /* the jobs too */
 
-/* ---- a store op and who awaits it --------------------------------------------------------------
- */
+/* ---- a store op and who awaits it ------------------------------------------------------------ */
 
 struct engine_op {
     struct store_op op;
     struct weft_event done;
 };
 
-/* ---- who waits for ends ------------------------------------------------------------------------
- */
+/* ---- who waits for ends ---------------------------------------------------------------------- */
 
 /* One fiber that waits for the end of several jobs; on its stack.  Guarded by the engine's lock. */
 struct engine_waiter {
@@ -77,8 +75,7 @@ struct job_waiters {
     enum job_state ended; /* JOB_NONE: not yet */
 };
 
-/* ---- a run under way ---------------------------------------------------------------------------
- */
+/* ---- a run under way ------------------------------------------------------------------------- */
 
 enum run_stop { RUN_GOES_ON, RUN_INTERRUPTED, RUN_CANCELLED }; /* why; the higher wins */
 
@@ -109,8 +106,7 @@ struct engine_runners {
     void (*hurry)(struct runner *runner);
 };
 
-/* ---- the engine --------------------------------------------------------------------------------
- */
+/* ---- the engine ------------------------------------------------------------------------------ */
 
 struct engine_limits { /* from the configuration, replaced by a reload */
     uint64_t max_jobs;

@@ -29,8 +29,7 @@ void engine_page_destroy(struct engine_page *page)
     *page = (struct engine_page){0};
 }
 
-/* ---- by id ------------------------------------------------------------------------------------
- */
+/* ---- by id ----------------------------------------------------------------------------------- */
 
 int engine_fill_locked(struct engine *engine, const struct peer *peer, const uint64_t *ids,
                        size_t count, struct job_record **records)
@@ -116,8 +115,7 @@ int engine_get(struct engine *engine, const struct peer *peer, uint64_t id,
     return 0;
 }
 
-/* ---- list -------------------------------------------------------------------------------------
- */
+/* ---- list ------------------------------------------------------------------------------------ */
 
 #define END_STATES                                                                                 \
     (1u << JOB_SUCCEEDED | 1u << JOB_FAILED | 1u << JOB_CANCELLED | 1u << JOB_TIMED_OUT |          \
@@ -273,8 +271,7 @@ int engine_list(struct engine *engine, const struct peer *peer, const struct eng
     return rc < 0 ? engine_refuse(engine, error, rc) : 0;
 }
 
-/* ---- logs -------------------------------------------------------------------------------------
- */
+/* ---- logs ------------------------------------------------------------------------------------ */
 
 int engine_logs(struct engine *engine, const struct peer *peer, const struct engine_piece *piece,
                 struct output_chunk *ret_chunk, bool *ret_eof, struct rpc_error *error)

@@ -27,8 +27,7 @@
 enum { BATCH = 64, DUE_BATCH = 1024 };
 #define SHORTAGE_PAUSE_NS (100 * WEFT_MILLISECOND) /* no memory or no fiber for a run */
 
-/* ---- one run ----------------------------------------------------------------------------------
- */
+/* ---- one run --------------------------------------------------------------------------------- */
 
 void engine_stop_run_locked(struct job_run *run, enum run_stop why)
 {
@@ -147,8 +146,7 @@ static int attempt(struct job_run *run)
     return engine->runners.exec(engine->runner, &request, &run->outcome);
 }
 
-/* ---- what an outcome means --------------------------------------------------------------------
- */
+/* ---- what an outcome means ------------------------------------------------------------------- */
 
 static bool succeeded(const struct job_run *run, int rc)
 {
@@ -239,8 +237,7 @@ static int64_t retry_at(struct job_run *run, int64_t now)
     return wait > (uint64_t)(INT64_MAX - now) ? INT64_MAX : now + (int64_t)wait;
 }
 
-/* ---- the end of a run -------------------------------------------------------------------------
- */
+/* ---- the end of a run ------------------------------------------------------------------------ */
 
 struct run_end {
     enum job_state to;
@@ -375,8 +372,7 @@ static int run_main(void *arg)
     return 0;
 }
 
-/* ---- dispatch ---------------------------------------------------------------------------------
- */
+/* ---- dispatch -------------------------------------------------------------------------------- */
 
 struct batch {
     struct job_run *runs[BATCH]; /* [0, taken) have a job, [taken, made) are spare */

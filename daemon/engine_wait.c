@@ -105,8 +105,7 @@ int engine_waiter_wait(struct engine *engine, struct engine_waiter *waiter, uint
     return rc;
 }
 
-/* ---- job.wait ---------------------------------------------------------------------------------
- */
+/* ---- job.wait -------------------------------------------------------------------------------- */
 
 struct wait {
     const struct peer *peer;

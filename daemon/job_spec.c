@@ -150,8 +150,7 @@ static int check(const json_t *params, struct rpc_error *error)
     return rc == 0 ? check_kind(params, error) : rc;
 }
 
-/* ---- copies; each takes what is absent for nothing to do --------------------------------------
- */
+/* ---- copies; each takes what is absent for nothing to do ------------------------------------- */
 
 static int copy_string(const json_t *value, char **ret_text)
 {
@@ -286,8 +285,7 @@ int job_spec_from_json(const json_t *params, struct job_spec **ret_spec, struct 
     return 0;
 }
 
-/* ---- the stored form --------------------------------------------------------------------------
- */
+/* ---- the stored form ------------------------------------------------------------------------- */
 
 static json_t *list_json(char *const *list)
 {

@@ -65,8 +65,8 @@ static void on_pulse(struct store_op *op)
     weft_event_set(&pulse->done);
 }
 
-/* A worker that parks waits for events, which is fine; one that works must come back to its loop.
- */
+/* A worker that parks waits for events, which is fine; one that works must come back to its
+ * loop. */
 static bool worker_is_alive(const struct weft_worker_stats *stats, uint64_t interval)
 {
     uint64_t now = weft_now_ns();

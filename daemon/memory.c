@@ -20,8 +20,8 @@ static int set(const char *name, void *value, size_t size, struct problem *probl
     return err ? problem_set(problem, -err, "jemalloc: %s: %s", name, strerror(err)) : 0;
 }
 
-/* The arenas that are there already; one that is not made yet refuses, and will take the default.
- */
+/* The arenas that are there already; one that is not made yet refuses, and will take the
+ * default. */
 static void set_existing(ssize_t decay_ms)
 {
     unsigned count = 0;

@@ -33,8 +33,7 @@ struct native_call {
     char *error; /* what native_fail() said */
 };
 
-/* ---- finding ----------------------------------------------------------------------------------
- */
+/* ---- finding --------------------------------------------------------------------------------- */
 
 const struct native_handler *native_at(size_t index)
 {
@@ -55,8 +54,7 @@ const struct native_handler *native_find(const char *name)
     return NULL;
 }
 
-/* ---- checking ---------------------------------------------------------------------------------
- */
+/* ---- checking -------------------------------------------------------------------------------- */
 
 static int no_such_handler(const char *name, struct rpc_error *error)
 {
@@ -98,8 +96,7 @@ int native_check(const char *name, const json_t *args, struct rpc_error *error)
     return rc < 0 ? bad_args(handler, error) : 0;
 }
 
-/* ---- for handlers -----------------------------------------------------------------------------
- */
+/* ---- for handlers ---------------------------------------------------------------------------- */
 
 int native_result(struct native_call *call, json_t *result)
 {
@@ -137,8 +134,7 @@ uint32_t native_attempt(const struct native_call *call)
     return call->attempt;
 }
 
-/* ---- calling ----------------------------------------------------------------------------------
- */
+/* ---- calling --------------------------------------------------------------------------------- */
 
 /* I1 */
 static int take_result(struct native_call *call, struct run_outcome *outcome)

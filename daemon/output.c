@@ -44,8 +44,7 @@ static int offload_shielded(int (*fn)(void *), void *arg)
     return rc < 0 ? fn(arg) : result;
 }
 
-/* ---- names ------------------------------------------------------------------------------------
- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static void folder_name(char name[static NAME_SIZE], uint64_t id)
 {
@@ -64,8 +63,7 @@ static int remove_file(const struct output_store *store, const char *name)
     return unlinkat(store->folder, name, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-/* ---- the folder -------------------------------------------------------------------------------
- */
+/* ---- the folder ------------------------------------------------------------------------------ */
 
 /* Returns the descriptor. */
 static int open_folder(const char *path)
@@ -109,8 +107,7 @@ void output_store_free(struct output_store *store)
     free(store);
 }
 
-/* ---- writing ----------------------------------------------------------------------------------
- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static int forget_main(void *arg)
 {
@@ -222,8 +219,7 @@ void output_close(struct output *output, struct output_summary *ret_summary)
     free(output);
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 struct reading {
     const struct output_store *store;
@@ -321,8 +317,7 @@ int output_read(struct output_store *store, uint64_t id, uint32_t attempt,
     return rc;
 }
 
-/* ---- removal ----------------------------------------------------------------------------------
- */
+/* ---- removal --------------------------------------------------------------------------------- */
 
 struct removal {
     const struct output_store *store;

@@ -25,8 +25,7 @@ struct queue_set {
     struct queue *cursor; /* I6; NULL: nobody was served yet */
 };
 
-/* ---- heap --------------------------------------------------------------------------------------
- */
+/* ---- heap ------------------------------------------------------------------------------------ */
 
 void job_heap_init(struct job_heap *heap, enum job_heap_order order)
 {
@@ -159,8 +158,7 @@ static void rebuild(struct job_heap *heap)
         sift_down(heap, i, heap->jobs[i]);
 }
 
-/* ---- one queue ---------------------------------------------------------------------------------
- */
+/* ---- one queue ------------------------------------------------------------------------------- */
 
 int64_t queue_rank(const struct queue *queue, int64_t submitted_at, int32_t priority)
 {
@@ -217,8 +215,7 @@ static void configure(struct queue *queue, const struct config_queue *config)
         rank_again(queue);
 }
 
-/* ---- all queues --------------------------------------------------------------------------------
- */
+/* ---- all queues ------------------------------------------------------------------------------ */
 
 static void free_list(struct queue *queue)
 {

@@ -22,8 +22,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-/* ---- outcomes ---------------------------------------------------------------------------------
- */
+/* ---- outcomes -------------------------------------------------------------------------------- */
 
 void run_outcome_init(struct run_outcome *outcome)
 {
@@ -50,8 +49,7 @@ void run_outcome_fail(struct run_outcome *outcome, const char *format, ...)
     outcome->error = text;
 }
 
-/* ---- settings ---------------------------------------------------------------------------------
- */
+/* ---- settings -------------------------------------------------------------------------------- */
 
 void run_settings_put(struct run_settings *settings)
 {
@@ -107,8 +105,7 @@ int runner_apply_config(struct runner *runner, const struct config *config)
     return 0;
 }
 
-/* ---- the runner -------------------------------------------------------------------------------
- */
+/* ---- the runner ------------------------------------------------------------------------------ */
 
 int runner_new(const struct config *config, struct output_store *outputs, const char *instance,
                struct problem *problem, struct runner **ret_runner)

@@ -40,8 +40,7 @@ static size_t list_count(const char *const *list)
     return count;
 }
 
-/* ---- the allow-list ---------------------------------------------------------------------------
- */
+/* ---- the allow-list -------------------------------------------------------------------------- */
 
 static bool matches(const char *pattern, const char *variable)
 {
@@ -87,8 +86,7 @@ int run_env_allowed(char *const *names, char *const *from, char ***ret_env)
     return 0;
 }
 
-/* ---- merging ----------------------------------------------------------------------------------
- */
+/* ---- merging --------------------------------------------------------------------------------- */
 
 int run_env_merge(char *const *allowed, char *const *job, const char *const *last,
                   const char ***ret_env)

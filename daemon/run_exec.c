@@ -41,8 +41,7 @@ struct exec {
     struct weft_group group;
 };
 
-/* ---- what the program reads and writes --------------------------------------------------------
- */
+/* ---- what the program reads and writes ------------------------------------------------------- */
 
 static int write_all(int fd, const char *data, size_t size)
 {
@@ -144,8 +143,7 @@ static void close_streams(struct exec *exec)
     }
 }
 
-/* ---- the start --------------------------------------------------------------------------------
- */
+/* ---- the start ------------------------------------------------------------------------------- */
 
 /* Says what failed; returns rc. */
 static int cannot_start(struct exec *exec, enum weft_process_fault fault, const char *cwd, int rc)
@@ -287,8 +285,7 @@ static int start(struct exec *exec)
     return 0;
 }
 
-/* ---- the run ----------------------------------------------------------------------------------
- */
+/* ---- the run --------------------------------------------------------------------------------- */
 
 /* I13: whoever comes first in each period. */
 static void sweep(struct runner *runner)

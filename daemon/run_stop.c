@@ -30,8 +30,7 @@
 
 enum { RESTLESS_MAX = 1000 };
 
-/* ---- calls that block for a while -------------------------------------------------------------
- */
+/* ---- calls that block for a while ------------------------------------------------------------ */
 
 static int scan_main(void *tree)
 {
@@ -54,8 +53,7 @@ static int signal_main(void *arg)
     return tree_signal_outside(signalling->tree, signalling->signal);
 }
 
-/* ---- waiting for somebody's end ---------------------------------------------------------------
- */
+/* ---- waiting for somebody's end -------------------------------------------------------------- */
 
 static __attribute__((noinline)) bool has_ended(int pidfd)
 {
@@ -99,8 +97,7 @@ static int await_members(const struct run_tree *tree, uint64_t deadline_ns)
     return rc;
 }
 
-/* ---- SIGKILL ----------------------------------------------------------------------------------
- */
+/* ---- SIGKILL --------------------------------------------------------------------------------- */
 
 /* Adds to *killed.  Errors: -ETIMEDOUT, -ECANCELED (I8). */
 static int kill_tree(struct run_tree *tree, uint64_t deadline_ns, size_t *killed)
@@ -140,8 +137,7 @@ static void kill_rest(struct run_attempt *attempt)
                     attempt->request->id);
 }
 
-/* ---- SIGTERM and the grace --------------------------------------------------------------------
- */
+/* ---- SIGTERM and the grace ------------------------------------------------------------------- */
 
 static void signal_tree(struct run_attempt *attempt, int signal)
 {
@@ -188,8 +184,7 @@ static void await_grace(struct run_attempt *attempt)
     leave_grace(attempt);
 }
 
-/* ---- both -------------------------------------------------------------------------------------
- */
+/* ---- both ------------------------------------------------------------------------------------ */
 
 /* A program that ended and left nobody, as most do, told by one short read. */
 static bool is_alone(struct run_attempt *attempt)

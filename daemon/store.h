@@ -126,8 +126,8 @@ int store_start(struct store *store);
  * with the error.  done may have run before this returns. */
 void store_push(struct store *store, struct store_op *op);
 
-/* 0 while healthy; else the sticky -errno, and its sentence in problem (may be NULL).  Any thread.
- */
+/* 0 while healthy; else the sticky -errno, and its sentence in problem (may be NULL).  Any
+ * thread. */
 int store_error(struct store *store, struct problem *problem);
 
 /* Called once, on the store thread, when I2 strikes; set before store_start().  Must only wake

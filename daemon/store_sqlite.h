@@ -53,8 +53,7 @@ int sqlite_problem(struct sqlite_store *store, int code, const char *doing,
 int sqlite_corrupt(struct sqlite_store *store, struct problem *problem, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* store_sqlite_file.c ---------------------------------------------------------------------------
- */
+/* store_sqlite_file.c -------------------------------------------------------------------------- */
 
 /* Make a new, empty store: under another name first, then renamed, so that weft.db is whole from
  * the moment it exists.  Errors: the system's, with problem. */
@@ -67,8 +66,7 @@ int sqlite_file_check(struct sqlite_store *store, struct problem *problem);
 /* With SQLite: version, schema, structure of every page.  Errors: -EBADMSG, -EPROTONOSUPPORT. */
 int sqlite_content_check(struct sqlite_store *store, struct problem *problem);
 
-/* store_sqlite_rows.c ---------------------------------------------------------------------------
- */
+/* store_sqlite_rows.c -------------------------------------------------------------------------- */
 
 int sqlite_rows_prepare(struct sqlite_store *store, struct problem *problem);
 int sqlite_rows_life(void *backend, struct problem *problem, struct store_life *ret_life);

@@ -60,8 +60,7 @@ void tree_destroy(struct run_tree *tree)
     tree->count = tree->capacity = 0;
 }
 
-/* ---- one process ------------------------------------------------------------------------------
- */
+/* ---- one process ----------------------------------------------------------------------------- */
 
 /* Errors: -EPERM, and those of pidfd_open(2).  That it is gone is none. */
 static int signal_one(const struct tree_stat *member, int signal)
@@ -74,8 +73,7 @@ static int signal_one(const struct tree_stat *member, int signal)
     return rc == -ESRCH ? 0 : rc;
 }
 
-/* ---- who is there -----------------------------------------------------------------------------
- */
+/* ---- who is there ---------------------------------------------------------------------------- */
 
 static bool is_member(const struct run_tree *tree, pid_t pid)
 {
@@ -227,8 +225,7 @@ int tree_scan(struct run_tree *tree)
     return rc;
 }
 
-/* ---- signals ----------------------------------------------------------------------------------
- */
+/* ---- signals --------------------------------------------------------------------------------- */
 
 /* I1: only of a stopped member, and never our own group. */
 static void signal_group_of(const struct run_tree *tree, const struct tree_stat *member, int signal)

@@ -15,8 +15,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* ---- roots ------------------------------------------------------------------------------------
- */
+/* ---- roots ----------------------------------------------------------------------------------- */
 
 enum { TREE_BUCKETS = 256 };
 
@@ -50,8 +49,7 @@ int tree_roots_orphans(struct tree_roots *roots, struct tree_pids *orphans);
 /* Reap the orphans that have ended. */
 void tree_roots_reap(struct tree_roots *roots);
 
-/* ---- trees ------------------------------------------------------------------------------------
- */
+/* ---- trees ----------------------------------------------------------------------------------- */
 
 enum { TREE_MARKS = 3, TREE_MARK_SIZE = 64 };
 

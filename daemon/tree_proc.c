@@ -27,8 +27,7 @@ enum { ENVIRON_MAX = 8 * 1024 * 1024, STAT_SIZE = 1024, PATH_SIZE = 96, NAME_SIZ
 
 enum { EXITING = 0x4 }; /* PF_EXITING of the kernel's sched.h, part of what /proc promises */
 
-/* ---- lists ------------------------------------------------------------------------------------
- */
+/* ---- lists ----------------------------------------------------------------------------------- */
 
 int tree_pids_add(struct tree_pids *list, pid_t pid)
 {
@@ -50,8 +49,7 @@ void tree_pids_destroy(struct tree_pids *list)
     *list = (struct tree_pids){0};
 }
 
-/* ---- one process ------------------------------------------------------------------------------
- */
+/* ---- one process ----------------------------------------------------------------------------- */
 
 /* The number that the name is, or 0. */
 static pid_t pid_of(const char *name)
@@ -146,8 +144,7 @@ int tree_pidfd_open(const struct tree_stat *stat)
     return -ESRCH;
 }
 
-/* ---- the environment --------------------------------------------------------------------------
- */
+/* ---- the environment ------------------------------------------------------------------------- */
 
 /* Errors: those of read(2), -E2BIG, -ENOMEM. */
 static int read_whole(int fd, char **ret_text, size_t *ret_size)
@@ -225,8 +222,7 @@ int tree_environ_has(pid_t pid, const char *const *marks, size_t count)
     return found == count;
 }
 
-/* ---- who is whose child -----------------------------------------------------------------------
- */
+/* ---- who is whose child ---------------------------------------------------------------------- */
 
 int tree_everybody(struct tree_pids *list)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Fetch several URLs at once and print the beginning of each as it comes: fetch_as_completed URL...
- */
+/* Fetch several URLs at once and print the beginning of each as it comes: fetch_as_completed
+ * URL... */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

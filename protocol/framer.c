@@ -6,9 +6,9 @@
  *     that a last line without a newline can get its NUL too.
  * I2  [start, scanned) holds no newline: no byte is searched twice, however small the pieces.
  * I3  Bytes move towards the front only when at least as many were handed out since they last
- * moved, so moving costs O(1) for each byte received. I4  What next() and finish() report depends
- * on the bytes alone, never on how they were cut. I5  A partial line is at most line_max + 1 bytes
- * long after next() returned 0 (the one more is a
+ *     moved, so moving costs O(1) for each byte received.
+ * I4  What next() and finish() report depends on the bytes alone, never on how they were cut.
+ * I5  A partial line is at most line_max + 1 bytes long after next() returned 0 (the one more is a
  *     "\r" whose "\n" may follow).
  *
  * A caller that drains before it feeds holds at most about twice line_max plus one read.  This file

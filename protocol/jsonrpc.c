@@ -41,8 +41,8 @@ size_t jsonrpc_depth(const char *text, size_t size, size_t limit)
     return deepest;
 }
 
-/* jansson says why a text is wrong; where an allocation failed outside its lexer it says nothing.
- */
+/* jansson says why a text is wrong; where an allocation failed outside its lexer it says
+ * nothing. */
 static bool is_out_of_memory(const json_error_t *cause)
 {
     return json_error_code(cause) == json_error_out_of_memory ||

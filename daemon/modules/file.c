@@ -18,8 +18,7 @@
 #include <unistd.h>
 #include <weft/weft.h>
 
-/* ---- shared -----------------------------------------------------------------------------------
- */
+/* ---- shared ---------------------------------------------------------------------------------- */
 
 int file_in_slices(int (*slice)(void *), void *arg)
 {
@@ -68,8 +67,7 @@ int file_check_path(const json_t *args, const char *name, struct rpc_error *erro
                                "parameter \"%s\" must be an absolute path", name);
 }
 
-/* ---- the table --------------------------------------------------------------------------------
- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static const struct param_spec copy_params[] = {
     {"from", PARAM_STRING, .required = true, .length_min = 1, .length_max = PATH_MAX - 1},

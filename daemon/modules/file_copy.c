@@ -47,8 +47,7 @@ static int failed(struct copy *copy, const char *path, int rc)
     return rc;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------
- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* The folder of `to`, with its slash.  Errors: -EISDIR `to` names a folder. */
 static int split_target(struct copy *copy)
@@ -122,8 +121,7 @@ static int begin(struct copy *copy)
     return rc < 0 ? failed(copy, copy->to, rc) : 0;
 }
 
-/* ---- copying ----------------------------------------------------------------------------------
- */
+/* ---- copying --------------------------------------------------------------------------------- */
 
 static int write_piece(struct copy *copy, const char *data, size_t size)
 {
@@ -180,8 +178,7 @@ static ssize_t copy_some(struct copy *copy, size_t size)
     return copy->piece ? copy_by_hand(copy) : failed(copy, copy->to, -ENOMEM);
 }
 
-/* ---- the end ----------------------------------------------------------------------------------
- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 static int name_target(struct copy *copy)
 {

@@ -32,8 +32,8 @@
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-/* For the few steps of a switch that must not cost a call, and whose caller saves registers once.
- */
+/* For the few steps of a switch that must not cost a call, and whose caller saves registers
+ * once. */
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 /* For the rare half of a call, so that the other half saves no registers for it. */

@@ -4,12 +4,12 @@
  * fibers that lost them.  The invariants S1 to S6 stand in handoff.h.
  *
  *   I1  Everything here that changes hands does so under the lock of the runtime's threads, which
- * is held for a membarrier(2) at most, and never while a thread is started. I2  Between two drivers
- * a worker is the lock holder's, who may do with it what a driver may. I3  A stray is on its
- * thread's record, and the thread on `strays`, from when the worker was taken until
- * handoff_arrived.  fiber->stray_on is not NULL for as long, and set before worker->current tells
- * that the worker is another's: an observer who finds that a fiber is nobody's current sees that it
- * is a stray.
+ *       is held for a membarrier(2) at most, and never while a thread is started.
+ *   I2  Between two drivers a worker is the lock holder's, who may do with it what a driver may.
+ *   I3  A stray is on its thread's record, and the thread on `strays`, from when the worker was
+ *       taken until handoff_arrived.  fiber->stray_on is not NULL for as long, and set before
+ *       worker->current tells that the worker is another's: an observer who finds that a fiber is
+ *       nobody's current sees that it is a stray.
  *
  * Not here: when a worker is to be taken, which is the monitor's to know (observe/monitor.c).
  */
@@ -172,8 +172,8 @@ void handoff_arrived(struct thread *thread)
     thread->stray = NULL;
     list_remove(&thread->link);
     atomic_store_explicit(&fiber->stray_on, NULL, memory_order_relaxed);
-    /* Release: whoever sees that it is no stray any more sees its registers (observe/look.h, O3).
-     */
+    /* Release: whoever sees that it is no stray any more sees its registers (observe/look.h,
+     * O3). */
     atomic_store_explicit(&fiber->worker, lost, memory_order_release);
     pthread_mutex_unlock(&threads->lock);
     sched_ready(NULL, fiber);
@@ -193,8 +193,8 @@ static int give_away(struct fiber *self, struct worker *worker)
     if (!spare)
         return -EAGAIN;
     pthread_mutex_lock(&threads->lock);
-    /* Under the lock no try to take it is under way; and it is inside, so none can have succeeded.
-     */
+    /* Under the lock no try to take it is under way; and it is inside, so none can have
+     * succeeded. */
     atomic_store_explicit(&self->worker, stray_worker(worker->runtime), memory_order_relaxed);
     change_hands(worker, self, spare, weft_now_ns(), true);
     pthread_mutex_unlock(&threads->lock);

@@ -39,8 +39,8 @@
  * a stray (S3). */
 struct worker *handoff_look_again(struct fiber *self);
 
-/** The calling fiber, a stray, gets a worker again.  Returns: it; the fiber is inside.  Suspends.
- */
+/** The calling fiber, a stray, gets a worker again.  Returns: it; the fiber is inside. 
+ * Suspends. */
 struct worker *handoff_go_home(struct fiber *self);
 
 /** On the scheduler's stack of a thread without a worker: the stray came home, its registers are

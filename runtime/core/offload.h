@@ -51,8 +51,8 @@ void offload_pool_close(struct offload_pool *pool);
 /** Any thread. */
 void offload_pool_stats(struct offload_pool *pool, struct weft_executor_stats *ret_stats);
 
-/** How long a thread without work stays, for those that begin to idle after the call.  Any thread.
- */
+/** How long a thread without work stays, for those that begin to idle after the call.  Any
+ * thread. */
 void offload_pool_set_idle(struct offload_pool *pool, uint64_t idle_ns);
 
 /** As weft_offload, in this pool. */

@@ -4,20 +4,21 @@
  *
  *   I1  Only the thread that drives the worker touches the ring: fibers that run there (inside,
  *       handoff.h S1), and the loop's callbacks.  A fiber that was resumed elsewhere, and wants its
- * operation cancelled, puts it on `cancels` and wakes the home loop by `call`. I2  An operation
- * lives on the stack of its fiber, which does not return before every completion that names it has
- * been reaped: its own, and that of its cancellation.  So no completion, and no cancellation, finds
- * another operation at the same address. I3  `lock` guards what both sides touch of an operation.
- * The reaper drops it before it wakes anybody, and does not touch an operation after its last
- * completion was counted. I4  At most OPS_MAX operations are in flight, each with at most two
- * completions, and the completion queue holds as many: it does not overflow. I5  The first of
- * several operations is submitted at once, and what it brings at once is reaped without a
- * suspension.  While others are in flight, requests are gathered: they go out with the next turn of
- * the loop, or when there are BATCH of them. I6  Another thread may drive the worker later.  The
- * kernel completes an operation on the thread that submitted it, which need not be the one that
- * reaps it: if it is blocked it is interrupted for that, without its call's notice; if it computes,
- * the next timer tick does. If it ends before, the operation is cancelled, and done in another way
- * (RING_REFUSED).
+ *       operation cancelled, puts it on `cancels` and wakes the home loop by `call`.
+ *   I2  An operation lives on the stack of its fiber, which does not return before every completion
+ *       that names it has been reaped: its own, and that of its cancellation.  So no completion,
+ *       and no cancellation, finds another operation at the same address.
+ *   I3  `lock` guards what both sides touch of an operation.  The reaper drops it before it wakes
+ *       anybody, and does not touch an operation after its last completion was counted.
+ *   I4  At most OPS_MAX operations are in flight, each with at most two completions, and the
+ *       completion queue holds as many: it does not overflow.
+ *   I5  The first of several operations is submitted at once, and what it brings at once is reaped
+ *       without a suspension.  While others are in flight, requests are gathered: they go out with
+ *       the next turn of the loop, or when there are BATCH of them.
+ *   I6  Another thread may drive the worker later.  The kernel completes an operation on the thread
+ *       that submitted it, which need not be the one that reaps it: if it is blocked it is
+ *       interrupted for that, without its call's notice; if it computes, the next timer tick does.
+ *       If it ends before, the operation is cancelled, and done in another way (RING_REFUSED).
  *
  * The ring's descriptor is an ev_io of the worker's loop, which wakes it; the completions are read
  * in the check phase of each turn, because a completion that the kernel brings by task work ends

@@ -12,7 +12,8 @@
  *   A5  A new stack starts with neither frame pointer nor return address, so that whoever walks it
  *       by frame pointers or by unwind tables comes to its end.
  *   A6  Three words travel in registers to whoever is continued: what it needs first is there
- * before its stack has been touched.  A new stack's entry gets them as its third to fifth argument.
+ *       before its stack has been touched.  A new stack's entry gets them as its third to fifth
+ *       argument.
  *
  * CET shadow stacks are not supported: the library leaves their property out and refuses to start
  * where the kernel enforces them (refuse_shadow_stack in runtime.c).

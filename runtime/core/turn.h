@@ -83,8 +83,8 @@ static ALWAYS_INLINE struct worker *turn_arrive(struct carried carried)
     return worker;
 }
 
-/* As turn_arrive, where control mostly comes from one that wants `likely_after`, which is inlined.
- */
+/* As turn_arrive, where control mostly comes from one that wants `likely_after`, which is
+ * inlined. */
 static ALWAYS_INLINE void turn_arrive_from(struct carried carried, sched_after *likely_after)
 {
     struct worker *worker = carried.a;

@@ -12,7 +12,7 @@
  *   I4  An event between EAGAIN and the wait is held in `ready`.  A stale `ready` costs one early
  *       return, which the interface allows.
  *   I5  `drained` is set only while no event is noted that no wait has taken, and every event
- * clears it; so a wait that it leads to at once finds the event, or gets it.
+ *       clears it; so a wait that it leads to at once finds the event, or gets it.
  *
  * Any thread may free or release; the rest is for fibers.  It makes none of the I/O itself.
  */

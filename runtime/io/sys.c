@@ -50,8 +50,8 @@ int sys_duplicate(int fd)
     return other < 0 ? -errno : other;
 }
 
-/* A pipe, a FIFO, or a terminal but for a pseudo-terminal's master, where opening makes a new one.
- */
+/* A pipe, a FIFO, or a terminal but for a pseudo-terminal's master, where opening makes a new
+ * one. */
 static bool can_reopen(int fd)
 {
     struct stat status;

@@ -6,8 +6,8 @@
  *       for its id at any time; 0 is nobody.
  *   O2  Between look_begin and look_end HOOK_PIN is set and every thread has passed a barrier after
  *       that.  look_at stores the fiber in `observe_pinned`, and behind a full barrier reads its
- * id, then every worker's `current`.  A fiber that ends or is entered did its part of H1 before:
- *       either it is seen here, or it sees the pin and waits (H2).
+ *       id, then every worker's `current`.  A fiber that ends or is entered did its part of H1
+ *       before: either it is seen here, or it sees the pin and waits (H2).
  *   O3  So while it is pinned, a fiber whose id is not 0 keeps its name, its group and the group's
  *       owner.  If its park word says WAITING, or if no worker runs it and the worker that ran it
  *       last is not in the middle of a switch (worker->after), and it is no stray (handoff.h), its

@@ -3,21 +3,20 @@
  * The monitor's thread: see monitor.h.
  *
  *   I1  A worker is stuck in a turn if it is not parked, a fiber is current, and none of its
- *       counters of progress (turns, lone yields, polls) has moved since it was first seen so. That
- *       a fiber ran at least so long follows from this; that it did not run a period longer does
- *       not.
+ *       counters of progress (turns, lone yields, polls) has moved since it was first seen so.
+ *       That a fiber ran at least so long follows from this; that it did not run a period longer
+ *       does not.
  *   I2  A stuck turn is reported once: until progress moves.
  *   I3  A deadlock is reported when in two looks, a while apart, the runtime was quiet (every
- * worker parked, every queue empty, no timer armed, nobody between a wake and a queue), all fibers
- *       waited for what only fibers end (observe/owner.c), and no counter of the workers had moved
- *       from before the first look to after the second: then no fiber ran, so nothing of it has
- *       changed.  A plain thread may still wake somebody, so it is a report and not more.
+ *       worker parked, every queue empty, no timer armed, nobody between a wake and a queue), all
+ *       fibers waited for what only fibers end (observe/owner.c), and no counter of the workers had
+ *       moved from before the first look to after the second: then no fiber ran, so nothing of it
+ *       has changed.  A plain thread may still wake somebody, so it is a report and not more.
  *   I4  One deadlock is reported once: until something moves.
- *
  *   I5  A worker that is stuck for handoff_ns is taken from its thread if there is something that
- * its loop would do now; else it is asked again a period later.  So a computation that nobody minds
- * keeps its worker, and what comes meanwhile waits for two periods at most. I6  A fiber that has
- * lost its worker is reported as slow all the same, once.
+ *       its loop would do now; else it is asked again a period later.  So a computation that nobody
+ *       minds keeps its worker, and what comes meanwhile waits for two periods at most.
+ *   I6  A fiber that has lost its worker is reported as slow all the same, once.
  *
  * A period is a quarter of slow_ns or half of handoff_ns, whichever is shorter, within bounds.
  */

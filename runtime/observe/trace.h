@@ -5,9 +5,9 @@
  *   R1  A ring is written by its worker's thread (the shared one under its lock); `head` counts the
  *       records ever written.  Record h lies in slot h mod capacity.
  *   R2  A reader copies, and then looks at `head` again: what lies a capacity behind it, or is
- * being overwritten at the moment, is dropped.  All words are atomic, so nothing is undefined. R3
- * A worker says that it writes (`busy`) before it reads which ring it has.  Who takes the ring away
- * waits until it says so no more; then the ring may be freed.
+ *       being overwritten at the moment, is dropped.  All words are atomic, so nothing is
+ *       undefined.  R3 A worker says that it writes (`busy`) before it reads which ring it has.
+ *       Who takes the ring away waits until it says so no more; then the ring may be freed.
  */
 #ifndef RUNTIME_OBSERVE_TRACE_H
 #define RUNTIME_OBSERVE_TRACE_H

@@ -15,7 +15,7 @@
  *   I5  Once `closing`, no yield suspends: the producer's clean-up cannot hang in one, not even
  *       inside a shield.
  *   I6  The producer's result is its task's, so a failure that nobody asked for is found where
- * those of tasks are (core/unjoined.h): who was told of it has joined the task by the free.
+ *       those of tasks are (core/unjoined.h): who was told of it has joined the task by the free.
  *
  * An item costs two switches and no queue: the consumer joins, claims the producer and hands its
  * worker over to it, and the producer does the same the other way round (wait_hand_over).

@@ -6,7 +6,7 @@
  *       section; so a wait that began before ends, even if the count grows again at once.
  *   I2  A fiber whose wait returned 0 may free the wait group: done's last touch is its unlock
  *       (Q1), and the waiter returns only after that, also if it merely saw the 0 (Q2, or the
- * lock).
+ *       lock).
  *
  * Waiting is for fibers; the rest for any thread.
  */

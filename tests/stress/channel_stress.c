@@ -165,8 +165,8 @@ static void start_thread(pthread_t *ret_thread, void *(*fn)(void *), struct acto
     EXPECT_EQ(pthread_create(ret_thread, NULL, fn, actor), 0);
 }
 
-/* All but the threads are cancelled in some rounds; the consumer thread then drains what is left.
- */
+/* All but the threads are cancelled in some rounds; the consumer thread then drains what is
+ * left. */
 static void play_in(struct world *world, struct actor *producers, struct actor *consumers,
                     bool cancel)
 {

@@ -24,8 +24,8 @@ struct scenario {
     void (*play)(void);
 };
 
-/* Play it some times.  Returns: whether more memory is used, or more stacks there are, than before.
- */
+/* Play it some times.  Returns: whether more memory is used, or more stacks there are, than
+ * before. */
 static inline bool grows(const struct scenario *scenario)
 {
     struct census before, after;

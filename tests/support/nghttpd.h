@@ -115,8 +115,8 @@ static inline bool nghttpd_run(struct nghttpd *server, bool tls)
     }
 }
 
-/** Make the folder and serve it.  Returns: false when there is no nghttpd here; stop it also then.
- */
+/** Make the folder and serve it.  Returns: false when there is no nghttpd here; stop it also
+ * then. */
 static inline bool nghttpd_start(struct nghttpd *server, bool tls)
 {
     *server = (struct nghttpd){.folder = folder_make()};

@@ -6,11 +6,11 @@
  *       is returned.
  *   I2  What the page cache has, or takes, is read and written by the worker itself (RWF_NOWAIT),
  *       if it is no more than AT_ONCE_MAX; so are files whose content is memory (tmpfs).  A
- * hand-over to the kernel's threads or ours costs ten times as much as such a call. I3  A file is
- * always ready, so a fiber that reads on and on would never suspend: each GIVE_WAY operations it
- * lets others run. I4  A path is opened with O_NONBLOCK, because a FIFO would hold the thread, or
- * the runtime's stop, until somebody opens its other end.  What epoll accepts is then used as a
- * stream.
+ *       hand-over to the kernel's threads or ours costs ten times as much as such a call.
+ *   I3  A file is always ready, so a fiber that reads on and on would never suspend: each GIVE_WAY
+ *       operations it lets others run.
+ *   I4  A path is opened with O_NONBLOCK, because a FIFO would hold the thread, or the runtime's
+ *       stop, until somebody opens its other end.  What epoll accepts is then used as a stream.
  *
  * For fibers, but for weft_file_free and weft_file_fd.  Nothing is buffered here, and fibers that
  * share a file's position are not ordered.

@@ -8,7 +8,7 @@
  *       the socket.  It is returned, once, and is no state of ours.
  *   I3  Nothing tells when a Unix receiver that we are not connected to has room again: a sender
  *       asks again, less and less often, and outside of its side, so that others may send
- * elsewhere.
+ *       elsewhere.
  *
  * For fibers.  It neither splits nor gathers, and repeats nothing that the network lost.
  */

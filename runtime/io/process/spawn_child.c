@@ -53,8 +53,8 @@ UNINSTRUMENTED static inline long call5(long number, long a, long b, long c, lon
     return result;
 }
 
-/* As call5; but where there are two returns, the second is a call of entry(arg) on the new stack.
- */
+/* As call5; but where there are two returns, the second is a call of entry(arg) on the new
+ * stack. */
 UNINSTRUMENTED static long call_clone(long number, long a, long b, long c, long d,
                                       void (*entry)(struct child *), struct child *arg)
 {

@@ -8,8 +8,8 @@
  *   P1  Data that waits to be sent is a list of chunks.  Anybody appends; only the writer takes off
  *       and frees, so it may use the chunks that it saw without the lock.
  *   P2  Callbacks run under `calls`, which only these two fibers take.  The writer only tries to:
- * it must go on sending while a callback waits.  Whoever has it therefore tells of the marks what
- *       is to be told before it gives it back, and looks once more afterwards.
+ *       it must go on sending while a callback waits.  Whoever has it therefore tells of the marks
+ *       what is to be told before it gives it back, and looks once more afterwards.
  *   P3  What pause_writing or resume_writing said last is `paused`, and it is to be said again when
  *       the marks and `buffered` say otherwise.  A write from inside a callback tells at once.
  *   P4  A connection ends once (transport_end): the first cause is connection_lost's error.  To end

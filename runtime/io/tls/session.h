@@ -8,8 +8,8 @@
  *   T2  A session_ function makes one OpenSSL call, and reads all that this leaves in thread-locals
  *       (its error queue), without suspending in between.
  *   T3  Output never makes OpenSSL wait: what the socket does not take is kept in `output`, and
- * goes out first at the next occasion.  So there is no half-done SSL_write to be repeated, and a
- *       write that was cancelled can be followed by another.
+ *       goes out first at the next occasion.  So there is no half-done SSL_write to be repeated,
+ *       and a write that was cancelled can be followed by another.
  *   T4  A failure of the protocol is for ever: `failed` and `why` are set once, together.
  */
 #ifndef RUNTIME_IO_TLS_SESSION_H

@@ -5,8 +5,7 @@
 
 #include "support/test.h"
 
-/* ---- stop -------------------------------------------------------------------------------------
- */
+/* ---- stop ------------------------------------------------------------------------------------ */
 
 enum { SLEEPERS = 200, WAITING = 5000, FINISHED = 50 };
 
@@ -357,8 +356,7 @@ Test(engine_life, jobs_of_a_queue_that_left_the_configuration_still_run)
     base_free(base);
 }
 
-/* ---- shortage ---------------------------------------------------------------------------------
- */
+/* ---- shortage -------------------------------------------------------------------------------- */
 
 static int shortage_main(void *arg)
 {
@@ -400,8 +398,7 @@ Test(engine_life, jobs_wait_for_a_fiber_when_there_is_none)
     base_free(base);
 }
 
-/* ---- every edge -------------------------------------------------------------------------------
- */
+/* ---- every edge ------------------------------------------------------------------------------ */
 
 static void take_most_edges(struct world *world)
 {

@@ -19,8 +19,7 @@
 
 #define UNUSED __attribute__((unused)) /* a test file needs not all of these */
 
-/* ---- the database ----------------------------------------------------------------------------
- */
+/* ---- the database ---------------------------------------------------------------------------- */
 
 enum { BASE_IDS = 20000, BASE_OPS = 20000 };
 
@@ -319,8 +318,7 @@ static void attempt_hurry(struct runner *runner)
     (void)runner;
 }
 
-/* ---- the world --------------------------------------------------------------------------------
- */
+/* ---- the world ------------------------------------------------------------------------------- */
 
 struct world {
     struct config config;
@@ -442,8 +440,7 @@ UNUSED static void in_a_world(unsigned workers, void (*body)(struct world *world
     base_free(base);
 }
 
-/* ---- short forms ------------------------------------------------------------------------------
- */
+/* ---- short forms ----------------------------------------------------------------------------- */
 
 /* {"argv": [name], …more} where more begins with a comma or is empty. */
 UNUSED static struct job_spec *spec_of(const char *name, const char *more)

@@ -4,8 +4,7 @@
 
 #include "support/test.h"
 
-/* ---- submit ----------------------------------------------------------------------------------
- */
+/* ---- submit ---------------------------------------------------------------------------------- */
 
 struct submitter {
     struct world *world;
@@ -184,8 +183,7 @@ Test(engine, refuses_submits_on_a_full_disk_and_goes_on)
     in_a_world(2, refuse_on_a_full_disk);
 }
 
-/* ---- order and slots --------------------------------------------------------------------------
- */
+/* ---- order and slots ------------------------------------------------------------------------- */
 
 static void unpause(struct world *world, uint32_t concurrency)
 {
@@ -294,8 +292,7 @@ Test(engine, starts_a_program_before_the_commit_unless_on_crash_is_fail)
     in_a_world(2, start_programs_before_commit);
 }
 
-/* ---- outcomes ---------------------------------------------------------------------------------
- */
+/* ---- outcomes -------------------------------------------------------------------------------- */
 
 static void expect_record(struct world *world, uint64_t id, enum job_state state, uint32_t attempt,
                           int32_t exit_code, const char *error)
@@ -351,8 +348,7 @@ Test(engine, uses_the_timeout_of_the_queue_where_the_job_names_none)
     in_a_world(2, use_the_queues_timeout);
 }
 
-/* ---- wait and get -----------------------------------------------------------------------------
- */
+/* ---- wait and get ---------------------------------------------------------------------------- */
 
 static void wait_times_out(struct world *world)
 {
@@ -429,8 +425,7 @@ Test(engine, keeps_few_ended_jobs_and_asks_the_store_for_the_others)
     base_free(base);
 }
 
-/* ---- list -------------------------------------------------------------------------------------
- */
+/* ---- list ------------------------------------------------------------------------------------ */
 
 static size_t count_list(struct world *world, struct engine_filter filter, uint64_t *ret_next)
 {

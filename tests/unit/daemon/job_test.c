@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- names ------------------------------------------------------------------------------------
- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 Test(job, states_have_the_names_of_the_wire)
 {
@@ -33,8 +32,7 @@ Test(job, states_have_the_names_of_the_wire)
         cr_assert_not_null(job_cause_name((enum job_cause)cause));
 }
 
-/* ---- edges ------------------------------------------------------------------------------------
- */
+/* ---- edges ----------------------------------------------------------------------------------- */
 
 static bool is_edge(enum job_state from, enum job_state to, enum job_cause cause)
 {
@@ -114,8 +112,7 @@ Test(job, a_move_changes_what_its_cause_demands)
     cr_assert_eq(record.failures, 1);
 }
 
-/* ---- backoff ----------------------------------------------------------------------------------
- */
+/* ---- backoff --------------------------------------------------------------------------------- */
 
 Test(job, backoff_doubles_up_to_its_cap_and_spreads)
 {
@@ -132,8 +129,7 @@ Test(job, backoff_doubles_up_to_its_cap_and_spreads)
     cr_assert(job_backoff_ns(100, UINT64_MAX, UINT64_MAX, UINT64_MAX) >= UINT64_MAX / 2);
 }
 
-/* ---- records ----------------------------------------------------------------------------------
- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 static const struct job_record full = {
     .id = 17,
@@ -214,8 +210,7 @@ Test(job, the_wire_shows_broken_texts_as_well_as_it_can)
                         "\"signal\":9,\"result\":\"not json\",\"error\":\"no file ??\"}");
 }
 
-/* ---- jobs in memory ---------------------------------------------------------------------------
- */
+/* ---- jobs in memory -------------------------------------------------------------------------- */
 
 Test(job, a_job_owns_its_texts)
 {

@@ -62,8 +62,7 @@ static void expect_failure(struct world *world, const char *name, json_t *args, 
     run_outcome_destroy(&call.outcome);
 }
 
-/* ---- core -------------------------------------------------------------------------------------
- */
+/* ---- core ------------------------------------------------------------------------------------ */
 
 static int call_core(struct world *world)
 {
@@ -110,8 +109,7 @@ Test(modules, sleep_ends_at_its_timeout_and_when_cancelled)
     in_world(2, "", stop_sleep);
 }
 
-/* ---- files ------------------------------------------------------------------------------------
- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static void make_file(const struct world *world, const char *name, size_t size, mode_t mode)
 {

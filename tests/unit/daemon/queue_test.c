@@ -120,8 +120,7 @@ Test(queue, heap_refuses_what_no_index_can_hold)
     cr_assert_null(heap.jobs);
 }
 
-/* ---- rank -------------------------------------------------------------------------------------
- */
+/* ---- rank ------------------------------------------------------------------------------------ */
 
 Test(queue, rank_ages)
 {
@@ -150,8 +149,7 @@ Test(queue, rank_saturates)
     cr_assert_eq(queue_rank(&queue, INT64_MAX, 0), INT64_MAX);
 }
 
-/* ---- the set ----------------------------------------------------------------------------------
- */
+/* ---- the set --------------------------------------------------------------------------------- */
 
 static struct config_queue three[] = {{"default", 2, 0, 0}, {"one", 1, 5, 0}, {"paused", 0, 0, 0}};
 static struct config config = {.queues = three, .queues_count = 3};

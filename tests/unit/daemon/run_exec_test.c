@@ -12,8 +12,7 @@ static struct trial run_script(struct world *world, uint64_t id, const char *scr
     return trial;
 }
 
-/* ---- endings ----------------------------------------------------------------------------------
- */
+/* ---- endings --------------------------------------------------------------------------------- */
 
 static int see_endings(struct world *world)
 {
@@ -103,8 +102,7 @@ Test(run_exec, starts_nothing_once_it_is_cancelled)
     in_world(1, DEFAULTS, start_cancelled);
 }
 
-/* ---- what it is given -------------------------------------------------------------------------
- */
+/* ---- what it is given ------------------------------------------------------------------------ */
 
 static int see_environment(struct world *world)
 {
@@ -194,8 +192,7 @@ Test(run_exec, starts_a_session_with_three_descriptors)
     in_world(1, DEFAULTS, see_session);
 }
 
-/* ---- what is kept -----------------------------------------------------------------------------
- */
+/* ---- what is kept ---------------------------------------------------------------------------- */
 
 static int see_output(struct world *world)
 {
@@ -260,8 +257,7 @@ Test(run_exec, goes_on_where_the_output_cannot_be_kept)
     in_world(1, DEFAULTS, lose_output);
 }
 
-/* ---- stopping ---------------------------------------------------------------------------------
- */
+/* ---- stopping -------------------------------------------------------------------------------- */
 
 static int time_out(struct world *world)
 {
@@ -374,8 +370,7 @@ Test(run_exec, hurries_when_told_to)
     in_world(2, "[exec]\nkill_grace = 1h\n[daemon]\ngrace = 2h\n", hurry);
 }
 
-/* ---- many -------------------------------------------------------------------------------------
- */
+/* ---- many ------------------------------------------------------------------------------------ */
 
 enum { CROWD = 60 };
 

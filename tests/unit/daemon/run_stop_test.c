@@ -156,8 +156,7 @@ Test(run_stop, ends_many_that_keep_forking)
     in_world(2, IMPATIENT, stop_crowd);
 }
 
-/* ---- a root that ends by itself ---------------------------------------------------------------
- */
+/* ---- a root that ends by itself -------------------------------------------------------------- */
 
 static int leave_behind(struct world *world)
 {
@@ -289,8 +288,7 @@ Test(run_stop, leaves_other_jobs_alone)
     in_world(2, "", stop_one);
 }
 
-/* ---- an earlier life --------------------------------------------------------------------------
- */
+/* ---- an earlier life ------------------------------------------------------------------------- */
 
 static int kill_leftovers(struct world *world)
 {

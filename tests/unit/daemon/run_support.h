@@ -44,8 +44,7 @@ struct trial {
     struct run_outcome outcome;
 };
 
-/* ---- files ------------------------------------------------------------------------------------
- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 /* Removes a folder with what is in it, by name: nothing but what tests put there. */
 UNUSED static void remove_tree(const char *path)
@@ -97,8 +96,7 @@ UNUSED static long await_number(const struct world *world, const char *name)
     return number;
 }
 
-/* ---- processes --------------------------------------------------------------------------------
- */
+/* ---- processes ------------------------------------------------------------------------------- */
 
 UNUSED static void expect_gone(long pid)
 {
@@ -114,8 +112,7 @@ UNUSED static void expect_no_child(void)
     EXPECT_EQ(errno, ECHILD);
 }
 
-/* ---- trials -----------------------------------------------------------------------------------
- */
+/* ---- trials ---------------------------------------------------------------------------------- */
 
 UNUSED static int attempt_trial(struct trial *trial, struct job_spec *spec)
 {
@@ -196,8 +193,7 @@ UNUSED static void begin_trial(struct weft_group *group, struct trial *trial)
     EXPECT_EQ(weft_event_wait(&trial->begun, soon()), 0);
 }
 
-/* ---- the world --------------------------------------------------------------------------------
- */
+/* ---- the world ------------------------------------------------------------------------------- */
 
 static int world_main(void *arg)
 {

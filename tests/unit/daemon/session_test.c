@@ -14,8 +14,7 @@
 
 enum { BIG = 300000, TURNS = 200 };
 
-/* ---- the other side of methods.h --------------------------------------------------------------
- */
+/* ---- the other side of methods.h ------------------------------------------------------------- */
 
 static struct world {
     struct weft_stream *client;
@@ -87,8 +86,7 @@ int methods_call(struct request *request, const char *name, json_t **ret_result)
     return request->error.code == RPC_OK ? 0 : -EINVAL;
 }
 
-/* ---- the client -------------------------------------------------------------------------------
- */
+/* ---- the client ------------------------------------------------------------------------------ */
 
 static int session_main(void *arg)
 {

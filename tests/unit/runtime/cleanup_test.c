@@ -144,8 +144,8 @@ static int no_items(struct weft_generator *generator, void *arg)
     return 0;
 }
 
-/* What is on the heap: a leak would be found by LeakSanitizer, a double free by AddressSanitizer.
- */
+/* What is on the heap: a leak would be found by LeakSanitizer, a double free by
+ * AddressSanitizer. */
 static int heap_body(void *arg)
 {
     WEFT_CLEANUP(task) struct weft_task *task = NULL;

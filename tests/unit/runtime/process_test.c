@@ -460,8 +460,7 @@ Test(process, kill_group_reaches_grandchildren)
     kill(0, SIGTERM); /* the sleep of the child without a group of its own */
 }
 
-/* ---- when somebody else reaps -----------------------------------------------------------------
- */
+/* ---- when somebody else reaps ---------------------------------------------------------------- */
 
 static int be_robbed(void *arg)
 {
