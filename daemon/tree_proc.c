@@ -184,23 +184,24 @@ static bool holds(const char *text, size_t size, const char *mark)
     return false;
 }
 
-/* The environment's place in the memory is set last, and stays when it is empty.  Whoever has no
- * memory, being dead or the kernel's, is in no execve. */
+/* execve sets the environment's place in the new memory to an empty one first, then fills it, and
+ * sets the place of the code after that.  Whoever has no memory, being dead or the kernel's, is in
+ * no execve. */
 static bool is_in_exec(pid_t pid)
 {
     char text[STAT_SIZE];
-    unsigned long memory, start, end;
+    unsigned long memory, code, start, end;
     if (read_stat(pid, text, sizeof(text)) < 0)
         return false;
     const char *rest = strrchr(text, ')');
-    /* proc(5): vsize is 23, env_start and env_end are 50 and 51.  NOLINTNEXTLINE(cert-err34-c) */
-    int n = rest ? sscanf(rest + 1,
+    /* proc(5): vsize is 23, startcode 26, env_start and env_end are 50 and 51. */
+    int n = rest ? sscanf(rest + 1, /* NOLINT(cert-err34-c) */
                           " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
-                          " %*s %*s %*s %lu %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
+                          " %*s %*s %*s %lu %*s %*s %lu %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
                           " %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %lu %lu",
-                          &memory, &start, &end)
+                          &memory, &code, &start, &end)
                  : 0;
-    return n == 3 && memory > 0 && (end == 0 || start != end);
+    return n == 4 && memory > 0 && (code == 0 || start != end);
 }
 
 int tree_environ_has(pid_t pid, const char *const *marks, size_t count)
