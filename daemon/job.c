@@ -124,6 +124,14 @@ static void apply_cause(struct job_record *record, enum job_cause cause, int64_t
     }
 }
 
+/* The wall clock may be set back while a job is there: its own times never run backwards. */
+static int64_t not_before(const struct job_record *record, int64_t now)
+{
+    if (now < record->submitted_at)
+        now = record->submitted_at;
+    return now < record->started_at ? record->started_at : now;
+}
+
 /* Returns the edge's index. */
 static int take_edge(struct job_record *record, enum job_state to, enum job_cause cause,
                      int64_t now)
@@ -131,6 +139,7 @@ static int take_edge(struct job_record *record, enum job_state to, enum job_caus
     int edge = find_edge(record->state, to, cause);
     if (edge < 0)
         return edge;
+    now = not_before(record, now);
     apply_cause(record, cause, now);
     record->state = to;
     if (to != JOB_DELAYED)

@@ -209,7 +209,8 @@ void job_set_texts(struct job *job, char *result, char *error);
 
 /**
  * Move a job along an edge: sets state, started_at/finished_at/attempt/failures/crashes as the
- * cause demands, and counts the edge.  `now` is the wall clock.  Takes the job out of no heap and
+ * cause demands, and counts the edge.  `now` is the wall clock; if that was set back, the job's own
+ * times stay in order.  Takes the job out of no heap and
  * wakes nobody: that is the engine's.
  * Context: under the engine's lock (or before the engine knows the job).
  * Errors:  -EPROTO no such edge; the job is unchanged.

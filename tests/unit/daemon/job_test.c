@@ -114,6 +114,17 @@ Test(job, a_move_changes_what_its_cause_demands)
 
 /* ---- backoff --------------------------------------------------------------------------------- */
 
+Test(job, its_times_stay_in_order_when_the_clock_is_set_back)
+{
+    struct job_record record = {.state = JOB_NONE};
+    cr_assert_eq(job_record_move(&record, JOB_QUEUED, JOB_BY_SUBMIT, 1000), 0);
+    cr_assert_eq(job_record_move(&record, JOB_RUNNING, JOB_BY_DISPATCH, 900), 0);
+    cr_assert_eq(record.started_at, 1000);
+    record.started_at = 1100; /* as if it had been right at the start */
+    cr_assert_eq(job_record_move(&record, JOB_SUCCEEDED, JOB_BY_SUCCESS, 950), 0);
+    cr_assert_eq(record.finished_at, 1100);
+}
+
 Test(job, backoff_doubles_up_to_its_cap_and_spreads)
 {
     for (uint32_t failures = 1; failures < 200; failures++) {
