@@ -236,7 +236,8 @@ static struct weft_event attempts_gate;
 static atomic_int attempts_running, attempts_most; /* at once, now and ever */
 static atomic_uint attempts_count[BASE_IDS];       /* by id: how often run */
 static atomic_uint attempts_last[BASE_IDS];        /* by id: the number of the last attempt */
-static atomic_size_t trace_count;
+static pthread_mutex_t trace_lock = PTHREAD_MUTEX_INITIALIZER;
+static atomic_size_t trace_count; /* grows once its entry is written */
 static uint64_t trace[TRACE_MAX]; /* ids, in order of start */
 
 static void attempts_reset(void)
@@ -246,17 +247,25 @@ static void attempts_reset(void)
     atomic_store(&trace_count, 0);
 }
 
+static void trace_add(uint64_t id)
+{
+    pthread_mutex_lock(&trace_lock);
+    size_t at = atomic_load(&trace_count);
+    if (at < TRACE_MAX)
+        trace[at] = id;
+    atomic_store(&trace_count, at + 1);
+    pthread_mutex_unlock(&trace_lock);
+}
+
 static void attempt_begins(const struct run_request *request)
 {
     int now = atomic_fetch_add(&attempts_running, 1) + 1;
     int most = atomic_load(&attempts_most);
     while (now > most && !atomic_compare_exchange_weak(&attempts_most, &most, now))
         ;
-    size_t at = atomic_fetch_add(&trace_count, 1);
-    if (at < TRACE_MAX)
-        trace[at] = request->id;
     atomic_fetch_add(&attempts_count[request->id], 1);
     atomic_store(&attempts_last[request->id], request->attempt);
+    trace_add(request->id);
 }
 
 static int attempt_exit(struct run_outcome *outcome, int status)
