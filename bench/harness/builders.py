@@ -42,8 +42,7 @@ WEFT_PROGRAMS = {
 def build_weft(options):
     folder = options.build_dir
     if not (folder / "CMakeCache.txt").exists():
-        run_quietly(["cmake", "-S", ROOT, "-B", folder, "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
-                     "-DCMAKE_C_STANDARD=17", "-DCMAKE_C_EXTENSIONS=ON"])
+        run_quietly(["cmake", "-S", ROOT, "-B", folder, "--preset", "release"])
     run_quietly(["cmake", "--build", folder, "--target", "weft-bench", "-j",
                  str(os.cpu_count() or 1)])
     programs = {f"weft/{row}": folder / "bench" / f"bench-{program}"
