@@ -131,6 +131,10 @@ class AtRandom(support.WeftdTest):
             frozen = {number: counts.get(number) for number in self.finished}
         self.check_the_end()
 
+    def nothing_is_live(self):
+        by_state = self.weftd.stats()['jobs']
+        return by_state['queued'] + by_state['running'] + by_state['delayed'] == 0
+
     def check_the_end(self):
         jobs = self.weftd.wait_all(sorted(self.acknowledged))
         counts = self.note_counts()
@@ -140,8 +144,7 @@ class AtRandom(support.WeftdTest):
                 self.check_at_most_once(job, counts.get(job['id'], []))
             else:
                 self.check_requeued(job, asked, counts.get(job['id'], []))
-        by_state = self.weftd.stats()['jobs']
-        self.assertEqual(by_state['queued'] + by_state['running'] + by_state['delayed'], 0)
+        support.wait_until(self.nothing_is_live, 'those that nobody heard of have ended too')
         self.check_unacknowledged(jobs)
 
     def check_at_most_once(self, job, attempts):
@@ -271,7 +274,8 @@ class Interrupted(support.WeftdTest):
         job = self.weftd.call('job.submit', call='sleep', args={'seconds': '1h'})['id']
         for attempt in range(1, self.CRASH_LIMIT + 2):
             self.assertEqual(self.weftd.await_state(job, 'running')['attempt'], attempt)
-            self.weftd.echo()  # its start is on disk
+            support.wait_until(lambda: self.weftd.stats()['runs']['calls'] == 1,
+                               'the handler runs: its start is on disk')
             self.weftd.kill()
             self.weftd.start()
         dead = self.weftd.get(job)

@@ -232,6 +232,8 @@ class Drain(support.WeftdTest):
         self.assertIn('for the third time', self.weftd.log())
         self.weftd.start()
         again = self.weftd.await_state(job, 'running')
+        support.wait_until(lambda: self.weftd.log().count(' ready on ') == 2,
+                           'the log thread has written of both lives')
         # to recovery that was a crash, unless another worker gave it back between the two
         crashed = ' 1 to run again' in self.weftd.log()
         self.assertTrue(crashed or 'recovered: 1 queued' in self.weftd.log())
