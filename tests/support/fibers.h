@@ -7,13 +7,14 @@
  *
  * With one worker, a fiber runs until it suspends, as its worker is never handed over here.  So
  * once arrive() was seen by await_arrivals(), the fiber that arrived is suspended in the call that
- * follows.
+ * follows.  With more of them it may not have begun that call: ask await_waits().
  */
 #pragma once
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "weft/weft.h"
 
@@ -66,4 +67,28 @@ static inline void await_arrivals(atomic_int *arrivals, int count)
 {
     while (atomic_load(arrivals) < count)
         EXPECT_EQ(weft_yield(), 0);
+}
+
+struct waits {
+    const char *kind;
+    int count;
+};
+
+static inline int count_wait(const struct weft_fiber_info *info, void *arg)
+{
+    struct waits *waits = arg;
+    if (info->wait_kind && strcmp(info->wait_kind, waits->kind) == 0)
+        waits->count++;
+    return 0;
+}
+
+/** Until `count` fibers or more are suspended in waits of this kind (as a dump calls it). */
+static inline void await_waits(const char *kind, int count)
+{
+    struct waits waits;
+    do {
+        EXPECT_EQ(weft_yield(), 0);
+        waits = (struct waits){.kind = kind};
+        EXPECT_EQ(weft_fibers_each(weft_runtime_self(), 0, count_wait, &waits), 0);
+    } while (waits.count < count);
 }

@@ -503,6 +503,8 @@ static int second_user(void *arg)
     weft_group_init(&group);
     start(&group, read_once, &reader);
     start(&group, write_once, &writer);
+    await_waits("readable", 1);
+    await_waits("writable", 1);
     EXPECT_EQ(weft_read(streams[0], buffer, 1), -EBUSY);
     EXPECT_EQ(weft_write(streams[0], "x", 1, &written), -EBUSY);
     EXPECT_EQ(written, 0);

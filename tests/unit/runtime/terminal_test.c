@@ -98,7 +98,7 @@ static void cancel_a_read(struct weft_stream *stream)
     char byte;
     weft_group_init(&group);
     EXPECT_EQ(weft_group_spawn(&group, "reader", read_once, &call), 0);
-    await_arrivals(&call.arrivals, 1);
+    await_waits("readable", 1);
     EXPECT_EQ(weft_read(stream, &byte, 1), -EBUSY);
     weft_group_cancel(&group);
     EXPECT_EQ(weft_group_join(&group), -ECANCELED);
