@@ -57,6 +57,37 @@ struct job *job_table_find(const struct job_table *table, uint64_t id)
     return index < table->count && table->slots[index].id == id ? table->slots[index].job : NULL;
 }
 
+/* Into the hole that an earlier life of the job left, if that was not squeezed out. */
+static bool refill(struct job_table *table, struct job *job)
+{
+    size_t index = job_table_index(table, job->record.id);
+    if (index == table->count || table->slots[index].id != job->record.id)
+        return false;
+    table->slots[index].job = job;
+    table->holes--;
+    return true;
+}
+
+void job_table_insert(struct job_table *table, struct job *const *jobs, size_t count)
+{
+    struct job_slot *slots = table->slots;
+    size_t from = table->count, to = from, next = count;
+    for (size_t i = 0; i < count; i++)
+        to += !refill(table, jobs[i]);
+    table->count = to;
+    while (to > from) { /* the gap is as wide as jobs are left to go into it */
+        struct job *job = jobs[next - 1];
+        uint64_t below = from > 0 ? slots[from - 1].id : 0;
+        if (below > job->record.id) {
+            slots[--to] = slots[--from];
+            continue;
+        }
+        next--;
+        if (below != job->record.id) /* else it has been refilled */
+            slots[--to] = (struct job_slot){job->record.id, job};
+    }
+}
+
 static void squeeze(struct job_table *table)
 {
     size_t kept = 0;
