@@ -6,7 +6,8 @@
  * I8   Room for a job in every container it may enter is made before it is accepted; from then on
  *      nothing on its way can fail but the store and the attempt itself.
  * I9   engine.live counts the jobs that have not ended; queue.live those of one queue; stats.live
- *      splits them by state.  engine_move_locked() and engine_place_locked() keep them so.
+ *      splits them by state.  engine_move_locked() and engine_place_locked() keep them so.  A job
+ *      whose retry is being committed counts already, under the end that it is still shown in.
  * I10  A waiter hears of an end under the lock, after the job's commit; it finds the result in its
  *      own node, so the job may be gone before the waiter runs.
  */
@@ -158,6 +159,11 @@ int engine_reserve_locked(struct engine *engine, struct queue *queue, size_t mor
 void engine_add_live_locked(struct engine *engine, struct job *job)
 {
     job_table_append(&engine->table, job);
+    engine_count_live_locked(engine, job);
+}
+
+void engine_count_live_locked(struct engine *engine, struct job *job)
+{
     job->queue->live++;
     engine->live++;
     engine->stats.live[job->record.state]++;
@@ -195,14 +201,21 @@ void engine_move_locked(struct engine *engine, struct job *job, enum job_state t
         engine->stats.live[to]++;
 }
 
+void engine_leave_recent_locked(struct engine *engine, struct job *job)
+{
+    struct job *before = job->recent_before, *next = job->recent_next;
+    *(before ? &before->recent_next : &engine->recent_first) = next;
+    *(next ? &next->recent_before : &engine->recent_last) = before;
+    job->recent_before = NULL;
+    job->recent_next = NULL;
+    engine->stats.recent--;
+}
+
 void engine_trim_recent_locked(struct engine *engine)
 {
     while (engine->stats.recent > engine->limits.recent_max) {
         struct job *oldest = engine->recent_first;
-        engine->recent_first = oldest->recent_next;
-        if (!engine->recent_first)
-            engine->recent_last = NULL;
-        engine->stats.recent--;
+        engine_leave_recent_locked(engine, oldest);
         job_table_remove(&engine->table, oldest->record.id);
         job_free(oldest);
     }
@@ -213,6 +226,7 @@ static void place_ended(struct engine *engine, struct job *job)
     end_live(engine, job);
     engine_wake_locked(job);
     job->recent_next = NULL;
+    job->recent_before = engine->recent_last;
     if (engine->recent_last)
         engine->recent_last->recent_next = job;
     else
@@ -227,7 +241,7 @@ void engine_place_locked(struct engine *engine, struct job *job)
     const struct job_record *record = &job->record;
     switch (record->state) {
     case JOB_QUEUED:
-        job->rank = queue_rank(job->queue, record->submitted_at, record->priority);
+        job->rank = queue_rank(job->queue, job_waits_since(record), record->priority);
         job_heap_push(&job->queue->ready, job);
         return;
     case JOB_DELAYED:
@@ -276,6 +290,7 @@ int engine_new(const struct engine_parts *parts, struct engine **ret_engine)
     engine->outputs = parts->outputs;
     engine->runners =
         (struct engine_runners){run_exec, run_native, runner_kill_leftovers, runner_hurry};
+    weft_rwlock_init(&engine->retrying);
     weft_mutex_init(&engine->lock);
     weft_event_init(&engine->kick);
     weft_event_init(&engine->quiet);

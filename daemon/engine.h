@@ -7,7 +7,7 @@
  * told, then among the last daemon.recent ended ones, and after that only in the store: memory is
  * bounded by live jobs, not by history.
  *
- * I1  Acknowledged means committed: submit and cancel return 0 only after the store's commit.
+ * I1  Acknowledged means committed: submit, cancel and retry return 0 only after the store's commit.
  * I2  What a client has been shown is in the store (job.h, I2): an end becomes visible, and wakes
  *     waiters, after its commit.  The queue slot is given back before it, so commits do not
  *     throttle dispatch.
@@ -175,6 +175,14 @@ int engine_wait(struct engine *engine, const struct peer *peer, const uint64_t *
 int engine_cancel(struct engine *engine, const struct peer *peer, const uint64_t *ids, size_t count,
                   enum job_state *results, struct rpc_error *errors);
 
+/* Bring back each that has ended and did not succeed: the same id is queued again, its failures and
+ * crashes counted anew, its attempts numbered on.  results[i] gets JOB_QUEUED, or JOB_NONE with
+ * errors[i] filled: no_such_job; conflict where it is live, has succeeded, or is in ids twice;
+ * no_such_queue where its queue is not in the configuration any more; busy over daemon.max_jobs.
+ * Returns 0 even then. */
+int engine_retry(struct engine *engine, const struct peer *peer, const uint64_t *ids, size_t count,
+                 enum job_state *results, struct rpc_error *errors, struct rpc_error *error);
+
 /* Which piece of a job's output. */
 struct engine_piece {
     uint64_t id;
@@ -192,6 +200,7 @@ struct engine_stats {
     uint64_t live[JOB_STATE_COUNT];  /* jobs in memory that have not ended, by state */
     uint64_t ended[JOB_STATE_COUNT]; /* ends reached since this start, by state */
     uint64_t submitted, started, retried, interrupted; /* since this start */
+    uint64_t revived;                                  /* by job.retry, since this start */
     uint64_t recent;                                   /* ended jobs kept in memory */
 };
 void engine_stats(struct engine *engine, struct engine_stats *ret_stats);

@@ -8,6 +8,9 @@
  * Then this fiber waits, like job.wait, until each has ended.
  *
  * I17  A cancelled request stops waiting; the cancelling goes on.
+ *
+ * No job is retried between the look at memory and the one at the store (I22): what is found there
+ * has ended.
  */
 #include "daemon/engine_impl.h"
 
@@ -112,22 +115,35 @@ static void answer(struct engine *engine, struct cancel *cancel, int err)
     }
 }
 
-static int cancel_all(struct engine *engine, struct cancel *cancel)
+/* What is left then is to wait.  *ret_rc: why some may not have been cancelled, or 0. */
+static int look_and_stop(struct engine *engine, struct cancel *cancel, int *ret_rc)
 {
     struct engine_op op = {0};
     int64_t now = job_wall_now();
-    int rc = begin(engine, cancel, &op, now);
+    int rc = weft_rwlock_rdlock(&engine->retrying, WEFT_NO_DEADLINE);
     if (rc < 0)
         return rc;
-    int commit_rc = end_taken(engine, cancel, &op, now);
-    int stored_rc = engine_fill_stored(engine, cancel->peer, cancel->ids, cancel->count,
-                                       cancel->nodes, cancel->stored);
+    rc = begin(engine, cancel, &op, now);
+    if (rc == 0) {
+        int commit_rc = end_taken(engine, cancel, &op, now);
+        int stored_rc = engine_fill_stored(engine, cancel->peer, cancel->ids, cancel->count,
+                                           cancel->nodes, cancel->stored);
+        *ret_rc = commit_rc < 0 ? commit_rc : stored_rc;
+    }
+    weft_rwlock_unlock(&engine->retrying);
+    return rc;
+}
+
+static int cancel_all(struct engine *engine, struct cancel *cancel)
+{
+    int stop_rc = 0;
+    int rc = look_and_stop(engine, cancel, &stop_rc);
+    if (rc < 0)
+        return rc;
     rc = engine_waiter_wait(engine, &cancel->waiter, WEFT_NO_DEADLINE);
     if (rc == -ECANCELED || rc == -ETIMEDOUT) /* I17 */
         return rc;
-    if (rc == 0)
-        rc = commit_rc < 0 ? commit_rc : stored_rc;
-    answer(engine, cancel, rc);
+    answer(engine, cancel, rc < 0 ? rc : stop_rc);
     return 0;
 }
 

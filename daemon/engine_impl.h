@@ -9,6 +9,7 @@
  *   engine_run.c      dispatch, and the life of one run
  *   engine_wait.c     who waits for an end; wait
  *   engine_cancel.c   cancel
+ *   engine_retry.c    retry: ended jobs live again
  *   engine_read.c     get, list, logs
  *
  * Every function that takes a locked engine says so in its name: engine_…_locked.
@@ -127,6 +128,10 @@ struct engine {
     struct output_store *outputs;
     struct engine_runners runners; /* set before engine_run() */
 
+    /* Alone: job.retry, from its look at the jobs until they are live.  Shared: who looks at memory,
+     * then at the store, and must not miss what goes from there to here in between (I22).  Held over
+     * store waits; taken before `lock`. */
+    struct weft_rwlock retrying;
     struct weft_mutex lock; /* guards all that follows but what says otherwise */
     struct engine_limits limits;
     struct job_table table;
@@ -134,7 +139,7 @@ struct engine {
     struct job_heap delayed; /* has room for every live job */
     uint64_t next_id;
     uint64_t random;
-    size_t live; /* jobs that have not ended, the ones being submitted included */
+    size_t live; /* jobs that have not ended, the ones being submitted or retried included */
     struct engine_stats stats;
     struct job *recent_first, *recent_last; /* ended ones, the oldest first */
     struct job *crashed;                    /* adopted as running; until engine_recover() */
@@ -196,6 +201,7 @@ struct job *engine_find_locked(struct engine *engine, const struct peer *peer, u
 /* Make room in every container for `more` further jobs, `queue` getting them.  -ENOMEM. */
 int engine_reserve_locked(struct engine *engine, struct queue *queue, size_t more);
 void engine_add_live_locked(struct engine *engine, struct job *job);
+void engine_count_live_locked(struct engine *engine, struct job *job); /* it is in the table */
 void engine_drop_locked(struct engine *engine, struct job *job); /* a submit that failed; frees */
 
 /* Move job and count it; room was reserved.  _place puts it where its new state belongs: into a
@@ -204,6 +210,7 @@ void engine_move_locked(struct engine *engine, struct job *job, enum job_state t
                         enum job_cause cause, int64_t now);
 void engine_place_locked(struct engine *engine, struct job *job);
 void engine_trim_recent_locked(struct engine *engine);
+void engine_leave_recent_locked(struct engine *engine, struct job *job); /* it is one of them */
 uint64_t engine_random_locked(struct engine *engine);
 
 /* ---- engine_wait.c ---- */

@@ -3,7 +3,8 @@
  * engine_read: get, list and logs.
  *
  * I18  A job that is not in memory is asked for in the store after memory was looked at, never
- *      before: an end is in the store before it leaves memory, so no job is missed.
+ *      before: an end is in the store before it leaves memory, so no job is missed.  The store
+ *      may then say that it is live: it was retried in between, and is in memory by then (I21).
  * I19  A list walks memory in slices: the lock is held for SLICE slots at most.
  *
  * Who may call: request fibers.  Reads nothing from disk itself.
@@ -233,6 +234,23 @@ static int check_queue(struct engine *engine, const char *name, struct rpc_error
     return rc;
 }
 
+/* No job goes back from the ended to the live ones in between, or it would be in neither list.  Who
+ * wants only the ones or the others looks at one place, and need not wait for a retry. */
+static int look_at_both(struct engine *engine, const struct listing *listing, struct list *memory,
+                        struct list *store)
+{
+    bool both = (listing->states & END_STATES) && (listing->states & ~END_STATES);
+    int rc = both ? weft_rwlock_rdlock(&engine->retrying, WEFT_NO_DEADLINE) : 0; /* I22 */
+    if (rc < 0)
+        return rc;
+    rc = list_memory(engine, listing, memory);
+    if (rc == 0)
+        rc = list_store(engine, listing, store);
+    if (both)
+        weft_rwlock_unlock(&engine->retrying);
+    return rc;
+}
+
 static int list_both(struct engine *engine, const struct listing *listing,
                      struct engine_page *ret_page)
 {
@@ -240,9 +258,7 @@ static int list_both(struct engine *engine, const struct listing *listing,
     struct engine_page page = {calloc(listing->want, sizeof(struct job_record *)), 0, 0};
     int rc = memory.records && page.records ? 0 : -ENOMEM;
     if (rc == 0)
-        rc = list_memory(engine, listing, &memory);
-    if (rc == 0)
-        rc = list_store(engine, listing, &store);
+        rc = look_at_both(engine, listing, &memory, &store);
     if (rc == 0)
         merge(&memory, &store, listing->want - 1, &page);
     engine_records_free(memory.records, memory.count);

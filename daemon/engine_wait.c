@@ -8,11 +8,16 @@
  * I15  A node is on a job exactly while that job is live and its waiter waits; waiter.remaining
  *      counts them.  All under the engine's lock.
  * I16  The waiter's fiber takes its nodes off before it frees them, whatever woke it.
+ *
+ * job.wait looks at its jobs, waits for those that are live, and looks again, until it has the
+ * record of an end for each.  Mostly it looks twice; a job that was retried before its end was
+ * written down is waited for anew.
  */
 #include "daemon/engine_impl.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 void engine_waiter_add_locked(struct engine *engine, struct engine_waiter *waiter,
                               struct job_waiters *nodes, size_t count)
@@ -121,15 +126,18 @@ static bool is_live(const struct job *job)
     return job && !job_state_is_end(job->record.state);
 }
 
-/* Copy what has ended and is in memory, watch what is live. */
+/* Of those without a record: copy what has ended and is in memory, watch what is live. */
 static int watch(struct engine *engine, struct wait *wait)
 {
     int rc = engine_lock(engine);
     if (rc < 0)
         return rc;
+    memset(wait->nodes, 0, wait->count * sizeof(*wait->nodes));
     engine_waiter_add_locked(engine, &wait->waiter, wait->nodes, wait->count);
     for (size_t i = 0; i < wait->count && rc == 0; i++) {
-        struct job *job = engine_find_locked(engine, wait->peer, wait->ids[i]);
+        struct job *job = NULL;
+        if (!wait->records[i])
+            job = engine_find_locked(engine, wait->peer, wait->ids[i]);
         if (is_live(job))
             engine_waiter_watch_locked(&wait->waiter, &wait->nodes[i], job);
         else if (job)
@@ -141,14 +149,18 @@ static int watch(struct engine *engine, struct wait *wait)
     return rc;
 }
 
-/* Every id that is not watched must be an end by now. */
-static int check_known(const struct wait *wait, struct rpc_error *error)
+/* Every id must be watched or have a record by now.  One from the store that is no end is dropped:
+ * the next look finds the job in memory (I18). */
+static int check_known(struct wait *wait, struct rpc_error *error)
 {
     for (size_t i = 0; i < wait->count; i++) {
-        const struct job_record *record = wait->records[i];
-        bool ended = record && job_state_is_end(record->state);
-        if (!wait->nodes[i].waiter && !ended)
+        struct job_record *record = wait->records[i];
+        if (!wait->nodes[i].waiter && !record)
             return engine_refuse_id(error, wait->ids[i]);
+        if (record && !job_state_is_end(record->state)) {
+            job_record_free(record);
+            wait->records[i] = NULL;
+        }
     }
     return 0;
 }
@@ -160,19 +172,8 @@ static void unwatch(struct engine *engine, struct wait *wait)
     engine_unlock(engine);
 }
 
-/* What ended while we waited: from memory, or from the store if it was not kept. */
-static int collect(struct engine *engine, struct wait *wait)
-{
-    engine_lock_shielded(engine);
-    int rc = engine_fill_locked(engine, wait->peer, wait->ids, wait->count, wait->records);
-    engine_unlock(engine);
-    if (rc < 0)
-        return rc;
-    return engine_fill_stored(engine, wait->peer, wait->ids, wait->count, NULL, wait->records);
-}
-
-static int wait_for(struct engine *engine, struct wait *wait, uint64_t deadline_ns,
-                    struct rpc_error *error)
+/* Nothing is watched after an error. */
+static int look(struct engine *engine, struct wait *wait, struct rpc_error *error)
 {
     int rc = watch(engine, wait);
     if (rc < 0)
@@ -183,14 +184,31 @@ static int wait_for(struct engine *engine, struct wait *wait, uint64_t deadline_
         return engine_refuse(engine, error, rc);
     }
     rc = check_known(wait, error);
-    if (rc < 0) {
+    if (rc < 0)
         unwatch(engine, wait);
-        return rc;
-    }
-    rc = engine_waiter_wait(engine, &wait->waiter, deadline_ns);
-    if (rc == 0)
-        rc = collect(engine, wait);
-    return rc < 0 ? engine_refuse(engine, error, rc) : check_known(wait, error);
+    return rc;
+}
+
+static bool is_complete(const struct wait *wait)
+{
+    for (size_t i = 0; i < wait->count; i++)
+        if (!wait->records[i])
+            return false;
+    return true;
+}
+
+static int wait_for(struct engine *engine, struct wait *wait, uint64_t deadline_ns,
+                    struct rpc_error *error)
+{
+    do {
+        int rc = look(engine, wait, error);
+        if (rc < 0)
+            return rc;
+        rc = engine_waiter_wait(engine, &wait->waiter, deadline_ns);
+        if (rc < 0)
+            return engine_refuse(engine, error, rc);
+    } while (!is_complete(wait));
+    return 0;
 }
 
 int engine_wait(struct engine *engine, const struct peer *peer, const uint64_t *ids, size_t count,

@@ -30,6 +30,8 @@ const struct job_edge job_edges[] = {
     {JOB_RUNNING, JOB_DEAD, JOB_BY_TIMEOUT},      {JOB_RUNNING, JOB_CANCELLED, JOB_BY_CANCEL},
     {JOB_RUNNING, JOB_QUEUED, JOB_BY_INTERRUPT},  {JOB_RUNNING, JOB_QUEUED, JOB_BY_CRASH},
     {JOB_RUNNING, JOB_FAILED, JOB_BY_CRASH},      {JOB_RUNNING, JOB_DEAD, JOB_BY_CRASH},
+    {JOB_FAILED, JOB_QUEUED, JOB_BY_RETRY},       {JOB_CANCELLED, JOB_QUEUED, JOB_BY_RETRY},
+    {JOB_TIMED_OUT, JOB_QUEUED, JOB_BY_RETRY},    {JOB_DEAD, JOB_QUEUED, JOB_BY_RETRY},
 };
 enum { EDGES = sizeof(job_edges) / sizeof(job_edges[0]) };
 const size_t job_edge_count = EDGES;
@@ -49,7 +51,7 @@ static const char *const cause_names[JOB_CAUSE_COUNT] = {
     [JOB_BY_DISPATCH] = "dispatch", [JOB_BY_SUCCESS] = "success",
     [JOB_BY_FAILURE] = "failure",   [JOB_BY_TIMEOUT] = "timeout",
     [JOB_BY_CANCEL] = "cancel",     [JOB_BY_INTERRUPT] = "interrupt",
-    [JOB_BY_CRASH] = "crash",
+    [JOB_BY_CRASH] = "crash",       [JOB_BY_RETRY] = "retry",
 };
 
 const char *job_state_name(enum job_state state)
@@ -78,6 +80,11 @@ bool job_state_is_end(enum job_state state)
     return state >= JOB_SUCCEEDED && state < JOB_STATE_COUNT;
 }
 
+bool job_state_may_retry(enum job_state state)
+{
+    return job_state_is_end(state) && state != JOB_SUCCEEDED;
+}
+
 uint64_t job_edge_taken(size_t edge)
 {
     return edge < EDGES ? atomic_load_explicit(&edges_taken[edge], memory_order_relaxed) : 0;
@@ -89,6 +96,18 @@ static int find_edge(enum job_state from, enum job_state to, enum job_cause caus
         if (job_edges[i].from == from && job_edges[i].to == to && job_edges[i].cause == cause)
             return i;
     return -EPROTO;
+}
+
+/* As new but for its attempts, which are numbered on: an earlier one's number must not come again.
+ * Result and error are the caller's, as at every move. */
+static void start_anew(struct job_record *record)
+{
+    record->failures = 0;
+    record->crashes = 0;
+    record->exit_code = JOB_NO_EXIT;
+    record->term_signal = JOB_NO_EXIT;
+    record->started_at = 0;
+    record->finished_at = 0;
 }
 
 static void apply_cause(struct job_record *record, enum job_cause cause, int64_t now)
@@ -117,6 +136,9 @@ static void apply_cause(struct job_record *record, enum job_cause cause, int64_t
     case JOB_BY_CRASH:
         record->crashes++;
         break;
+    case JOB_BY_RETRY:
+        start_anew(record);
+        break;
     case JOB_BY_SUCCESS:
     case JOB_BY_CANCEL:
     case JOB_CAUSE_COUNT:
@@ -143,7 +165,7 @@ static int take_edge(struct job_record *record, enum job_state to, enum job_caus
     apply_cause(record, cause, now);
     record->state = to;
     if (to != JOB_DELAYED)
-        record->due_at = 0;
+        record->due_at = cause == JOB_BY_RETRY ? now : 0;
     if (job_state_is_end(to))
         record->finished_at = now;
     return edge;
@@ -181,6 +203,11 @@ uint64_t job_backoff_ns(uint32_t failures, uint64_t base_ns, uint64_t cap_ns, ui
     uint64_t part = step / 1024 * (random % 1024) + step % 1024 * (random % 1024) / 1024;
     uint64_t wait = step - step / 2;
     return wait > UINT64_MAX - part ? UINT64_MAX : wait + part;
+}
+
+int64_t job_waits_since(const struct job_record *record)
+{
+    return record->due_at > record->submitted_at ? record->due_at : record->submitted_at;
 }
 
 int64_t job_wall_now(void)

@@ -8,8 +8,8 @@
  * And the state machine: one table of edges, and job_move(), the only writer of a state.
  *
  * I1  Only job_move() and job_record_move() assign a state; a move that is no edge is refused.
- * I2  A state that a client was shown is in the store: a move to an end, and the moves back from
- *     running, are made only after the commit that records them.
+ * I2  A state that a client was shown is in the store: a move to an end, the moves back from
+ *     running, and a retry are made only after the commit that records them.
  * I3  attempt only grows, with one exception: an orderly stop gives the number back, after every
  *     process of that attempt is gone.
  * Does no I/O, takes no lock, never suspends: pure functions on the caller's data.
@@ -67,6 +67,7 @@ enum job_cause {
     JOB_BY_CANCEL,    /* queued | delayed | running -> cancelled */
     JOB_BY_INTERRUPT, /* running -> queued: orderly stop, attempt given back */
     JOB_BY_CRASH,     /* at recovery: running -> queued | failed (on_crash) | dead (crash_limit) */
+    JOB_BY_RETRY, /* failed | cancelled | timed_out | dead -> queued: by a client, a new start */
     JOB_CAUSE_COUNT
 };
 
@@ -91,8 +92,11 @@ const char *job_cause_name(enum job_cause cause);
 /* Errors: -EINVAL no such state (JOB_NONE is none for a client). */
 int job_state_from_name(const char *name, enum job_state *ret_state);
 
-/* True for succeeded, failed, cancelled, timed_out and dead: nothing leaves these. */
+/* True for succeeded, failed, cancelled, timed_out and dead: only job.retry leaves these. */
 bool job_state_is_end(enum job_state state);
+
+/* Whether job.retry may bring a job back from this state: every end but succeeded. */
+bool job_state_may_retry(enum job_state state);
 
 /* ---- what the client asked ------------------------------------------------------------------ */
 
@@ -161,7 +165,7 @@ struct job_record {
     int32_t term_signal; /* that killed it, or JOB_NO_EXIT */
     int32_t priority;    /* copied from the spec, for dispatch without parsing */
     int64_t submitted_at;
-    int64_t due_at;      /* delayed: not before this */
+    int64_t due_at;      /* delayed: not before this; queued: when job.retry put it there, or 0 */
     int64_t started_at;  /* of the last attempt */
     int64_t finished_at; /* of the end */
     const char *queue;   /* in struct job: borrowed from the queue, which is never freed */
@@ -189,7 +193,8 @@ struct job {
     struct queue *queue;         /* never NULL; queues outlive jobs */
     struct job_run *run;         /* only while running: its scope, and why it is being stopped */
     struct job_waiters *waiters; /* NULL while nobody waits */
-    struct job *recent_next;     /* in the engine's list of recently ended jobs */
+    struct job *recent_next;     /* in the engine's list of recently ended jobs … */
+    struct job *recent_before;   /* … which a retry may leave from its middle */
     int64_t rank;                /* place in the queue's heap, see queue_rank(); lower runs first */
     uint32_t heap_index;         /* in its queue's heap or in the delayed heap (never in both);
                                   * JOB_NOT_IN_HEAP otherwise */
@@ -224,6 +229,10 @@ int job_record_move(struct job_record *record, enum job_state to, enum job_cause
 /* Wait before the next attempt: base * 2^(failures-1), at most cap, times a random factor in
  * [0.5, 1.5) made from `random` (any 64 bits), so that a burst of failures spreads. */
 uint64_t job_backoff_ns(uint32_t failures, uint64_t base_ns, uint64_t cap_ns, uint64_t random);
+
+/* Since when a queued job waits, for its place among the others: since its submit, or since it was
+ * brought back, lest an old job that is retried go before all that came meanwhile. */
+int64_t job_waits_since(const struct job_record *record);
 
 /* Wall clock, nanoseconds since 1970: what records and the wire carry.  Waits never use it. */
 int64_t job_wall_now(void);

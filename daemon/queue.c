@@ -160,7 +160,7 @@ static void rebuild(struct job_heap *heap)
 
 /* ---- one queue ------------------------------------------------------------------------------- */
 
-int64_t queue_rank(const struct queue *queue, int64_t submitted_at, int32_t priority)
+int64_t queue_rank(const struct queue *queue, int64_t since, int32_t priority)
 {
     int64_t aging = queue->aging_ns > INT64_MAX ? INT64_MAX : (int64_t)queue->aging_ns;
     int64_t worth, rank;
@@ -168,7 +168,7 @@ int64_t queue_rank(const struct queue *queue, int64_t submitted_at, int32_t prio
         return -(int64_t)priority;
     if (__builtin_mul_overflow(aging, (int64_t)priority, &worth))
         worth = priority > 0 ? INT64_MAX : INT64_MIN;
-    if (__builtin_sub_overflow(submitted_at, worth, &rank))
+    if (__builtin_sub_overflow(since, worth, &rank))
         rank = worth > 0 ? INT64_MIN : INT64_MAX;
     return rank;
 }
@@ -199,7 +199,7 @@ static void rank_again(struct queue *queue)
 {
     for (size_t i = 0; i < queue->ready.count; i++) {
         struct job *job = queue->ready.jobs[i];
-        job->rank = queue_rank(queue, job->record.submitted_at, job->record.priority);
+        job->rank = queue_rank(queue, job_waits_since(&job->record), job->record.priority);
     }
     rebuild(&queue->ready);
 }

@@ -61,9 +61,9 @@ struct queue {
 };
 
 /* Strict priority with aging as one fixed number: a step of priority is worth aging_ns of waiting,
- * so rank = submitted_at - priority * aging_ns, saturating, and nothing is ever re-sorted.  With
- * aging_ns = 0, rank = -priority: strict, then by id. */
-int64_t queue_rank(const struct queue *queue, int64_t submitted_at, int32_t priority);
+ * so rank = since - priority * aging_ns, saturating, and nothing is ever re-sorted; `since` is
+ * job_waits_since().  With aging_ns = 0, rank = -priority: strict, then by id. */
+int64_t queue_rank(const struct queue *queue, int64_t since, int32_t priority);
 
 struct queue_set; /* the queues, and where the round-robin over them stands */
 

@@ -36,7 +36,8 @@ struct store_backend_ops;
 enum store_kind {
     STORE_INSERT, /* rows: new jobs, all or none */
     STORE_UPDATE, /* rows: every field but id, uid, gid, queue, spec and submitted_at is written.
-                   * One kind for started, ended, requeued and cancelled: the record says it */
+                   * One kind for started, ended, requeued, cancelled and retried: the record
+                   * says it */
     STORE_GET,    /* ids -> found, in the order of ids; an unknown id gives NULL */
     STORE_LIST,   /* filter -> found */
     STORE_PING,   /* nothing: completes when the thread gets to it (watchdog, flush) */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* How jobs end before their time: stop, crash, a failing store (cancel: engine_cancel_test.c).  And
  * that among all of this every edge of the state machine is taken. */
-#include "engine_support.h"
+#include "engine_retry_support.h"
 
 #include "support/test.h"
 
@@ -411,6 +411,12 @@ static void take_most_edges(struct world *world)
         EXPECT(job_state_is_end(end_of(world, id)));
     cancel(world, submit(world, "ok", ",\"queue\":\"paused\""));
     cancel(world, submit(world, "ok", ",\"delay\":\"1h\""));
+    for (uint64_t id = 2; id <= 5; id++) { /* failed, dead, timed out, dead */
+        EXPECT_EQ(retry(world, id), JOB_QUEUED);
+        EXPECT(job_state_is_end(end_of(world, id)));
+    }
+    EXPECT_EQ(retry(world, 7), JOB_QUEUED);
+    EXPECT_EQ(end_of(world, 7), JOB_SUCCEEDED);
     uint64_t running = submit(world, "hang", "");
     await_state(world, running, JOB_RUNNING);
     cancel(world, running);

@@ -221,6 +221,50 @@ Test(engine_memory, cancel)
     in_a_world(1, cancel_all);
 }
 
+/* Cancelled and brought back, again and again; what is refused leaves it as it was. */
+static void retry_once(struct world *world)
+{
+    uint64_t ids[2] = {1, 999};
+    enum job_state states[2] = {0};
+    struct rpc_error errors[2] = {0}, error = {0};
+    bool was_armed = atomic_exchange(&armed, false);
+    EXPECT_EQ(cancel(world, 1), JOB_CANCELLED);
+    EXPECT_EQ(world->engine->live, 0);
+    atomic_store(&armed, was_armed);
+    int rc = engine_retry(world->engine, &me, ids, 2, states, errors, &error);
+    atomic_store(&armed, false);
+    if (rc < 0)
+        check_refusal(rc, &error);
+    else
+        EXPECT_EQ(errors[1].code, RPC_NO_SUCH_JOB);
+    EXPECT_EQ(states[0] == JOB_NONE, rc < 0 || errors[0].code == RPC_INTERNAL_ERROR);
+    EXPECT_EQ(states[1], JOB_NONE);
+    EXPECT_EQ(base_state(world->base, 1), states[0] == JOB_NONE ? JOB_CANCELLED : JOB_QUEUED);
+    EXPECT_EQ(state_of(world, 1), base_state(world->base, 1));
+}
+
+static void retry_all(struct world *world)
+{
+    EXPECT_EQ(submit(world, "ok", ",\"queue\":\"paused\""), 1);
+    try_all(world, retry_once);
+}
+
+Test(engine_memory, retry_from_memory)
+{
+    in_a_world(1, retry_all);
+}
+
+Test(engine_memory, retry_from_the_store)
+{
+    struct world world;
+    struct base *base = base_new();
+    world_init(&world, base);
+    world.workers = 1;
+    world.config.daemon.recent = 0;
+    world_live(&world, retry_all);
+    base_free(base);
+}
+
 /* From the paused queue's opening to the end of its job. */
 static void run_once(struct world *world)
 {

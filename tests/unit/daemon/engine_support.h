@@ -3,8 +3,8 @@
  * What the tests of the engine share: a database in memory that can be held up and can fail,
  * attempts that do what their name says, and a world that holds an engine.  Header only.
  *
- * The database checks what no engine may do: change a job that has ended, update one that is not
- * there, give an id twice.
+ * The database checks what no engine may do: change a job that has ended but by a retry, update one
+ * that is not there, give an id or an attempt's number twice.
  */
 #pragma once
 
@@ -78,13 +78,22 @@ static int base_apply(void *arg, const struct store_op *op, struct problem *prob
     return 0;
 }
 
+/* What a retry makes of a job that has ended, and what is kept of it. */
+static bool base_revives(const struct job_record *old, const struct job_record *record)
+{
+    return old->state != JOB_SUCCEEDED && record->state == JOB_QUEUED &&
+           record->attempt == old->attempt && record->failures == 0 && record->crashes == 0 &&
+           record->finished_at == 0 && !record->error && !record->result;
+}
+
 static void base_write(struct base *base, enum store_kind kind, const struct job_record *record)
 {
     EXPECT(record->id > 0 && record->id < BASE_IDS);
     struct job_record *old = base->rows[record->id];
     EXPECT(record->state != JOB_NONE);
     EXPECT((kind == STORE_INSERT) == (old == NULL));
-    EXPECT(!old || !job_state_is_end(old->state));
+    EXPECT(!old || !job_state_is_end(old->state) || base_revives(old, record));
+    EXPECT(!old || record->attempt >= old->attempt || record->state == JOB_QUEUED);
     EXPECT_EQ(job_record_copy(record, &base->rows[record->id]), 0);
     job_record_free(old);
     if (record->id >= base->next_id)

@@ -60,11 +60,12 @@ Test(job, moves_along_edges_and_along_nothing_else)
             }
 }
 
-Test(job, nothing_leaves_an_end_and_nothing_is_unreachable)
+Test(job, only_a_retry_leaves_an_end_and_nothing_is_unreachable)
 {
     bool reached[JOB_STATE_COUNT] = {[JOB_NONE] = true, [JOB_WAITING] = true};
     for (size_t i = 0; i < job_edge_count; i++) {
-        cr_assert_not(job_state_is_end(job_edges[i].from));
+        cr_assert_eq(job_state_is_end(job_edges[i].from), job_edges[i].cause == JOB_BY_RETRY);
+        cr_assert_neq(job_edges[i].from, JOB_SUCCEEDED);
         reached[job_edges[i].to] = true;
     }
     for (int state = 0; state < JOB_STATE_COUNT; state++)
@@ -110,6 +111,39 @@ Test(job, a_move_changes_what_its_cause_demands)
     cr_assert_eq(job_record_move(&record, JOB_CANCELLED, JOB_BY_CANCEL, 90), 0);
     cr_assert_eq(record.finished_at, 90);
     cr_assert_eq(record.failures, 1);
+}
+
+Test(job, a_retry_starts_anew_but_for_the_number_of_the_attempt)
+{
+    static const enum job_state ends[] = {JOB_FAILED, JOB_CANCELLED, JOB_TIMED_OUT, JOB_DEAD};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        struct job_record record = {.state = ends[i],
+                                    .attempt = 4,
+                                    .failures = 3,
+                                    .crashes = 1,
+                                    .exit_code = 2,
+                                    .term_signal = 9,
+                                    .submitted_at = 10,
+                                    .started_at = 20,
+                                    .finished_at = 30};
+        cr_assert(job_state_may_retry(ends[i]));
+        cr_assert_eq(job_record_move(&record, JOB_QUEUED, JOB_BY_RETRY, 40), 0);
+        cr_assert_eq(record.attempt, 4);
+        cr_assert_eq(record.failures, 0);
+        cr_assert_eq(record.crashes, 0);
+        cr_assert_eq(record.exit_code, JOB_NO_EXIT);
+        cr_assert_eq(record.term_signal, JOB_NO_EXIT);
+        cr_assert_eq(record.submitted_at, 10);
+        cr_assert_eq(record.started_at, 0);
+        cr_assert_eq(record.finished_at, 0);
+        cr_assert_eq(job_waits_since(&record), 40);
+        cr_assert_eq(job_record_move(&record, JOB_RUNNING, JOB_BY_DISPATCH, 50), 0);
+        cr_assert_eq(record.attempt, 5);
+        cr_assert_eq(job_waits_since(&record), 10);
+    }
+    cr_assert_not(job_state_may_retry(JOB_SUCCEEDED));
+    cr_assert_not(job_state_may_retry(JOB_RUNNING));
+    cr_assert_not(job_state_may_retry(JOB_STATE_COUNT));
 }
 
 /* ---- backoff --------------------------------------------------------------------------------- */

@@ -175,6 +175,13 @@ Test(store_sqlite, disagreement_with_memory_is_an_error)
 
 /* ---- recovery -------------------------------------------------------------------------------- */
 
+static void retry_row(struct store *store, uint64_t id)
+{
+    struct job_record ended = record_ended(id, JOB_DEAD), live = record_make(id);
+    cr_assert_eq(put_record(store, STORE_UPDATE, &ended), 0);
+    cr_assert_eq(put_record(store, STORE_UPDATE, &live), 0);
+}
+
 static int expect_next_live(void *arg, const struct job_record *record)
 {
     uint64_t *expected = arg;
@@ -196,6 +203,8 @@ Test(store_sqlite, recovery_streams_the_live_jobs_in_order)
         struct job_record ended = record_ended(id, JOB_SUCCEEDED + id % 5);
         cr_assert_eq(put_record(store, STORE_UPDATE, &ended), 0);
     }
+    for (uint64_t id = 1; id <= 300; id += 3) /* ended, and live again */
+        retry_row(store, id);
     store_free(store);
     cr_assert_eq(store_open(&test_config, folder, &problem, &store), 0);
     uint64_t expected = 1;
@@ -247,6 +256,8 @@ Test(store_sqlite, list_agrees_with_a_filter_by_hand)
         struct job_record ended = record_ended(id, JOB_SUCCEEDED + id % 5);
         if (id % 10 != 0)
             cr_assert_eq(put_record(store, STORE_UPDATE, &ended), 0);
+        else if (id % 20 != 0)
+            retry_row(store, id);
     }
     random_seed();
     for (int i = 0; i < 400; i++) {

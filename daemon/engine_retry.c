@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine_retry: jobs that have ended badly, and get another chance.
+ *
+ * The way back of a job: its record is found, in memory among the recent ones or in the store; under
+ * the lock it is checked, given its place in every container again (I8), and marked `committing`
+ * while it is still shown in its end; one UPDATE for all; after the commit, moved to queued.  A
+ * commit that fails leaves it in its end.
+ *
+ * I21  A job that is brought back is in memory before its retry is pushed.  So whoever finds it in
+ *      no memory, and live in the store, finds it in memory when he looks again.
+ * I22  From the look at the jobs until they are live, engine.retrying is held alone.  So a record
+ *      that the store gave is still true when its job is made from it (else its attempt might be a
+ *      number that was used since), and of two retries of one job one comes second, and finds it
+ *      live.
+ * I23  An ended job in memory is among the recent ones, or being retried, and then `committing`.
+ *
+ * Who may call: request fibers.
+ */
+#include "daemon/engine_impl.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* One id on its way. */
+struct chance {
+    uint64_t id;
+    size_t place;          /* in what was asked */
+    struct job *made;      /* of the store's record, and not needed if it is in memory; or NULL */
+    struct job *job;       /* taken: to be moved once that is committed; or NULL */
+    struct job_record row; /* what the store is told: the job as it will be */
+};
+
+struct retry {
+    const struct peer *peer;
+    const uint64_t *ids;
+    size_t count;
+    enum job_state *results;
+    struct rpc_error *errors;
+    struct job_record **records; /* by place, as found */
+    struct chance *all;          /* in order of id, then of place */
+    struct job **fresh;          /* not in memory before, in order of id */
+    size_t fresh_count;
+    const struct job_record **rows; /* of those taken */
+    size_t taken;
+    const struct chance *last; /* the one taken last, or NULL */
+};
+
+static int compare(const void *a, const void *b)
+{
+    const struct chance *one = a, *two = b;
+    if (one->id != two->id)
+        return one->id < two->id ? -1 : 1;
+    return one->place < two->place ? -1 : one->place > two->place;
+}
+
+/* ---- before the lock ------------------------------------------------------------------------- */
+
+static int find(struct engine *engine, struct retry *retry)
+{
+    int rc = engine_lock(engine);
+    if (rc < 0)
+        return rc;
+    rc = engine_fill_locked(engine, retry->peer, retry->ids, retry->count, retry->records);
+    engine_unlock(engine);
+    if (rc < 0)
+        return rc;
+    return engine_fill_stored(engine, retry->peer, retry->ids, retry->count, NULL, retry->records);
+}
+
+/* A job for each record that may need one, so that nothing is built under the lock. */
+static int make_jobs(struct retry *retry)
+{
+    for (size_t i = 0; i < retry->count; i++) {
+        struct chance *chance = &retry->all[i];
+        const struct job_record *record = retry->records[i];
+        *chance = (struct chance){.id = retry->ids[i], .place = i};
+        if (record && job_state_may_retry(record->state) &&
+            job_new(record, NULL, &chance->made) < 0)
+            return -ENOMEM;
+    }
+    qsort(retry->all, retry->count, sizeof(*retry->all), compare);
+    return 0;
+}
+
+/* ---- under the lock -------------------------------------------------------------------------- */
+
+static int refuse_state(struct rpc_error *error, uint64_t id, enum job_state state)
+{
+    if (state == JOB_SUCCEEDED)
+        return rpc_error_set(error, RPC_CONFLICT,
+                             "job %" PRIu64 " has succeeded: there is nothing to retry", id);
+    return rpc_error_set(error, RPC_CONFLICT,
+                         "job %" PRIu64 " is %s: only a job that has ended can be retried", id,
+                         job_state_name(state));
+}
+
+/* What forbids a retry, whatever becomes of others.  job: in memory, or NULL.
+ * Returns 0, or -errno with the id's error. */
+static int check_locked(struct engine *engine, const struct job_record *record,
+                        const struct job *job, struct rpc_error *error)
+{
+    enum job_state state = job ? job->record.state : record->state;
+    if (job && job->committing && job_state_is_end(state)) /* I23 */
+        return rpc_error_set(error, RPC_CONFLICT, "job %" PRIu64 " is being retried already",
+                             record->id);
+    if (!job_state_may_retry(state))
+        return refuse_state(error, record->id, state);
+    const struct queue *queue = queue_set_find(engine->queues, record->queue);
+    if (!queue || !queue->configured)
+        return rpc_error_set_param(error, RPC_NO_SUCH_QUEUE, "queue", NULL,
+                                   "queue \"%.64s\" of job %" PRIu64
+                                   " is not in the configuration any more",
+                                   record->queue, record->id);
+    return 0;
+}
+
+/* Room for one more live job, and for all fresh ones in the table. */
+static int reserve_locked(struct engine *engine, const struct retry *retry, struct queue *queue)
+{
+    if (engine->live >= engine->limits.max_jobs)
+        return -EAGAIN;
+    int rc = engine_reserve_locked(engine, queue, 1);
+    return rc < 0 ? rc : job_table_reserve(&engine->table, retry->fresh_count + 1);
+}
+
+/* Nothing can fail any more: it is taken. */
+static void claim_locked(struct engine *engine, struct retry *retry, struct chance *chance,
+                         struct job *job, struct queue *queue, int64_t now)
+{
+    if (job) {
+        engine_leave_recent_locked(engine, job);
+    } else {
+        job = chance->made;
+        chance->made = NULL;
+        job->queue = queue;
+        job->record.queue = queue->name;
+        retry->fresh[retry->fresh_count++] = job;
+    }
+    job->committing = true;
+    engine_count_live_locked(engine, job);
+    chance->job = job;
+    chance->row = job->record;
+    (void)job_record_move(&chance->row, JOB_QUEUED, JOB_BY_RETRY, now);
+    chance->row.result = NULL;
+    chance->row.error = NULL;
+    retry->rows[retry->taken++] = &chance->row;
+    retry->last = chance;
+}
+
+static void take_locked(struct engine *engine, struct retry *retry, struct chance *chance,
+                        int64_t now)
+{
+    const struct job_record *record = retry->records[chance->place];
+    struct rpc_error *error = &retry->errors[chance->place];
+    if (!record) {
+        engine_refuse_id(error, chance->id);
+        return;
+    }
+    bool again = retry->last && retry->last->id == chance->id; /* asked for twice at once */
+    struct job *job =
+        again ? retry->last->job : engine_find_locked(engine, retry->peer, chance->id);
+    if (check_locked(engine, record, job, error) < 0)
+        return;
+    struct queue *queue = queue_set_find(engine->queues, record->queue);
+    int rc = reserve_locked(engine, retry, queue);
+    if (rc < 0)
+        engine_refuse(engine, error, rc);
+    else
+        claim_locked(engine, retry, chance, job, queue, now);
+}
+
+static int push(struct engine *engine, struct retry *retry, struct engine_op *op, int64_t now)
+{
+    int rc = engine_lock(engine);
+    if (rc < 0)
+        return rc;
+    rc = engine_failed(engine) ? -EIO : engine->draining ? -ESHUTDOWN : 0;
+    for (size_t i = 0; rc == 0 && i < retry->count; i++)
+        take_locked(engine, retry, &retry->all[i], now);
+    job_table_insert(&engine->table, retry->fresh, retry->fresh_count); /* I21 */
+    op->op.rows = retry->rows;
+    op->op.count = retry->taken;
+    if (retry->taken > 0)
+        engine_push(engine, op, STORE_UPDATE);
+    engine_unlock(engine);
+    return rc;
+}
+
+/* ---- after the commit ------------------------------------------------------------------------ */
+
+static void settle_locked(struct engine *engine, struct retry *retry, struct chance *chance,
+                          int64_t now)
+{
+    struct job *job = chance->job;
+    engine_move_locked(engine, job, JOB_QUEUED, JOB_BY_RETRY, now);
+    job_set_texts(job, NULL, NULL);
+    job->committing = false;
+    engine_place_locked(engine, job);
+    engine->stats.revived++;
+    retry->results[chance->place] = JOB_QUEUED;
+}
+
+/* As if it had not been asked for: it ended when it did. */
+static void give_up_locked(struct engine *engine, struct chance *chance)
+{
+    engine->stats.live[chance->job->record.state]--;
+    chance->job->committing = false;
+    engine_place_locked(engine, chance->job);
+}
+
+static int commit(struct engine *engine, struct retry *retry, struct engine_op *op, int64_t now)
+{
+    if (retry->taken == 0)
+        return 0;
+    int rc = engine_await(engine, op);
+    engine_lock_shielded(engine);
+    for (size_t i = 0; i < retry->count; i++) {
+        struct chance *chance = &retry->all[i];
+        if (chance->job && rc == 0)
+            settle_locked(engine, retry, chance, now);
+        else if (chance->job)
+            give_up_locked(engine, chance);
+    }
+    engine_unlock(engine);
+    weft_event_set(&engine->kick);
+    return rc;
+}
+
+static int retry_all(struct engine *engine, struct retry *retry)
+{
+    struct engine_op op = {0};
+    int rc = weft_rwlock_wrlock(&engine->retrying, WEFT_NO_DEADLINE); /* I22 */
+    if (rc < 0)
+        return rc;
+    rc = find(engine, retry);
+    if (rc == 0)
+        rc = make_jobs(retry);
+    int64_t now = job_wall_now();
+    if (rc == 0)
+        rc = push(engine, retry, &op, now);
+    if (rc == 0)
+        rc = commit(engine, retry, &op, now);
+    weft_rwlock_unlock(&engine->retrying);
+    return rc;
+}
+
+int engine_retry(struct engine *engine, const struct peer *peer, const uint64_t *ids, size_t count,
+                 enum job_state *results, struct rpc_error *errors, struct rpc_error *error)
+{
+    struct retry retry = {
+        .peer = peer, .ids = ids, .count = count, .results = results, .errors = errors};
+    retry.records = calloc(count + 1, sizeof(*retry.records));
+    retry.all = calloc(count + 1, sizeof(*retry.all));
+    retry.fresh = calloc(count + 1, sizeof(*retry.fresh));
+    retry.rows = calloc(count + 1, sizeof(*retry.rows));
+    bool made = retry.records && retry.all && retry.fresh && retry.rows;
+    int rc = made ? retry_all(engine, &retry) : -ENOMEM;
+    for (size_t i = 0; retry.all && i < count; i++)
+        job_free(retry.all[i].made);
+    engine_records_free(retry.records, count);
+    free(retry.all);
+    free(retry.fresh);
+    free(retry.rows);
+    return rc < 0 ? engine_refuse(engine, error, rc) : 0;
+}
