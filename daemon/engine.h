@@ -183,6 +183,41 @@ int engine_cancel(struct engine *engine, const struct peer *peer, const uint64_t
 int engine_retry(struct engine *engine, const struct peer *peer, const uint64_t *ids, size_t count,
                  enum job_state *results, struct rpc_error *errors, struct rpc_error *error);
 
+/* Why a job does not run, or that it does; of several reasons the one that has to go first. */
+enum engine_why {
+    ENGINE_WHY_ENDED,
+    ENGINE_WHY_RETRYING,    /* it has ended, and its way back is being committed */
+    ENGINE_WHY_CANCELLING,  /* its cancel is under way */
+    ENGINE_WHY_RUNNING,     /* it does */
+    ENGINE_WHY_ENDING,      /* its attempt is over; what follows is being committed */
+    ENGINE_WHY_STOPPING,    /* weftd stops: it still runs, and goes back to its queue */
+    ENGINE_WHY_DRAINING,    /* weftd stops: it waits for the next start */
+    ENGINE_WHY_DELAY,       /* the client's */
+    ENGINE_WHY_BACKOFF,     /* the wait after an attempt that failed */
+    ENGINE_WHY_QUEUE_OFF,   /* its queue runs nothing: concurrency 0 */
+    ENGINE_WHY_QUEUE_FULL,  /* every slot of its queue is taken */
+    ENGINE_WHY_QUEUE_ORDER, /* a slot is free, and others get it first */
+    ENGINE_WHY_NEXT,        /* nothing holds it up: the dispatcher is about to take it */
+    ENGINE_WHY_COUNT
+};
+
+/* The facts; methods_explain.c puts them into words. */
+struct engine_explanation {
+    struct job_record *record; /* a copy, free with job_record_free() */
+    enum engine_why why;
+    bool draining;
+    bool configured;      /* its queue is in the configuration */
+    uint32_t running;     /* of its queue: slots taken, … */
+    uint32_t concurrency; /* … and how many there are */
+    size_t queued;        /* of its queue: jobs that wait for a slot, this one included */
+    size_t ahead; /* queued: of those, how many start before it; ENGINE_AHEAD_MAX: or more */
+};
+/* Counting costs O(ahead) under the lock: half a millisecond at most. */
+#define ENGINE_AHEAD_MAX 4096
+
+int engine_explain(struct engine *engine, const struct peer *peer, uint64_t id,
+                   struct engine_explanation *ret_explanation, struct rpc_error *error);
+
 /* Which piece of a job's output. */
 struct engine_piece {
     uint64_t id;

@@ -10,6 +10,7 @@
  *   engine_wait.c     who waits for an end; wait
  *   engine_cancel.c   cancel
  *   engine_retry.c    retry: ended jobs live again
+ *   engine_explain.c  explain
  *   engine_read.c     get, list, logs
  *
  * Every function that takes a locked engine says so in its name: engine_…_locked.

@@ -151,6 +151,26 @@ struct job *job_heap_pop(struct job_heap *heap)
     return job;
 }
 
+/* The next node in a walk from parents to children that is not below `index`; 0: there is none. */
+static size_t past_subtree(size_t index)
+{
+    while (index > 0 && index % FANOUT == 0) /* the last of its parent's children */
+        index = (index - 1) / FANOUT;
+    return index > 0 ? index + 1 : 0;
+}
+
+/* By I5 nothing below a job that comes later comes before. */
+size_t job_heap_count_before(const struct job_heap *heap, const struct job *job, size_t most)
+{
+    size_t count = 0, index = 0;
+    do {
+        bool counts = index < heap->count && before(heap, heap->jobs[index], job);
+        count += counts;
+        index = counts ? index * FANOUT + 1 : past_subtree(index);
+    } while (index > 0 && count < most);
+    return count;
+}
+
 /* Restore I5 after every rank may have changed. */
 static void rebuild(struct job_heap *heap)
 {

@@ -46,6 +46,10 @@ struct job *job_heap_pop(struct job_heap *heap);            /* first, or NULL */
 void job_heap_remove(struct job_heap *heap, struct job *job);
 void job_heap_trim(struct job_heap *heap, size_t keep); /* give memory back, keep room for these */
 
+/* How many of its jobs come before `job`, which is in it; at most `most` are counted.  Looks at no
+ * more than FANOUT jobs for each that it counts, and at no others. */
+size_t job_heap_count_before(const struct job_heap *heap, const struct job *job, size_t most);
+
 struct queue {
     struct queue *next; /* in the set, in order of configuration */
     char *name;

@@ -105,6 +105,19 @@ static int retry_some(struct client *client)
     return rc;
 }
 
+static int explain_one(struct client *client)
+{
+    struct engine_explanation facts;
+    struct rpc_error error = {0};
+    int rc = engine_explain(client->world->engine, &me, any_id(client), &facts, &error);
+    if (rc < 0)
+        return rc == -ENOENT ? 0 : rc;
+    EXPECT((facts.why == ENGINE_WHY_ENDED || facts.why == ENGINE_WHY_RETRYING) ==
+           job_state_is_end(facts.record->state));
+    job_record_free(facts.record);
+    return 0;
+}
+
 static int cancel_some(struct client *client)
 {
     uint64_t ids[2] = {any_known(client), any_known(client)};
@@ -209,10 +222,10 @@ static int reload(struct client *client)
 static int operate(struct client *client)
 {
     static int (*const operations[])(struct client *) = {
-        submit_one, submit_one, submit_some, submit_some, cancel_some, wait_some, wait_some,
-        list_some,  list_all,   get_one,     retry_some,  retry_some,  reload};
-    unsigned roll = dice_roll(&client->dice, 50);
-    return operations[roll < 48 ? roll % 12 : 12](client);
+        submit_one, submit_one, submit_some, submit_some, cancel_some, wait_some,   wait_some,
+        list_some,  list_all,   get_one,     retry_some,  retry_some,  explain_one, reload};
+    unsigned roll = dice_roll(&client->dice, 54);
+    return operations[roll < 52 ? roll % 13 : 13](client);
 }
 
 static int act(void *arg)

@@ -265,6 +265,31 @@ Test(engine_memory, retry_from_the_store)
     base_free(base);
 }
 
+static void explain_once(struct world *world)
+{
+    for (uint64_t id = 1; id <= 2; id++) {
+        struct engine_explanation facts;
+        struct rpc_error error = {0};
+        int rc = engine_explain(world->engine, &me, id, &facts, &error);
+        if (rc < 0)
+            check_refusal(rc, &error);
+        else
+            job_record_free(facts.record);
+    }
+}
+
+static void explain_all(struct world *world)
+{
+    submit(world, "ok", ",\"queue\":\"paused\"");
+    EXPECT_EQ(end_of(world, submit(world, "ok", "")), JOB_SUCCEEDED);
+    try_all(world, explain_once);
+}
+
+Test(engine_memory, explain)
+{
+    in_a_world(1, explain_all);
+}
+
 /* From the paused queue's opening to the end of its job. */
 static void run_once(struct world *world)
 {

@@ -98,6 +98,23 @@ Test(queue, heap_by_due_sorts_by_due)
     cr_assert_eq(jobs[0].heap_index, JOB_NOT_IN_HEAP);
 }
 
+Test(queue, heap_counts_what_comes_before_a_job)
+{
+    struct job_heap heap;
+    job_heap_init(&heap, JOB_HEAP_BY_RANK);
+    cr_assert_eq(job_heap_reserve(&heap, COUNT), 0);
+    for (size_t i = 0; i < COUNT; i++)
+        job_heap_push(&heap, plain_job(i, (int64_t)(next_random() % (COUNT / 2))));
+    for (size_t i = 0; i < COUNT; i++) {
+        size_t before = 0;
+        for (size_t k = 0; k < COUNT; k++)
+            before += jobs[k].rank < jobs[i].rank || (jobs[k].rank == jobs[i].rank && k < i);
+        cr_assert_eq(job_heap_count_before(&heap, &jobs[i], SIZE_MAX), before);
+        cr_assert_eq(job_heap_count_before(&heap, &jobs[i], 10), before < 10 ? before : 10);
+    }
+    job_heap_destroy(&heap);
+}
+
 Test(queue, heap_gives_memory_back)
 {
     struct job_heap heap;
