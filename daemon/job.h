@@ -184,6 +184,10 @@ void job_record_free(struct job_record *record); /* NULL is fine */
  * shown.  Members without a value are left out.  The caller owns the reference. */
 int job_record_to_json(const struct job_record *record, json_t **ret_json);
 
+/* Text that a program or a file's name may have put in is perhaps no UTF-8; then every odd byte is
+ * shown as '?'.  NULL: out of memory. */
+json_t *job_text_to_json(const char *text);
+
 /* ---- a job in memory ------------------------------------------------------------------------- */
 
 /* Every field is guarded by the engine's lock, except where said.  Sizes matter: a million queued

@@ -69,8 +69,7 @@ static int add_member(json_t *job, const json_t *spec, const char *name)
     return value ? json_object_set(job, name, value) : 0;
 }
 
-/* Text that a program or file name put in may be no UTF-8; then every odd byte is shown as '?'. */
-static json_t *text_json(const char *text)
+json_t *job_text_to_json(const char *text)
 {
     json_t *json = json_string(text);
     char *plain = json ? NULL : strdup(text);
@@ -89,7 +88,7 @@ static int add_result(json_t *job, const char *text)
     if (!text)
         return 0;
     json_t *result = json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-    return json_object_set_new(job, "result", result ? result : text_json(text));
+    return json_object_set_new(job, "result", result ? result : job_text_to_json(text));
 }
 
 static int add_state(json_t *job, const struct job_record *record)
@@ -112,7 +111,7 @@ static int add_outcome(json_t *job, const struct job_record *record)
     rc |= add_exit(job, "signal", record->term_signal);
     rc |= add_result(job, record->result);
     if (record->error)
-        rc |= json_object_set_new(job, "error", text_json(record->error));
+        rc |= json_object_set_new(job, "error", job_text_to_json(record->error));
     return rc;
 }
 

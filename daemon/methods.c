@@ -26,7 +26,7 @@ static const struct param_spec id_params[] = {
     {"id", PARAM_INT, .required = true, .min = 1, .max = ID_MAX},
 };
 
-static const struct param_spec cancel_params[] = {
+static const struct param_spec ids_params[] = {
     {"ids", PARAM_INTS, .required = true, .min = 1, .max = ID_MAX, .length_min = 1,
      .length_max = METHODS_IDS_MAX},
 };
@@ -63,10 +63,12 @@ const struct method methods[] = {
     {"daemon.reload", TAKES_NONE, method_daemon_reload},
     {"daemon.stats", TAKES_NONE, method_daemon_stats},
     {"hello", TAKES_NONE, method_hello},
-    {"job.cancel", TAKES(cancel_params), method_job_cancel},
+    {"job.cancel", TAKES(ids_params), method_job_cancel},
+    {"job.explain", TAKES(id_params), method_job_explain},
     {"job.get", TAKES(id_params), method_job_get},
     {"job.list", TAKES(list_params), method_job_list},
     {"job.logs", TAKES(logs_params), method_job_logs},
+    {"job.retry", TAKES(ids_params), method_job_retry},
     {"job.submit", TAKES_NONE, method_job_submit, .checks_itself = true, .takes_turns = true},
     {"job.submit_many", TAKES(submit_many_params), method_job_submit_many, .takes_turns = true},
     {"job.wait", TAKES(wait_params), method_job_wait},

@@ -61,8 +61,8 @@ struct method {
     bool takes_turns;   /* a client's requests of this kind take effect in the order they came */
 };
 
-/* hello ping job.submit job.submit_many job.get job.list job.wait job.cancel job.logs daemon.stats
- * daemon.reload.  Sorted by name. */
+/* hello ping job.submit job.submit_many job.get job.list job.wait job.cancel job.retry job.explain
+ * job.logs daemon.stats daemon.reload.  Sorted by name. */
 extern const struct method methods[];
 extern const size_t methods_count;
 

@@ -8,12 +8,16 @@
 int method_job_submit(struct request *request, json_t **ret_result);
 int method_job_submit_many(struct request *request, json_t **ret_result);
 int method_job_cancel(struct request *request, json_t **ret_result);
+int method_job_retry(struct request *request, json_t **ret_result);
 
 /* methods_query.c */
 int method_job_get(struct request *request, json_t **ret_result);
 int method_job_list(struct request *request, json_t **ret_result);
 int method_job_wait(struct request *request, json_t **ret_result);
 int method_job_logs(struct request *request, json_t **ret_result);
+
+/* methods_explain.c */
+int method_job_explain(struct request *request, json_t **ret_result);
 
 /* methods_daemon.c */
 int method_hello(struct request *request, json_t **ret_result);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* methods_job: the requests that change something: submit, submit_many, cancel. */
+/* methods_job: the requests that change something: submit, submit_many, cancel, retry. */
 #include "daemon/engine.h"
 #include "daemon/methods_impl.h"
 #include "protocol/jsonrpc.h"
@@ -130,7 +130,7 @@ int method_job_submit_many(struct request *request, json_t **ret_result)
     return err;
 }
 
-/* ---- cancel ---- */
+/* ---- cancel and retry ---- */
 
 int request_ids(const struct request *request, uint64_t **ret_ids, size_t *ret_count)
 {
@@ -146,19 +146,19 @@ int request_ids(const struct request *request, uint64_t **ret_ids, size_t *ret_c
     return 0;
 }
 
-static json_t *cancelled_json(uint64_t id, enum job_state state, const struct rpc_error *error)
+static json_t *state_json(uint64_t id, enum job_state state, const struct rpc_error *error)
 {
     if (state == JOB_NONE)
         return json_pack("{s:I, s:o}", "id", (json_int_t)id, "error", jsonrpc_error_json(error));
     return json_pack("{s:I, s:s}", "id", (json_int_t)id, "state", job_state_name(state));
 }
 
-static json_t *cancel_json(const uint64_t *ids, const enum job_state *states,
+static json_t *states_json(const uint64_t *ids, const enum job_state *states,
                            const struct rpc_error *errors, size_t count)
 {
     json_t *results = json_array();
     for (size_t i = 0; results && i < count; i++) {
-        if (json_array_append_new(results, cancelled_json(ids[i], states[i], &errors[i]))) {
+        if (json_array_append_new(results, state_json(ids[i], states[i], &errors[i]))) {
             json_decref(results);
             return NULL;
         }
@@ -166,7 +166,11 @@ static json_t *cancel_json(const uint64_t *ids, const enum job_state *states,
     return json_pack("{s:o}", "results", results);
 }
 
-int method_job_cancel(struct request *request, json_t **ret_result)
+/* What happens to each of the ids, and what is answered of it. */
+typedef int each_fn(struct request *request, const uint64_t *ids, size_t count,
+                    enum job_state *states, struct rpc_error *errors);
+
+static int for_each_id(struct request *request, each_fn *each, json_t **ret_result)
 {
     uint64_t *ids;
     size_t count;
@@ -175,13 +179,34 @@ int method_job_cancel(struct request *request, json_t **ret_result)
         return err;
     enum job_state *states = calloc(count, sizeof *states);
     struct rpc_error *errors = calloc(count, sizeof *errors);
-    err = states && errors
-              ? engine_cancel(request->context->engine, request->peer, ids, count, states, errors)
-              : -ENOMEM;
+    err = states && errors ? each(request, ids, count, states, errors) : -ENOMEM;
     if (!err)
-        *ret_result = cancel_json(ids, states, errors, count);
+        *ret_result = states_json(ids, states, errors, count);
     free(ids);
     free(states);
     free(errors);
     return err;
+}
+
+static int cancel_each(struct request *request, const uint64_t *ids, size_t count,
+                       enum job_state *states, struct rpc_error *errors)
+{
+    return engine_cancel(request->context->engine, request->peer, ids, count, states, errors);
+}
+
+int method_job_cancel(struct request *request, json_t **ret_result)
+{
+    return for_each_id(request, cancel_each, ret_result);
+}
+
+static int retry_each(struct request *request, const uint64_t *ids, size_t count,
+                      enum job_state *states, struct rpc_error *errors)
+{
+    return engine_retry(request->context->engine, request->peer, ids, count, states, errors,
+                        &request->error);
+}
+
+int method_job_retry(struct request *request, json_t **ret_result)
+{
+    return for_each_id(request, retry_each, ret_result);
 }

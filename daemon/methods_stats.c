@@ -61,9 +61,10 @@ static json_t *jobs_json(const struct engine_stats *stats)
 
 static json_t *totals_json(const struct engine_stats *stats)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "submitted", I(stats->submitted), "started",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "submitted", I(stats->submitted), "started",
                      I(stats->started), "retried", I(stats->retried), "interrupted",
-                     I(stats->interrupted), "recent", I(stats->recent));
+                     I(stats->interrupted), "revived", I(stats->revived), "recent",
+                     I(stats->recent));
 }
 
 static json_t *store_json(struct store *store)

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * methods_explain: job.explain: what engine_explain() found out, as one sentence for people and as
+ * members for programs.
+ *
+ * I1  Each enum engine_why has a name on the wire, which stays as it is, and a sentence, which may
+ *     change: both are rows of the table below.
+ */
+#include "daemon/engine.h"
+#include "daemon/methods_impl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* ---- words ----------------------------------------------------------------------------------- */
+
+static void say_time(FILE *to, int64_t at)
+{
+    char text[32];
+    struct tm tm;
+    time_t seconds = (time_t)(at / 1000000000);
+    if (gmtime_r(&seconds, &tm) && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) > 0)
+        fputs(text, to);
+    else
+        fputs("a time without a name", to);
+}
+
+static void say_error(FILE *to, const struct job_record *record)
+{
+    if (record->error)
+        fprintf(to, ": %s", record->error);
+}
+
+static void say_end(FILE *to, const struct job_record *record)
+{
+    switch (record->state) {
+    case JOB_SUCCEEDED:
+        fprintf(to, "attempt %u succeeded", record->attempt);
+        break;
+    case JOB_TIMED_OUT:
+        fprintf(to, "attempt %u ran longer than its timeout", record->attempt);
+        break;
+    case JOB_CANCELLED:
+        fputs("it was cancelled", to);
+        break;
+    case JOB_DEAD:
+        fprintf(to, "it was given up after attempt %u", record->attempt);
+        say_error(to, record);
+        break;
+    default:
+        fprintf(to, "attempt %u failed", record->attempt);
+        say_error(to, record);
+    }
+}
+
+static void say_ended(FILE *to, const struct engine_explanation *facts)
+{
+    say_end(to, facts->record);
+    if (!job_state_may_retry(facts->record->state))
+        fputs("; there is nothing to retry", to);
+    else if (!facts->configured)
+        fprintf(to, "; it cannot be retried: its queue \"%s\" is not in the configuration any more",
+                facts->record->queue);
+    else if (facts->draining)
+        fputs("; it can be retried once weftd, which is stopping, has started again", to);
+    else
+        fputs("; it can be retried", to);
+}
+
+static void say_retrying(FILE *to, const struct engine_explanation *facts)
+{
+    say_end(to, facts->record);
+    fputs("; it is being retried", to);
+}
+
+static void say_cancelling(FILE *to, const struct engine_explanation *facts)
+{
+    (void)facts;
+    fputs("it is being cancelled", to);
+}
+
+static void say_running(FILE *to, const struct engine_explanation *facts)
+{
+    fprintf(to, "attempt %u has been running since ", facts->record->attempt);
+    say_time(to, facts->record->started_at);
+}
+
+static void say_ending(FILE *to, const struct engine_explanation *facts)
+{
+    fprintf(to, "attempt %u is over, and how it ended is being stored", facts->record->attempt);
+}
+
+static void say_stopping(FILE *to, const struct engine_explanation *facts)
+{
+    fprintf(to, "weftd is stopping: attempt %u is being ended, and the job goes back to its queue",
+            facts->record->attempt);
+}
+
+static void say_draining(FILE *to, const struct engine_explanation *facts)
+{
+    (void)facts;
+    fputs("weftd is stopping and starts nothing more; the job waits for its next start", to);
+}
+
+static void say_delay(FILE *to, const struct engine_explanation *facts)
+{
+    fputs("its client asked for a delay, until ", to);
+    say_time(to, facts->record->due_at);
+}
+
+static void say_backoff(FILE *to, const struct engine_explanation *facts)
+{
+    fprintf(to, "attempt %u failed", facts->record->attempt);
+    say_error(to, facts->record);
+    fputs("; the next is due at ", to);
+    say_time(to, facts->record->due_at);
+}
+
+static void say_queue_off(FILE *to, const struct engine_explanation *facts)
+{
+    fprintf(to, "queue \"%s\" has a concurrency of 0 and starts nothing", facts->record->queue);
+}
+
+static void say_ahead(FILE *to, const struct engine_explanation *facts)
+{
+    if (facts->ahead == 0)
+        fputs("it is the next", to);
+    else if (facts->ahead == 1)
+        fputs("1 job is ahead of it", to);
+    else
+        fprintf(to, "%s%zu jobs are ahead of it",
+                facts->ahead >= ENGINE_AHEAD_MAX ? "at least " : "", facts->ahead);
+}
+
+static void say_queue_full(FILE *to, const struct engine_explanation *facts)
+{
+    if (facts->concurrency == 1)
+        fputs("the one slot", to);
+    else
+        fprintf(to, "all %u slots", facts->concurrency);
+    fprintf(to, " of queue \"%s\" %s taken, and ", facts->record->queue,
+            facts->concurrency == 1 ? "is" : "are");
+    say_ahead(to, facts);
+}
+
+static void say_queue_order(FILE *to, const struct engine_explanation *facts)
+{
+    fprintf(to, "a slot of queue \"%s\" is free, and ", facts->record->queue);
+    say_ahead(to, facts);
+}
+
+static void say_next(FILE *to, const struct engine_explanation *facts)
+{
+    fprintf(to, "a slot of queue \"%s\" is free: it is about to start", facts->record->queue);
+}
+
+static const struct {
+    const char *name;
+    void (*say)(FILE *to, const struct engine_explanation *facts);
+} words[ENGINE_WHY_COUNT] = {
+    [ENGINE_WHY_ENDED] = {"ended", say_ended},
+    [ENGINE_WHY_RETRYING] = {"retrying", say_retrying},
+    [ENGINE_WHY_CANCELLING] = {"cancelling", say_cancelling},
+    [ENGINE_WHY_RUNNING] = {"running", say_running},
+    [ENGINE_WHY_ENDING] = {"ending", say_ending},
+    [ENGINE_WHY_STOPPING] = {"stopping", say_stopping},
+    [ENGINE_WHY_DRAINING] = {"draining", say_draining},
+    [ENGINE_WHY_DELAY] = {"delay", say_delay},
+    [ENGINE_WHY_BACKOFF] = {"backoff", say_backoff},
+    [ENGINE_WHY_QUEUE_OFF] = {"queue_off", say_queue_off},
+    [ENGINE_WHY_QUEUE_FULL] = {"queue_full", say_queue_full},
+    [ENGINE_WHY_QUEUE_ORDER] = {"queue_order", say_queue_order},
+    [ENGINE_WHY_NEXT] = {"next", say_next},
+};
+
+static bool waits(const struct engine_explanation *facts)
+{
+    return facts->record->state == JOB_QUEUED || facts->record->state == JOB_DELAYED;
+}
+
+/* NULL: out of memory. */
+static json_t *reason_json(const struct engine_explanation *facts)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *to = open_memstream(&text, &size);
+    if (!to)
+        return NULL;
+    words[facts->why].say(to, facts);
+    if (waits(facts) && !facts->configured)
+        fputs("; its queue is not in the configuration any more", to);
+    json_t *reason = fclose(to) == 0 ? job_text_to_json(text) : NULL;
+    free(text);
+    return reason;
+}
+
+/* ---- members --------------------------------------------------------------------------------- */
+
+static json_t *queue_json(const struct engine_explanation *facts)
+{
+    return json_pack("{s:s, s:b, s:I, s:I, s:I}", "name", facts->record->queue, "configured",
+                     (int)facts->configured, "running", (json_int_t)facts->running, "concurrency",
+                     (json_int_t)facts->concurrency, "queued", (json_int_t)facts->queued);
+}
+
+static int add_ahead(json_t *result, const struct engine_explanation *facts)
+{
+    if (facts->record->state != JOB_QUEUED)
+        return 0;
+    int rc = json_object_set_new(result, "ahead", json_integer((json_int_t)facts->ahead));
+    if (facts->ahead >= ENGINE_AHEAD_MAX)
+        rc |= json_object_set_new(result, "ahead_at_least", json_true());
+    return rc;
+}
+
+static int add_end(json_t *result, const struct engine_explanation *facts)
+{
+    bool may = job_state_may_retry(facts->record->state) && facts->configured && !facts->draining;
+    if (!job_state_is_end(facts->record->state))
+        return 0;
+    return json_object_set_new(result, "retryable", json_boolean(may));
+}
+
+/* What job.get says under the same names, as far as it is part of the reason. */
+static int add_of_job(json_t *result, const json_t *job)
+{
+    static const char *const names[] = {"attempt",   "retries",    "submitted_at",
+                                        "due_at",    "started_at", "finished_at",
+                                        "exit_code", "signal",     "error"};
+    int rc = 0;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        json_t *value = json_object_get(job, names[i]);
+        if (value)
+            rc |= json_object_set(result, names[i], value);
+    }
+    return rc;
+}
+
+static int explanation_json(const struct engine_explanation *facts, json_t **ret_result)
+{
+    const struct job_record *record = facts->record;
+    json_t *job;
+    int err = job_record_to_json(record, &job);
+    if (err)
+        return err;
+    json_t *result = json_pack(
+        "{s:I, s:s, s:s, s:o, s:o, s:I, s:I, s:b}", "id", (json_int_t)record->id, "state",
+        job_state_name(record->state), "why", words[facts->why].name, "reason", reason_json(facts),
+        "queue", queue_json(facts), "failures", (json_int_t)record->failures, "crashes",
+        (json_int_t)record->crashes, "draining", (int)facts->draining);
+    bool whole = result && add_of_job(result, job) == 0 && add_ahead(result, facts) == 0 &&
+                 add_end(result, facts) == 0;
+    json_decref(job);
+    if (!whole) {
+        json_decref(result);
+        return -ENOMEM;
+    }
+    *ret_result = result;
+    return 0;
+}
+
+int method_job_explain(struct request *request, json_t **ret_result)
+{
+    struct engine_explanation facts;
+    uint64_t id = (uint64_t)params_int(request->params, "id", 0);
+    int err = engine_explain(request->context->engine, request->peer, id, &facts, &request->error);
+    if (err)
+        return err;
+    err = explanation_json(&facts, ret_result);
+    job_record_free(facts.record);
+    return err;
+}
