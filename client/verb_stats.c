@@ -36,11 +36,9 @@ static const struct figure job_figures[] = {
     {"dead", "dead", FIGURE_COUNT},           {0},
 };
 static const struct figure total_figures[] = {
-    {"submitted", "submitted", FIGURE_COUNT},
-    {"started", "started", FIGURE_COUNT},
-    {"retried", "retried", FIGURE_COUNT},
-    {"interrupted", "interrupted", FIGURE_COUNT},
-    {0},
+    {"submitted", "submitted", FIGURE_COUNT},     {"started", "started", FIGURE_COUNT},
+    {"retried", "retried", FIGURE_COUNT},         {"revived", "revived", FIGURE_COUNT},
+    {"interrupted", "interrupted", FIGURE_COUNT}, {0},
 };
 static const struct figure run_figures[] = {
     {"programs", "programs", FIGURE_COUNT}, {"calls", "calls", FIGURE_COUNT},

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* verb_wait: wait and cancel, for any number of jobs: ids go in chunks, all chunks at once, so that
- * a timeout is one for all. */
+/* verb_wait: wait, cancel and retry, for any number of jobs: ids go in chunks, all chunks at once,
+ * so that a timeout is one for all. */
 #include "client/job_text.h"
 #include "client/verbs.h"
 
@@ -108,9 +108,9 @@ int verb_wait(struct command *command)
     return status;
 }
 
-/* ---- cancel ---- */
+/* ---- cancel and retry ---- */
 
-static int print_cancelled(struct command *command, const json_t *result)
+static int print_states(struct command *command, const json_t *result)
 {
     size_t i;
     json_t *item;
@@ -130,12 +130,22 @@ static int print_cancelled(struct command *command, const json_t *result)
     return status;
 }
 
-int verb_cancel(struct command *command)
+static int for_each_id(struct command *command, const char *method)
 {
-    struct batch batch = {.command = command, .method = "job.cancel", .print = print_cancelled};
+    struct batch batch = {.command = command, .method = method, .print = print_states};
     int status = command_ids(command, &batch.ids, &batch.count);
     if (!status)
         status = run_batch(&batch);
     free(batch.ids);
     return status;
+}
+
+int verb_cancel(struct command *command)
+{
+    return for_each_id(command, "job.cancel");
+}
+
+int verb_retry(struct command *command)
+{
+    return for_each_id(command, "job.retry");
 }

@@ -67,6 +67,16 @@ const struct verb verbs[] = {
         .run = verb_show,
     },
     {
+        .name = "explain",
+        .usage = "[options] ID",
+        .summary = "Say why a job is not running",
+        .example = "weft explain 17",
+        .options = {common_options},
+        .words_min = 1,
+        .words_max = 1,
+        .run = verb_explain,
+    },
+    {
         .name = "logs",
         .usage = "[options] ID",
         .summary = "Print what a program wrote",
@@ -98,6 +108,19 @@ const struct verb verbs[] = {
         .words_min = 1,
         .words_max = ANY,
         .run = verb_cancel,
+    },
+    {
+        .name = "retry",
+        .usage = "[options] ID... | -",
+        .summary = "Queue jobs again that failed, timed out, died or were cancelled",
+        .details =
+            "The job keeps its id, and its retries are counted anew.  One that succeeded or\n"
+            "has not ended is refused.  \"-\" reads the ids from standard input.\n",
+        .example = "weft list --all --state failed,dead --json | jq .id | weft retry -",
+        .options = {common_options},
+        .words_min = 1,
+        .words_max = ANY,
+        .run = verb_retry,
     },
     {
         .name = "stats",

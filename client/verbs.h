@@ -19,6 +19,9 @@ int verb_list(struct command *command);
 /* verb_show.c */
 int verb_show(struct command *command);
 
+/* verb_explain.c */
+int verb_explain(struct command *command);
+
 /* verb_logs.c */
 extern const struct option_spec logs_options[];
 int verb_logs(struct command *command);
@@ -27,6 +30,7 @@ int verb_logs(struct command *command);
 extern const struct option_spec wait_options[];
 int verb_wait(struct command *command);
 int verb_cancel(struct command *command);
+int verb_retry(struct command *command);
 
 /* verb_stats.c */
 int verb_stats(struct command *command);

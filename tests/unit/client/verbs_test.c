@@ -324,6 +324,61 @@ Test(cancel, an_id_that_does_not_exist_is_a_failure)
     fake_free(&fake);
 }
 
+/* ---- retry and explain ---- */
+
+Test(retry, prints_what_became_of_each)
+{
+    static const struct canned canned[] = {
+        {"job.retry", "\"result\":{\"results\":[{\"id\":1,\"state\":\"queued\"},{\"id\":2,"
+                      "\"error\":{\"code\":-32011,\"message\":\"job 2 is running\"}}]}"},
+        {0}};
+    struct fake fake = {.canned = canned};
+    expect_run(FAKE_FEED(&fake, "1 2\n", "retry", "-"), 1, "1 queued\n",
+               "weft: job 2 is running\n");
+    expect_params(&fake, "job.retry", 0, "{\"ids\":[1,2]}");
+    fake_free(&fake);
+}
+
+static const struct canned explained[] = {
+    {"job.explain", "\"result\":{\"id\":7,\"state\":\"queued\",\"reason\":\"all 8 slots\\u001b[2J "
+                    "are taken\",\"ahead\":3}"},
+    {0}};
+
+Test(explain, prints_the_reason_that_cannot_steer_the_terminal)
+{
+    struct fake fake = {.canned = explained};
+    expect_run(FAKE_RUN(&fake, "explain", "7"), 0,
+               "job 7 (queued): all 8 slots\\x1b[2J are taken\n", "");
+    expect_params(&fake, "job.explain", 0, "{\"id\":7}");
+    fake_free(&fake);
+}
+
+Test(explain, json_is_the_answer_as_it_came)
+{
+    struct fake fake = {.canned = explained};
+    expect_run(FAKE_RUN(&fake, "explain", "--json", "7"), 0,
+               "{\"id\":7,\"state\":\"queued\",\"reason\":\"all 8 slots\\u001B[2J are taken\","
+               "\"ahead\":3}\n",
+               "");
+    fake_free(&fake);
+}
+
+Test(explain, takes_one_id_and_says_what_is_refused)
+{
+    static const struct canned canned[] = {
+        {"job.explain", "\"error\":{\"code\":-32001,\"message\":\"there is no job 1\"}"}, {0}};
+    struct fake fake = {.canned = canned};
+    expect_run(FAKE_RUN(&fake, "explain", "1"), 1, "", "weft: there is no job 1\n");
+    fake_free(&fake);
+    setenv("WEFT_SOCKET", "/nowhere", 1);
+    struct ran ran = RUN("", "explain", "1", "2");
+    cr_assert_eq(ran.status, COMMAND_USAGE);
+    ran_free(&ran);
+    ran = RUN("", "explain", "one");
+    cr_assert_eq(ran.status, COMMAND_USAGE);
+    ran_free(&ran);
+}
+
 /* ---- stats, reload, ping ---- */
 
 static const struct canned stats[] = {
