@@ -208,7 +208,7 @@ static void retry_behind_the_others(struct world *world)
     uint64_t newer = submit(world, "ok", ",\"queue\":\"paused\"");
     EXPECT_EQ(retry(world, old), JOB_QUEUED);
     uint64_t newest = submit(world, "ok", ",\"queue\":\"paused\"");
-    EXPECT_EQ(engine_apply_config(world->engine, &world->config), 0);
+    world->queues[2].aging = 2 * WEFT_SECOND; /* all are ranked again */
     set_paused(world, 1);
     EXPECT_EQ(end_of(world, newest), JOB_SUCCEEDED);
     EXPECT_EQ(trace[0], newer);
@@ -219,6 +219,53 @@ static void retry_behind_the_others(struct world *world)
 Test(engine_retry, a_retried_job_waits_behind_those_that_came_before_the_retry)
 {
     in_a_world(2, retry_behind_the_others);
+}
+
+static size_t count_recent(const struct engine *engine)
+{
+    size_t count = 0;
+    const struct job *before = NULL;
+    for (const struct job *job = engine->recent_first; job; before = job, job = job->recent_next) {
+        EXPECT(job->recent_before == before);
+        EXPECT(job_state_is_end(job->record.state));
+        count++;
+    }
+    EXPECT(engine->recent_last == before);
+    EXPECT_EQ(count, engine->stats.recent);
+    return count;
+}
+
+/* The first, the last and one between leave the list of the recent ones, which then goes on. */
+static void leave_recent(struct world *world)
+{
+    uint64_t ids[6];
+    for (size_t i = 0; i < 6; i++)
+        ids[i] = cancelled_one(world);
+    EXPECT_EQ(count_recent(world->engine), 5); /* as many as are kept */
+    static const size_t order[] = {1, 5, 3};
+    for (size_t i = 0; i < 3; i++) {
+        EXPECT_EQ(retry(world, ids[order[i]]), JOB_QUEUED);
+        EXPECT_EQ(count_recent(world->engine), 4 - i);
+    }
+    for (size_t i = 0; i < 10; i++)
+        cancelled_one(world);
+    EXPECT_EQ(count_recent(world->engine), 5);
+    for (size_t i = 0; i < 3; i++)
+        EXPECT_EQ(state_of(world, ids[order[i]]), JOB_QUEUED);
+    set_paused(world, 1);
+    for (size_t i = 0; i < 3; i++)
+        EXPECT_EQ(end_of(world, ids[order[i]]), JOB_SUCCEEDED);
+    EXPECT_EQ(count_recent(world->engine), 5);
+}
+
+Test(engine_retry, a_retried_job_is_none_of_the_recent_ones)
+{
+    struct world world;
+    struct base *base = base_new();
+    world_init(&world, base);
+    world.config.daemon.recent = 5;
+    world_live(&world, leave_recent);
+    base_free(base);
 }
 
 static void leave_retried(struct world *world)
