@@ -24,6 +24,7 @@ static const struct figure worker_figures[] = {
     {"wakes", "WAKES", FIGURE_COUNT},
     {"polls", "POLLS", FIGURE_COUNT},
     {"events", "EVENTS", FIGURE_COUNT},
+    {"handoffs", "HANDOFFS", FIGURE_COUNT},
     {"longest_turn", "LONGEST", FIGURE_SECONDS},
 };
 #define WORKER_FIGURES (sizeof worker_figures / sizeof worker_figures[0])

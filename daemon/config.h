@@ -29,6 +29,8 @@ struct config_runtime {
     uint32_t workers;     /* 0: one per CPU of the affinity mask          (restart) */
     uint64_t stack_size;  /* 256K: of a job's or request's fiber          (restart) */
     uint32_t offload_max; /* 64: most offload threads                     (restart) */
+    uint64_t handoff;     /* 10ms: a worker is taken from a handler that keeps it for so long;
+                           * 0: never                                     (restart) */
 };
 
 struct config_daemon {

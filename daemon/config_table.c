@@ -32,6 +32,7 @@ const struct config_key config_keys[] = {
     ROW(runtime, workers, CONFIG_COUNT32, "0", 0, 1024, false),
     ROW(runtime, stack_size, CONFIG_SIZE, "256K", 64 * KIB, MIB, false),
     ROW(runtime, offload_max, CONFIG_COUNT32, "64", 1, 4096, false),
+    ROW(runtime, handoff, CONFIG_DURATION, "10ms", 0, HOUR, false),
 
     ROW(daemon, socket, CONFIG_STRING, "", 0, 0, false),
     ROW(daemon, socket_mode, CONFIG_MODE, "0660", 0, 0777, false),

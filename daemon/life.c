@@ -277,6 +277,9 @@ static int run(struct life *life)
     options.workers = life->first->runtime.workers;
     options.stack_size = life->first->runtime.stack_size;
     options.offload_threads = life->first->runtime.offload_max;
+    options.handoff_ns = life->first->runtime.handoff;
+    if (options.handoff_ns == 0)
+        options.handoff_ns = WEFT_HANDOFF_NEVER;
     options.handle_signals = false;
     int err = weft_run(&options, life_main, life);
     struct problem problem = {0};

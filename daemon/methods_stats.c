@@ -18,14 +18,14 @@
 static json_t *worker_json(const struct weft_worker_stats *worker, uint64_t now)
 {
     uint64_t since = worker->last_poll_ns ? now - worker->last_poll_ns : 0;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:b}",
-                     "turns", I(worker->turns), "spawned", I(worker->spawned), "finished",
-                     I(worker->finished), "steals", I(worker->steals), "stolen", I(worker->stolen),
-                     "searches", I(worker->searches), "parks", I(worker->parks), "wakes",
-                     I(worker->wakes), "polls", I(worker->polls), "events", I(worker->events),
-                     "timers", I(worker->timers), "injected", I(worker->injected), "longest_turn",
-                     (double)worker->longest_turn_ns / 1e9, "since_poll", (double)since / 1e9,
-                     "parked", (int)worker->parked);
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:b}", "turns",
+        I(worker->turns), "spawned", I(worker->spawned), "finished", I(worker->finished), "steals",
+        I(worker->steals), "stolen", I(worker->stolen), "searches", I(worker->searches), "parks",
+        I(worker->parks), "wakes", I(worker->wakes), "polls", I(worker->polls), "events",
+        I(worker->events), "timers", I(worker->timers), "injected", I(worker->injected), "handoffs",
+        I(worker->handoffs), "longest_turn", (double)worker->longest_turn_ns / 1e9, "since_poll",
+        (double)since / 1e9, "parked", (int)worker->parked);
 }
 
 static json_t *workers_json(struct weft_runtime *runtime)
@@ -41,10 +41,11 @@ static json_t *runtime_json(struct weft_runtime *runtime)
 {
     struct weft_runtime_stats stats;
     weft_stats_runtime(runtime, &stats);
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "workers", I(stats.workers), "fibers",
-                     I(stats.live_fibers), "stacks", I(stats.stacks), "stack_bytes",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "workers", I(stats.workers),
+                     "fibers", I(stats.live_fibers), "stacks", I(stats.stacks), "stack_bytes",
                      I(stats.stack_bytes), "offload_threads", I(stats.offload_threads),
-                     "offload_queued", I(stats.offload_queued));
+                     "offload_queued", I(stats.offload_queued), "spare_threads",
+                     I(stats.spare_threads), "without_worker", I(stats.without_worker));
 }
 
 /* Live states: jobs there are now.  End states: ends reached since the start. */

@@ -146,7 +146,7 @@ class CommandLine(support.WeftdTest):
     def test_what_is_printed_is_accepted_and_prints_the_same(self):
         self.round_trip()
         self.weftd.configure(
-            '[runtime]\nworkers = 3\nstack_size = 64K\n[daemon]\nsocket_mode = 0606\n'
+            '[runtime]\nworkers = 3\nstack_size = 64K\nhandoff = 0\n[daemon]\nsocket_mode = 0606\n'
             'drain = 1m30s\ngrace = 2h\nline_max = 3M\n[memory]\ndecay = 250ms\narenas = 2\n'
             '[queue a.b-c_D]\nconcurrency = 7\ntimeout = 1h30m\n[queue default]\naging = 0\n'
             '[exec]\nenv = PATH LC_*, HOME\ncwd = /tmp\noutput_max = 1.5K\n'
@@ -206,7 +206,8 @@ class Stats(support.WeftdTest):
         self.assertGreater(stats['uptime'], 0)
         self.assertEqual(len(stats['workers']), 2)
         for worker in stats['workers']:
-            for name in ('turns', 'steals', 'stolen', 'parks', 'wakes', 'polls', 'spawned'):
+            for name in ('turns', 'steals', 'stolen', 'parks', 'wakes', 'polls', 'spawned',
+                         'handoffs'):
                 self.assertIsInstance(worker[name], int)
                 self.assertGreaterEqual(worker[name], 0)
         self.assertGreater(sum(worker['turns'] for worker in stats['workers']), 55)
@@ -224,6 +225,8 @@ class Stats(support.WeftdTest):
         self.assertGreaterEqual(stats['server']['connections'], 1)
         self.assertEqual(stats['log'], {'lost': 0})
         self.assertGreater(stats['runtime']['fibers'], 0)
+        self.assertEqual(stats['runtime']['without_worker'], 0)
+        self.assertGreaterEqual(stats['runtime']['spare_threads'], 0)
 
     def test_counters_only_grow(self):
         before = self.weftd.stats()
