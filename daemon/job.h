@@ -143,6 +143,10 @@ int job_spec_from_json(const json_t *params, struct job_spec **ret_spec, struct 
 int job_spec_to_text(const struct job_spec *spec, char **ret_text);
 int job_spec_from_text(const char *text, struct job_spec **ret_spec, struct rpc_error *error);
 
+/* The name in a stored form, as JSON with its quotes, inside text; NULL with size 0: it has none.
+ * Cheap, however long the text is: the name comes first in it. */
+const char *job_spec_text_name(const char *text, size_t *ret_size);
+
 void job_spec_free(struct job_spec *spec); /* NULL is fine */
 
 /* ---- what is kept and shown ------------------------------------------------------------------ */

@@ -354,7 +354,6 @@ static int put_what(json_t *json, const struct job_spec *spec)
 static int put_how(json_t *json, const struct job_spec *spec)
 {
     int rc = strcmp(spec->queue, "default") ? put_string(json, "queue", spec->queue) : 0;
-    rc |= put_string(json, "name", spec->name);
     if (spec->tags)
         rc |= json_object_set_new(json, "tags", list_json(spec->tags));
     rc |= put_integer(json, "priority", spec->priority);
@@ -369,13 +368,30 @@ static int put_how(json_t *json, const struct job_spec *spec)
 int job_spec_to_text(const struct job_spec *spec, char **ret_text)
 {
     json_t *json = json_object();
-    int rc = put_what(json, spec) | put_how(json, spec);
+    int rc = put_string(json, "name", spec->name); /* first, for job_spec_text_name() */
+    rc |= put_what(json, spec) | put_how(json, spec);
     char *text = rc == 0 ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     if (!text)
         return -ENOMEM;
     *ret_text = text;
     return 0;
+}
+
+const char *job_spec_text_name(const char *text, size_t *ret_size)
+{
+    static const char head[] = "{\"name\":\"";
+    *ret_size = 0;
+    if (!text || strncmp(text, head, sizeof(head) - 1) != 0)
+        return NULL;
+    const char *name = text + sizeof(head) - 2; /* from its quote on */
+    size_t size = 1;
+    while (name[size] != '"' && name[size] != '\0')
+        size += name[size] == '\\' && name[size + 1] ? 2 : 1;
+    if (name[size] != '"')
+        return NULL; /* the store has spoilt it: whoever parses it will say so */
+    *ret_size = size + 1;
+    return name;
 }
 
 int job_spec_from_text(const char *text, struct job_spec **ret_spec, struct rpc_error *error)

@@ -38,8 +38,8 @@ Test(job_spec, a_program_has_defaults)
 }
 
 #define EVERYTHING                                                                                 \
-    "{\"argv\":[\"a\",\"\"],\"env\":{\"A\":\"1\",\"B\":\"x=y\"},\"cwd\":\"/tmp\","                 \
-    "\"stdin\":\"n\\u0000l\",\"queue\":\"q\",\"name\":\"me\",\"tags\":[\"x\",\"y\"],"              \
+    "{\"name\":\"me\",\"argv\":[\"a\",\"\"],\"env\":{\"A\":\"1\",\"B\":\"x=y\"},\"cwd\":\"/tmp\"," \
+    "\"stdin\":\"n\\u0000l\",\"queue\":\"q\",\"tags\":[\"x\",\"y\"],"                              \
     "\"priority\":-3,\"retries\":4,\"delay\":\"1m30s\",\"timeout\":\"1.5s\",\"on_crash\":"         \
     "\"fail\"}"
 
@@ -91,6 +91,30 @@ Test(job_spec, text_and_spec_are_the_same)
     round_trip("{\"call\":\"echo\"}");
     round_trip("{\"call\":\"echo\",\"args\":{\"b\":[1,2.5,null],\"a\":{\"\":\"\\u0000\"}}}");
     round_trip("{\"argv\":[\"x\"],\"env\":{},\"tags\":[],\"stdin\":\"\",\"delay\":0.25}");
+}
+
+static void expect_name(const char *text, const char *expected)
+{
+    size_t size;
+    const char *name = job_spec_text_name(text, &size);
+    cr_assert_eq(name != NULL, expected != NULL, "%s", text);
+    cr_assert_eq(size, expected ? strlen(expected) : 0, "%s: %zu", text, size);
+    cr_assert(!expected || memcmp(name, expected, size) == 0, "%s", text);
+}
+
+Test(job_spec, name_is_found_in_the_text_without_parsing_it)
+{
+    struct job_spec *spec =
+        parse("{\"argv\":[\"\\\"name\\\":\"],\"name\":\"a \\\"b\\\\\\u0007 \u00e4\"}");
+    char *text;
+    cr_assert_eq(job_spec_to_text(spec, &text), 0);
+    expect_name(text, "\"a \\\"b\\\\\\u0007 \u00e4\"");
+    free(text);
+    job_spec_free(spec);
+    expect_name("{\"argv\":[\"x\"],\"env\":{\"name\":\"y\"}}", NULL);
+    expect_name("{\"name\":\"cut", NULL);
+    expect_name("{\"name\":\"cut\\", NULL);
+    expect_name(NULL, NULL);
 }
 
 Test(job_spec, defaults_are_left_out_of_the_text)
