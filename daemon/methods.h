@@ -44,11 +44,30 @@ struct daemon_context {
     void *main; /* main.c's own */
 };
 
+struct jsonrpc_text;
+
+/* Where a follow-up writes. */
+struct request_sink {
+    /* Write whole lines, and wait until they are out.  Errors: -errno, the connection is no good. */
+    int (*put)(void *owner, const struct jsonrpc_text *text);
+    void *owner;
+};
+
+/* What a request leaves to be done once it is answered, on its own fiber, until it returns or the
+ * connection ends: events.subscribe fills it in.  It takes up no place of max_in_flight. */
+struct request_follow_up {
+    /* NULL: nothing.  Returns why it ended: -EPIPE nothing more will come, or an error. */
+    int (*run)(void *arg, const struct request_sink *sink);
+    void (*free)(void *arg); /* once, whether it was run or not */
+    void *arg;
+};
+
 struct request {
     struct daemon_context *context;
     const struct peer *peer;
-    const json_t *params;           /* checked object; NULL if none were given */
-    const struct engine_turn *turn; /* for submits: when the next request may start; or NULL */
+    struct request_follow_up *follow_up; /* NULL: not here (a batch) */
+    const json_t *params;                /* checked object; NULL if none were given */
+    const struct engine_turn *turn;      /* for submits: when the next request may start; or NULL */
     struct rpc_error error;
 };
 
@@ -62,7 +81,7 @@ struct method {
 };
 
 /* hello ping job.submit job.submit_many job.get job.list job.wait job.cancel job.retry job.explain
- * job.logs daemon.stats daemon.reload.  Sorted by name. */
+ * job.logs events.subscribe daemon.stats daemon.reload.  Sorted by name. */
 extern const struct method methods[];
 extern const size_t methods_count;
 

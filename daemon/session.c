@@ -13,6 +13,9 @@
  * I8  A request starts when the one before it has had its turn: a submit once its jobs have ids,
  *     anything else at once.  So pipelined submits get ids in the order they were sent, although
  *     their fibers run on several workers and their commits overlap.
+ * I9  A connection has one follow-up at most, on the fiber of its request, which has given its slot
+ *     back.  It counts in in_flight, though, so that a half-closed connection stays for its sake;
+ *     and it is cancelled when the client is seen to be gone.
  */
 #include "daemon/session.h"
 
@@ -45,6 +48,12 @@ struct session {
     struct weft_event quiet;     /* I7 */
     atomic_uint in_flight;       /* I7; acq_rel: the last one sees what the others did */
     struct session_output output;
+
+    struct weft_mutex follow_lock; /* leaf; guards what follows */
+    bool following;                /* I9 */
+    bool follow_is_open;           /* follow_scope is entered */
+    bool follow_is_over;           /* none may begin */
+    struct weft_scope follow_scope;
 };
 
 /* One request of a line. */
@@ -53,6 +62,8 @@ struct item {
     json_t *id;     /* to answer with; borrowed from the message, NULL is null */
     bool wanted;    /* a reply is due: not a notification */
     bool turn_over; /* it has given back session.turn (I8) */
+    bool borrowed;  /* it runs on the reader's fiber, and must leave it soon */
+    struct request_follow_up follow_up;
     json_t *result;
     struct rpc_error error;
 };
@@ -147,6 +158,86 @@ static void line_done(struct line *line)
     jsonrpc_text_destroy(&text);
 }
 
+/* ---- follow-ups ---------------------------------------------------------------------------- */
+
+/* request_sink's `put`. */
+static int put_followed(void *owner, const struct jsonrpc_text *text)
+{
+    struct session *session = owner;
+    int err = session_output_put(&session->output, text, 0);
+    return err ? err : session_output_flush(&session->output);
+}
+
+static bool follow_open(struct session *session)
+{
+    weft_mutex_lock_shielded(&session->follow_lock);
+    bool open = !session->follow_is_over;
+    if (open)
+        weft_scope_enter(&session->follow_scope, WEFT_NO_DEADLINE);
+    session->follow_is_open = open;
+    weft_mutex_unlock(&session->follow_lock);
+    return open;
+}
+
+static void follow_close(struct session *session)
+{
+    weft_mutex_lock_shielded(&session->follow_lock);
+    if (session->follow_is_open)
+        weft_scope_leave(&session->follow_scope);
+    session->follow_is_open = false;
+    session->following = false;
+    weft_mutex_unlock(&session->follow_lock);
+}
+
+static void follow_cancel(struct session *session)
+{
+    weft_mutex_lock_shielded(&session->follow_lock);
+    session->follow_is_over = true;
+    if (session->follow_is_open)
+        weft_scope_cancel(&session->follow_scope);
+    weft_mutex_unlock(&session->follow_lock);
+}
+
+/* Better gone than mute: a client that is told nothing more must not believe that there is nothing
+ * to tell. */
+static bool is_its_end(int err)
+{
+    return err == -ECANCELED || has_hung_up(err); /* -EPIPE: weftd stops, too */
+}
+
+static void follow(struct session *session, const struct request_follow_up *follow_up)
+{
+    const struct request_sink sink = {.put = put_followed, .owner = session};
+    int err = follow_open(session) ? follow_up->run(follow_up->arg, &sink) : -ECANCELED;
+    follow_close(session);
+    follow_up->free(follow_up->arg);
+    if (!is_its_end(err))
+        weft_group_cancel(&session->group);
+    if (atomic_fetch_sub_explicit(&session->in_flight, 1, memory_order_acq_rel) == 1)
+        weft_event_set(&session->quiet);
+}
+
+/* I9: take the follow-up on, before the reply is written, or refuse the request after all. */
+static void admit_follow_up(struct session *session, struct item *item)
+{
+    weft_mutex_lock_shielded(&session->follow_lock);
+    bool first = !session->following;
+    bool admitted = first && !item->borrowed;
+    session->following = !first || admitted;
+    weft_mutex_unlock(&session->follow_lock);
+    if (admitted) {
+        atomic_fetch_add_explicit(&session->in_flight, 1, memory_order_relaxed);
+        return;
+    }
+    item->follow_up.free(item->follow_up.arg);
+    item->follow_up.run = NULL;
+    if (first)
+        rpc_error_set(&item->error, RPC_INTERNAL_ERROR, "out of memory");
+    else
+        rpc_error_set(&item->error, RPC_CONFLICT,
+                      "this connection has a subscription already: open another for a second one");
+}
+
 /* ---- requests ------------------------------------------------------------------------------ */
 
 /* engine_turn's `done`.  Once per item, however often it is called. */
@@ -172,18 +263,25 @@ static void call_item(struct line *line, struct item *item)
         end_turn(item);
     struct request call = {.context = line->session->context,
                            .peer = &line->session->peer,
+                           .follow_up = line->message.is_batch ? NULL : &item->follow_up,
                            .params = request.params,
                            .turn = &turn};
     if (methods_call(&call, request.method, &item->result))
         item->error = call.error;
+    else if (item->follow_up.run)
+        admit_follow_up(line->session, item);
 }
 
 static int request_main(void *arg)
 {
     struct item *item = arg;
+    struct session *session = item->line->session;
     call_item(item->line, item);
     end_turn(item);
+    struct request_follow_up follow_up = item->follow_up;
     line_done(item->line);
+    if (follow_up.run)
+        follow(session, &follow_up);
     return 0;
 }
 
@@ -247,6 +345,13 @@ static void line_abandon(struct line *line, size_t first)
         line_free(line);
 }
 
+/* No stack is left: on the reader's, then, one after another. */
+static void run_here(struct item *item)
+{
+    item->borrowed = true;
+    request_main(item);
+}
+
 /* Takes over the message. */
 static int start_requests(struct session *session, struct jsonrpc_message *message)
 {
@@ -265,7 +370,7 @@ static int start_requests(struct session *session, struct jsonrpc_message *messa
             return err;
         }
         if (weft_group_spawn(&session->group, "request", request_main, &line->items[i]))
-            request_main(&line->items[i]); /* no stack is left: here, then, one after another */
+            run_here(&line->items[i]);
     }
     return 0;
 }
@@ -397,6 +502,8 @@ static void finish(struct session *session)
 {
     if (atomic_fetch_sub_explicit(&session->in_flight, 1, memory_order_acq_rel) == 1)
         return;
+    if (peer_is_gone(session))
+        follow_cancel(session);
     while (weft_event_wait(&session->quiet, weft_deadline_after(SESSION_GONE_NS)) == -ETIMEDOUT) {
         if (weft_check_cancel())
             return;
@@ -433,6 +540,7 @@ int session_serve(struct weft_stream *stream, const struct peer *peer,
     weft_semaphore_init(&session.slots, limits->max_in_flight, 0);
     weft_semaphore_init(&session.turn, 1, 1);
     weft_event_init(&session.quiet);
+    weft_mutex_init(&session.follow_lock);
     atomic_init(&session.in_flight, 1);
     session_output_init(&session.output, stream, limits->write_timeout, give_back, &session);
     weft_group_init(&session.group);

@@ -16,6 +16,9 @@
  * I5  A client that does not read its replies stops its own reading, by I1 (a request is in flight
  *     until its reply is written), and nobody else; after write_timeout without a byte taken it is
  *     cut off.
+ * I6  What a request leaves to be done (methods.h, request_follow_up: a subscription) goes on after
+ *     its reply, which is written before anything of it, until it ends by itself or the client is
+ *     gone.  A client that has half-closed still gets it.
  */
 #pragma once
 

@@ -19,6 +19,7 @@ void session_output_init(struct session_output *output, struct weft_stream *stre
     *output = (struct session_output){
         .stream = stream, .write_timeout = write_timeout, .sent = sent, .owner = owner};
     weft_mutex_init(&output->lock);
+    weft_cond_init(&output->progress);
 }
 
 void session_output_destroy(struct session_output *output)
@@ -94,6 +95,8 @@ static int output_write(struct session_output *output)
         weft_mutex_lock_shielded(&output->lock);
         if (!output->err)
             output->err = err;
+        output->gone += active.size;
+        weft_cond_broadcast(&output->progress);
     }
     output->writing = false;
     trim(&output->waiting);
@@ -108,8 +111,23 @@ int session_output_put(struct session_output *output, const struct jsonrpc_text 
     int err = output->err ? 0 : append(&output->waiting, text);
     if (err)
         output->err = err;
+    else if (!output->err)
+        output->appended += text->size;
     output->waiting_tokens += tokens;
     err = output->writing ? output->err : output_write(output);
+    weft_mutex_unlock(&output->lock);
+    return err;
+}
+
+int session_output_flush(struct session_output *output)
+{
+    int err = 0;
+    weft_mutex_lock_shielded(&output->lock);
+    uint64_t mark = output->appended;
+    while (!err && !output->err && output->gone < mark)
+        err = weft_cond_wait(&output->progress, &output->lock, WEFT_NO_DEADLINE);
+    if (output->err)
+        err = output->err;
     weft_mutex_unlock(&output->lock);
     return err;
 }

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "protocol/jsonrpc.h"
+#include "weft/cond.h"
 #include "weft/mutex.h"
 
 #include <stdbool.h>
@@ -27,8 +28,10 @@ struct session_output {
     struct weft_mutex lock;      /* never held over a write */
     struct jsonrpc_text waiting; /* guarded by lock: appended, not being written */
     unsigned waiting_tokens;     /* guarded by lock */
-    bool writing;                /* guarded by lock: a fiber is in output_write() */
-    int err;                     /* guarded by lock: I3, first -errno */
+    uint64_t appended, gone;   /* guarded by lock: bytes ever; written, or dropped after an error */
+    struct weft_cond progress; /* with lock: `gone` has grown */
+    bool writing;              /* guarded by lock: a fiber is in output_write() */
+    int err;                   /* guarded by lock: I3, first -errno */
 };
 
 void session_output_init(struct session_output *output, struct weft_stream *stream,
@@ -40,3 +43,7 @@ void session_output_destroy(struct session_output *output); /* nobody writes any
  * Returns 0 if it was written or left to the fiber that writes now; else the -errno of I3. */
 int session_output_put(struct session_output *output, const struct jsonrpc_text *text,
                        unsigned tokens);
+
+/* Wait until all that was appended by now is written: for who writes much and holds no token, which
+ * would bound it.  Errors: the -errno of I3, -ECANCELED. */
+int session_output_flush(struct session_output *output);
