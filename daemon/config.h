@@ -42,6 +42,7 @@ struct config_daemon {
     uint64_t grace;                /* 20s: the whole stop; must exceed drain + exec.kill_grace */
     uint64_t max_jobs;             /* 2000000: live jobs in memory */
     uint32_t recent;               /* 10000: ended jobs kept in memory */
+    uint32_t events;               /* 10000: events kept for those who listen */
     uint32_t max_connections;      /* 10000 */
     uint32_t max_connections_user; /* 1000 */
     uint32_t max_in_flight;        /* 128: requests of one connection at once */

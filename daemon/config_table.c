@@ -42,6 +42,7 @@ const struct config_key config_keys[] = {
     ROW(daemon, grace, CONFIG_DURATION, "20s", SECOND, 7 * DAY, true),
     ROW(daemon, max_jobs, CONFIG_COUNT64, "2000000", 1, UINT64_C(1) << 32, true),
     ROW(daemon, recent, CONFIG_COUNT32, "10000", 0, 10000000, true),
+    ROW(daemon, events, CONFIG_COUNT32, "10000", 1, 10000000, true),
     ROW(daemon, max_connections, CONFIG_COUNT32, "10000", 1, 1000000, true),
     ROW(daemon, max_connections_user, CONFIG_COUNT32, "1000", 1, 1000000, true),
     ROW(daemon, max_in_flight, CONFIG_COUNT32, "128", 1, 65536, true),

@@ -10,6 +10,8 @@
  *      whose retry is being committed counts already, under the end that it is still shown in.
  * I10  A waiter hears of an end under the lock, after the job's commit; it finds the result in its
  *      own node, so the job may be gone before the waiter runs.
+ * I25  An event is published by engine_move_locked() alone, so each move tells one, under the lock
+ *      and after its commit, if it has one: when job.get shows it.  The record is whole by then.
  */
 #include "daemon/engine_impl.h"
 
@@ -199,6 +201,8 @@ void engine_move_locked(struct engine *engine, struct job *job, enum job_state t
         engine->stats.ended[to]++;
     else
         engine->stats.live[to]++;
+    if (events_publish(engine->events, &job->record, from, cause, now)) /* I25 */
+        engine->heard = true;
 }
 
 void engine_leave_recent_locked(struct engine *engine, struct job *job)
@@ -271,6 +275,7 @@ static void read_limits(struct engine *engine, const struct config *config)
     engine->limits = (struct engine_limits){
         .max_jobs = config->daemon.max_jobs,
         .recent_max = config->daemon.recent,
+        .events = config->daemon.events,
         .crash_limit = config->jobs.crash_limit,
         .retry_base = config->jobs.retry_base,
         .retry_cap = config->jobs.retry_cap,
@@ -281,7 +286,10 @@ int engine_new(const struct engine_parts *parts, struct engine **ret_engine)
 {
     struct engine *engine = calloc(1, sizeof(*engine));
     int rc = engine ? queue_set_new(parts->config, &engine->queues) : -ENOMEM;
+    if (rc == 0)
+        rc = events_new(parts->config->daemon.events, &engine->events);
     if (rc < 0) {
+        queue_set_free(engine ? engine->queues : NULL);
         free(engine);
         return rc;
     }
@@ -313,6 +321,7 @@ void engine_free(struct engine *engine)
         job_heap_destroy(&queue->ready);
     job_table_destroy(&engine->table);
     queue_set_free(engine->queues);
+    events_free(engine->events);
     free(engine);
 }
 
@@ -327,7 +336,10 @@ int engine_apply_config(struct engine *engine, const struct config *config)
     int rc = engine_lock(engine);
     if (rc < 0)
         return rc;
-    rc = queue_set_apply(engine->queues, config);
+    if (config->daemon.events != engine->limits.events) /* done in vain, it does no harm */
+        rc = events_resize(engine->events, config->daemon.events);
+    if (rc == 0)
+        rc = queue_set_apply(engine->queues, config);
     if (rc == 0) {
         read_limits(engine, config);
         engine_trim_recent_locked(engine);
@@ -342,6 +354,7 @@ void engine_stats(struct engine *engine, struct engine_stats *ret_stats)
     engine_lock_shielded(engine);
     *ret_stats = engine->stats;
     engine_unlock(engine);
+    events_stats(engine->events, &ret_stats->events);
     ret_stats->live[JOB_NONE] = 0; /* being submitted: not accepted yet */
 }
 
@@ -404,6 +417,7 @@ int engine_stop(struct engine *engine, uint64_t drain_deadline_ns)
     engine->stopped = true;
     engine_wake_all_locked(engine, -ESHUTDOWN);
     engine_unlock(engine);
+    events_close(engine->events);
     weft_event_set(&engine->kick);
     return 0;
 }

@@ -30,6 +30,7 @@
  */
 #pragma once
 
+#include "daemon/events.h"
 #include "daemon/job.h"
 #include "daemon/output.h"
 
@@ -231,11 +232,21 @@ struct engine_piece {
 int engine_logs(struct engine *engine, const struct peer *peer, const struct engine_piece *piece,
                 struct output_chunk *ret_chunk, bool *ret_eof, struct rpc_error *error);
 
+/**
+ * Listen: read events with numbers above `since` (events_open()), leave with events_leave().  Every
+ * user's jobs are in them: whom the peer may not see is for the caller to pass over.  queue: NULL or
+ * a queue that there is.  *ret_last: the newest number by now, also when since is beyond it.
+ * Errors: -EINVAL (no_such_queue, with the nearest; invalid_params: since is beyond the newest).
+ */
+int engine_subscribe(struct engine *engine, const char *queue, uint64_t since,
+                     struct events_reader *ret_reader, uint64_t *ret_last, struct rpc_error *error);
+
 struct engine_stats {
     uint64_t live[JOB_STATE_COUNT];  /* jobs in memory that have not ended, by state */
     uint64_t ended[JOB_STATE_COUNT]; /* ends reached since this start, by state */
     uint64_t submitted, started, retried, interrupted; /* since this start */
     uint64_t revived;                                  /* by job.retry, since this start */
     uint64_t recent;                                   /* ended jobs kept in memory */
+    struct events_stats events;
 };
 void engine_stats(struct engine *engine, struct engine_stats *ret_stats);

@@ -11,13 +11,14 @@
  *   engine_cancel.c   cancel
  *   engine_retry.c    retry: ended jobs live again
  *   engine_explain.c  explain
- *   engine_read.c     get, list, logs
+ *   engine_read.c     get, list, logs, subscribe
  *
  * Every function that takes a locked engine says so in its name: engine_…_locked.
  */
 #pragma once
 
 #include "daemon/engine.h"
+#include "daemon/events.h"
 #include "daemon/problem.h"
 #include "daemon/queue.h"
 #include "daemon/run.h"
@@ -118,6 +119,7 @@ struct engine_runners {
 struct engine_limits { /* from the configuration, replaced by a reload */
     uint64_t max_jobs;
     uint32_t recent_max;
+    uint32_t events;
     uint32_t crash_limit;
     uint64_t retry_base;
     uint64_t retry_cap;
@@ -147,6 +149,8 @@ struct engine {
     struct job_run *runs;
     size_t active; /* length of runs */
     struct engine_waiter *waiters;
+    struct events *events; /* has a lock of its own; constant */
+    bool heard;            /* an event was published that somebody waits for; until the unlock */
 
     bool draining;       /* no submits, no dispatch */
     bool stopped;        /* nothing runs any more: engine_run() may return */
@@ -174,9 +178,14 @@ static inline void engine_lock_shielded(struct engine *engine)
     (void)weft_mutex_lock_shielded(&engine->lock); /* no path takes it twice */
 }
 
+/* Whoever listens is woken outside the lock, once for all that happened under it. */
 static inline void engine_unlock(struct engine *engine)
 {
+    bool heard = engine->heard;
+    engine->heard = false;
     weft_mutex_unlock(&engine->lock);
+    if (heard)
+        events_announce(engine->events);
 }
 
 /* ---- engine.c ---- */
@@ -205,7 +214,8 @@ void engine_add_live_locked(struct engine *engine, struct job *job);
 void engine_count_live_locked(struct engine *engine, struct job *job); /* it is in the table */
 void engine_drop_locked(struct engine *engine, struct job *job); /* a submit that failed; frees */
 
-/* Move job and count it; room was reserved.  _place puts it where its new state belongs: into a
+/* Move job, count it and tell the event: whatever else the move changes in the record is changed
+ * before (what job_move() sets apart).  Room was reserved.  _place puts it where its new state belongs: into a
  * heap, or among the recent ones after its waiters were woken.  It may be freed then. */
 void engine_move_locked(struct engine *engine, struct job *job, enum job_state to,
                         enum job_cause cause, int64_t now);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * engine_read: get, list and logs.
+ * engine_read: get, list, logs, and where those who listen to events begin.
  *
  * I18  A job that is not in memory is asked for in the store after memory was looked at, never
  *      before: an end is in the store before it leaves memory, so no job is missed.  The store
@@ -12,6 +12,7 @@
 #include "daemon/engine_impl.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -285,6 +286,22 @@ int engine_list(struct engine *engine, const struct peer *peer, const struct eng
         return rc;
     rc = list_both(engine, &listing, ret_page);
     return rc < 0 ? engine_refuse(engine, error, rc) : 0;
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+int engine_subscribe(struct engine *engine, const char *queue, uint64_t since,
+                     struct events_reader *ret_reader, uint64_t *ret_last, struct rpc_error *error)
+{
+    int rc = check_queue(engine, queue, error);
+    if (rc < 0)
+        return rc;
+    if (events_open(engine->events, since, ret_reader, ret_last) == 0)
+        return 0;
+    return rpc_error_set_param(error, RPC_INVALID_PARAMS, "since", NULL,
+                               "there is no event %" PRIu64 " yet, the newest is %" PRIu64
+                               ": numbers begin anew when weftd starts (give its epoch too)",
+                               since, *ret_last);
 }
 
 /* ---- logs ------------------------------------------------------------------------------------ */

@@ -132,8 +132,8 @@ static void settle(struct engine *engine, struct crashes *crashes, int64_t now,
     for (size_t i = 0; i < crashes->count; i++) {
         struct crash *crash = &crashes->all[i];
         count_crash(recovery, crash->row.state);
-        engine_move_locked(engine, crash->job, crash->row.state, JOB_BY_CRASH, now);
         job_set_texts(crash->job, NULL, strdup(crash->error)); /* shown; without memory, not */
+        engine_move_locked(engine, crash->job, crash->row.state, JOB_BY_CRASH, now);
         engine_place_locked(engine, crash->job);
     }
     engine_unlock(engine);

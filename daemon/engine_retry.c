@@ -194,8 +194,8 @@ static void settle_locked(struct engine *engine, struct retry *retry, struct cha
                           int64_t now)
 {
     struct job *job = chance->job;
-    engine_move_locked(engine, job, JOB_QUEUED, JOB_BY_RETRY, now);
     job_set_texts(job, NULL, NULL);
+    engine_move_locked(engine, job, JOB_QUEUED, JOB_BY_RETRY, now);
     job->committing = false;
     engine_place_locked(engine, job);
     engine->stats.revived++;

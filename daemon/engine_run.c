@@ -281,11 +281,11 @@ static void settle_locked(struct job_run *run, const struct run_end *end)
 {
     struct engine *engine = run->engine;
     struct job_record *record = &run->job->record;
-    engine_move_locked(engine, run->job, end->to, end->cause, end->now);
     record->exit_code = run->row.exit_code;
     record->term_signal = run->row.term_signal;
     record->due_at = run->row.due_at;
     take_texts(run, end);
+    engine_move_locked(engine, run->job, end->to, end->cause, end->now);
     if (end->to == JOB_DELAYED)
         engine->stats.retried++;
     if (end->cause == JOB_BY_INTERRUPT)

@@ -146,8 +146,8 @@ static void settle_locked(struct engine *engine, struct submissions *these, int6
         struct submission *one = &these->all[i];
         if (!one->job)
             continue;
-        engine_move_locked(engine, one->job, one->row.state, JOB_BY_SUBMIT, now);
         one->job->record.due_at = one->row.due_at;
+        engine_move_locked(engine, one->job, one->row.state, JOB_BY_SUBMIT, now);
         one->job->committing = false;
         one->item->id = one->row.id;
         engine_place_locked(engine, one->job);

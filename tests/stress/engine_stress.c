@@ -4,7 +4,7 @@
  * the daemon is stopped in order, hurried, or loses its store in the midst of it, several lives long.
  * Whatever was acknowledged is in the database, and in every list of all jobs; no end is changed but
  * by a retry, which keeps the attempt's number (the database checks that); in the last life every
- * job ends.
+ * job ends.  Listeners are told of each move, each beginning where the one before it ended.
  */
 #include "support/stress.h"
 
@@ -216,6 +216,7 @@ static int reload(struct client *client)
     queues[0].aging = dice_roll(&client->dice, 2) * WEFT_SECOND;
     config.queues = queues;
     config.daemon.recent = dice_roll(&client->dice, 50);
+    config.daemon.events = 20 + dice_roll(&client->dice, 1000);
     return engine_apply_config(client->world->engine, &config);
 }
 
@@ -239,6 +240,67 @@ static int act(void *arg)
         EXPECT(rc == 0 || excused(rc));
     }
     return 0;
+}
+
+/* ---- listeners ------------------------------------------------------------------------------- */
+
+enum { LISTENERS = 2 };
+
+/* One life's. */
+struct listener {
+    struct world *world;
+    struct events_reader reader;
+    uint64_t seen;                   /* the newest number */
+    enum job_state states[BASE_IDS]; /* as told; JOB_NONE: not told of yet, or lost */
+};
+
+static void hear_event(struct listener *listener, const struct event *event)
+{
+    enum job_state *state = &listener->states[event->id];
+    EXPECT_EQ(event->seq, listener->seen + 1);
+    EXPECT(*state == JOB_NONE || *state == event->before);
+    EXPECT(event->before != JOB_NONE || *state == JOB_NONE);
+    EXPECT_EQ(event->uid, me.uid);
+    *state = event->state;
+    listener->seen = event->seq;
+}
+
+static void hear_gap(struct listener *listener, const struct events_batch *batch)
+{
+    EXPECT_EQ(batch->gap_from, listener->seen + 1);
+    listener->seen = batch->gap_to;
+    memset(listener->states, 0, sizeof(listener->states));
+}
+
+static int listen_all(void *arg)
+{
+    struct listener *listener = arg;
+    struct events_batch batch;
+    struct engine_stats stats;
+    while (events_read(&listener->reader, &batch, WEFT_NO_DEADLINE) == 0) {
+        if (batch.gap_to > 0)
+            hear_gap(listener, &batch);
+        for (size_t i = 0; i < batch.count; i++)
+            hear_event(listener, batch.list[i]);
+        events_release(&batch);
+    }
+    engine_stats(listener->world->engine, &stats); /* it has stopped */
+    EXPECT_EQ(listener->seen, stats.events.last);
+    events_leave(&listener->reader);
+    free(listener);
+    return 0;
+}
+
+static void start_listeners(struct world *world, struct weft_group *group)
+{
+    uint64_t last;
+    weft_group_init(group);
+    for (int i = 0; i < LISTENERS; i++) {
+        struct listener *listener = calloc(1, sizeof(*listener));
+        listener->world = world;
+        EXPECT_EQ(events_open(world->engine->events, 0, &listener->reader, &last), 0);
+        EXPECT_EQ(weft_group_spawn(group, "listener", listen_all, listener), 0);
+    }
 }
 
 /* ---- lives ----------------------------------------------------------------------------------- */
@@ -291,11 +353,12 @@ static void end_somehow(struct world *world, struct dice *dice)
 static void live(struct base *base, struct client *clients, struct chaos *chaos, uint64_t seed)
 {
     struct world world;
-    struct weft_group trouble, group;
+    struct weft_group trouble, listening, group;
     struct dice dice = dice_of(seed, 2000);
     world_init(&world, base);
     atomic_store(&base->fail_in, dice_roll(&dice, 2) ? (int)dice_roll(&dice, 200) : 0);
     begin(&world);
+    start_listeners(&world, &listening);
     atomic_store(&chaos->stop, false);
     weft_group_init(&trouble);
     EXPECT_EQ(weft_group_spawn(&trouble, "chaos", chaos_run, chaos), 0);
@@ -310,6 +373,7 @@ static void live(struct base *base, struct client *clients, struct chaos *chaos,
     atomic_store(&chaos->stop, true);
     EXPECT_EQ(weft_group_join(&trouble), 0);
     end_somehow(&world, &dice);
+    EXPECT_EQ(weft_group_join(&listening), 0);
     finish(&world);
     check_known(&world, clients);
 }

@@ -383,6 +383,7 @@ UNUSED static void world_init(struct world *world, struct base *base)
     world->config.queues_count = 4;
     world->config.daemon.max_jobs = BASE_IDS;
     world->config.daemon.recent = 1000;
+    world->config.daemon.events = 1000;
     world->config.store.batch_max = 4096;
     world->config.jobs = (struct config_jobs){3, WEFT_MILLISECOND, 10 * WEFT_MILLISECOND};
 }
