@@ -56,12 +56,20 @@ static const struct param_spec submit_many_params[] = {
     {"atomic", PARAM_BOOL},
 };
 
+static const struct param_spec subscribe_params[] = {
+    {"since", PARAM_INT, .min = 0, .max = ID_MAX},
+    {"epoch", PARAM_INT, .min = 0, .max = ID_MAX},
+    {"ids", PARAM_INTS, .min = 1, .max = ID_MAX, .length_min = 1, .length_max = METHODS_IDS_MAX},
+    {"queue", PARAM_STRING},
+};
+
 #define TAKES(table) table, PARAMS_COUNT(table)
 #define TAKES_NONE   NULL, 0
 
 const struct method methods[] = {
     {"daemon.reload", TAKES_NONE, method_daemon_reload},
     {"daemon.stats", TAKES_NONE, method_daemon_stats},
+    {"events.subscribe", TAKES(subscribe_params), method_events_subscribe},
     {"hello", TAKES_NONE, method_hello},
     {"job.cancel", TAKES(ids_params), method_job_cancel},
     {"job.explain", TAKES(id_params), method_job_explain},

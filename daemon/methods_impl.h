@@ -19,6 +19,9 @@ int method_job_logs(struct request *request, json_t **ret_result);
 /* methods_explain.c */
 int method_job_explain(struct request *request, json_t **ret_result);
 
+/* methods_events.c */
+int method_events_subscribe(struct request *request, json_t **ret_result);
+
 /* methods_daemon.c */
 int method_hello(struct request *request, json_t **ret_result);
 int method_ping(struct request *request, json_t **ret_result);

@@ -98,18 +98,24 @@ static json_t *server_json(struct server *server)
                      I(stats.refused), "requests", I(stats.requests), "errors", I(stats.errors));
 }
 
+static json_t *events_json(const struct events_stats *stats)
+{
+    return json_pack("{s:I, s:I, s:I}", "last", I(stats->last), "kept", I(stats->kept),
+                     "subscribers", I(stats->readers));
+}
+
 int method_daemon_stats(struct request *request, json_t **ret_result)
 {
     const struct daemon_context *context = request->context;
     struct engine_stats engine;
     engine_stats(context->engine, &engine);
-    *ret_result = json_pack("{s:s, s:i, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:I}}",
-                            "version", context->version, "pid", (int)getpid(), "uptime",
-                            (double)(weft_now_ns() - context->started_ns) / 1e9, "workers",
-                            workers_json(context->runtime), "runtime",
-                            runtime_json(context->runtime), "jobs", jobs_json(&engine), "totals",
-                            totals_json(&engine), "store", store_json(context->store), "runs",
-                            runs_json(context->runner), "server", server_json(context->server),
-                            "memory", memory_json(), "log", "lost", I(log_lost()));
+    *ret_result = json_pack(
+        "{s:s, s:i, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:I}}", "version",
+        context->version, "pid", (int)getpid(), "uptime",
+        (double)(weft_now_ns() - context->started_ns) / 1e9, "workers",
+        workers_json(context->runtime), "runtime", runtime_json(context->runtime), "jobs",
+        jobs_json(&engine), "totals", totals_json(&engine), "store", store_json(context->store),
+        "runs", runs_json(context->runner), "server", server_json(context->server), "events",
+        events_json(&engine.events), "memory", memory_json(), "log", "lost", I(log_lost()));
     return 0;
 }

@@ -42,6 +42,8 @@ static struct world {
     bool at_end, eof;
     int reload_err;
     struct engine_explanation facts; /* what engine_explain() gives; the record is the test's */
+    struct events *events;           /* what engine_subscribe() opens; the test's */
+    uint64_t since;                  /* it was asked for */
 } world;
 
 static int fail(struct rpc_error *error)
@@ -205,6 +207,14 @@ int engine_logs(struct engine *engine, const struct peer *peer, const struct eng
     return 0;
 }
 
+int engine_subscribe(struct engine *engine, const char *queue, uint64_t since,
+                     struct events_reader *ret_reader, uint64_t *ret_last, struct rpc_error *error)
+{
+    (void)engine, (void)queue;
+    world.since = since;
+    return world.err ? fail(error) : events_open(world.events, since, ret_reader, ret_last);
+}
+
 void engine_stats(struct engine *engine, struct engine_stats *ret_stats)
 {
     (void)engine;
@@ -216,7 +226,8 @@ void engine_stats(struct engine *engine, struct engine_stats *ret_stats)
 void store_life(const struct store *store, struct store_life *ret_life)
 {
     (void)store;
-    *ret_life = (struct store_life){.next_id = 1, .instance = "0123456789abcdef0123456789abcdef"};
+    *ret_life = (struct store_life){
+        .next_id = 1, .starts = 5, .instance = "0123456789abcdef0123456789abcdef"};
 }
 
 void store_stats(struct store *store, struct store_stats *ret_stats)
@@ -274,6 +285,7 @@ static int fake_reload(struct daemon_context *context, struct problem *problem, 
 
 static struct daemon_context context = {.version = "1.2.3", .reload = fake_reload};
 static struct peer peer = {.admin = true};
+static struct request_follow_up *asked_follow_up; /* where a request may leave one */
 static struct rpc_error error;
 
 static void ask_as_ourselves(void)
@@ -287,7 +299,8 @@ static const char *ask(const char *method, const char *params)
     static char text[8192];
     json_t *json = params ? json_loads(params, 0, NULL) : NULL;
     json_t *result = NULL;
-    struct request request = {.context = &context, .peer = &peer, .params = json};
+    struct request request = {
+        .context = &context, .peer = &peer, .follow_up = asked_follow_up, .params = json};
     int err = methods_call(&request, method, &result);
     error = request.error;
     EXPECT((err == 0) == (result != NULL));
