@@ -16,16 +16,11 @@ struct figure {
 };
 
 static const struct figure worker_figures[] = {
-    {"turns", "TURNS", FIGURE_COUNT},
-    {"spawned", "SPAWNED", FIGURE_COUNT},
-    {"steals", "STEALS", FIGURE_COUNT},
-    {"stolen", "STOLEN", FIGURE_COUNT},
-    {"parks", "PARKS", FIGURE_COUNT},
-    {"wakes", "WAKES", FIGURE_COUNT},
-    {"polls", "POLLS", FIGURE_COUNT},
-    {"events", "EVENTS", FIGURE_COUNT},
-    {"handoffs", "HANDOFFS", FIGURE_COUNT},
-    {"longest_turn", "LONGEST", FIGURE_SECONDS},
+    {"turns", "TURNS", FIGURE_COUNT},       {"spawned", "SPAWNED", FIGURE_COUNT},
+    {"steals", "STEALS", FIGURE_COUNT},     {"stolen", "STOLEN", FIGURE_COUNT},
+    {"parks", "PARKS", FIGURE_COUNT},       {"wakes", "WAKES", FIGURE_COUNT},
+    {"polls", "POLLS", FIGURE_COUNT},       {"events", "EVENTS", FIGURE_COUNT},
+    {"handoffs", "HANDOFFS", FIGURE_COUNT}, {"longest_turn", "LONGEST", FIGURE_SECONDS},
 };
 #define WORKER_FIGURES (sizeof worker_figures / sizeof worker_figures[0])
 
@@ -107,7 +102,7 @@ static int print_workers(struct command *command, const json_t *workers)
     json_t *worker;
     struct table table;
     char text[TEXT_SHORT_MAX];
-    table_init(&table, "rrrrrrrrrr");
+    table_init(&table, "rrrrrrrrrrr");
     table_add(&table, "WORKER");
     for (size_t k = 0; k < WORKER_FIGURES; k++)
         table_add(&table, "%s", worker_figures[k].label);
