@@ -6,7 +6,10 @@
  *     the other to read cannot happen.
  * I2  A failed write is not yet the end: the server may have said why before it closed.  The end
  *     comes with the end of input, and stays (broken).
- * I3  Every whole line that was read is in `first`; the framer holds only a part of the next.
+ * I3  Every whole line that was read is in `first` or `heard`; the framer holds only a part of the
+ *     next.
+ * I4  Notifications are read only while nobody has one to look at, or a reply is waited for: what is
+ *     kept of them is bounded by what comes before that reply, and else by one read.
  */
 #include "client/client.h"
 
@@ -40,6 +43,7 @@ struct weft_client {
     size_t sent;             /* bytes of out that the socket took */
     struct held *first;      /* I3: replies that nobody has asked for yet, oldest first */
     struct held **last;      /* where the next one is linked */
+    json_t *heard;           /* I4: params of notifications, oldest first; NULL: passed over */
 };
 
 void weft_reply_destroy(struct weft_reply *reply)
@@ -100,6 +104,7 @@ void weft_client_close(struct weft_client *client)
         weft_reply_destroy(&held->reply);
         free(held);
     }
+    json_decref(client->heard);
     framer_destroy(&client->in);
     jsonrpc_text_destroy(&client->out);
     close(client->fd);
@@ -190,8 +195,10 @@ static int take_line(struct weft_client *client, const char *line, size_t size)
     int err = jsonrpc_parse_reply(line, size, &reply);
     if (err)
         return err;
-    if (!reply.method) /* a notification is for nobody here */
+    if (!reply.method)
         err = hold(client, &reply);
+    else if (client->heard && reply.params && json_array_append(client->heard, reply.params) < 0)
+        err = -ENOMEM;
     jsonrpc_reply_destroy(&reply);
     return err;
 }
@@ -268,6 +275,24 @@ int weft_client_receive(struct weft_client *client, int64_t id, struct weft_repl
     *ret_reply = held->reply;
     free(held);
     return 0;
+}
+
+int weft_client_listen(struct weft_client *client)
+{
+    if (!client->heard)
+        client->heard = json_array();
+    return client->heard ? 0 : -ENOMEM;
+}
+
+int weft_client_hear(struct weft_client *client, json_t **ret_params)
+{
+    while (json_array_size(client->heard) == 0) {
+        int err = client->broken ? client->broken : exchange(client);
+        if (err)
+            return err;
+    }
+    *ret_params = json_incref(json_array_get(client->heard, 0));
+    return json_array_remove(client->heard, 0);
 }
 
 int weft_client_call(struct weft_client *client, const char *method, const json_t *params,

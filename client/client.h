@@ -46,6 +46,14 @@ int weft_client_send(struct weft_client *client, const char *method, const json_
  * Errors:  -ECONNRESET the server is gone, -EBADMSG it spoke something else, -EINTR, -ENOMEM. */
 int weft_client_receive(struct weft_client *client, int64_t id, struct weft_reply *ret_reply);
 
+/* Keep the notifications that come from now on (a subscription's events) for weft_client_hear();
+ * before, they are passed over.  Errors: -ENOMEM. */
+int weft_client_listen(struct weft_client *client);
+
+/* The next notification's params, waiting for it; the caller's.  Replies that come meanwhile are kept.
+ * Errors: as weft_client_receive(). */
+int weft_client_hear(struct weft_client *client, json_t **ret_params);
+
 /* Send and receive.
  * Errors: as both, and -EREMOTEIO: the server refused, *error says why. */
 int weft_client_call(struct weft_client *client, const char *method, const json_t *params,

@@ -123,6 +123,20 @@ const struct verb verbs[] = {
         .run = verb_retry,
     },
     {
+        .name = "events",
+        .usage = "[options] [ID...]",
+        .summary = "Show what happens to jobs, as it happens",
+        .details =
+            "All jobs that you may see, or those named (\"-\" reads the ids from standard\n"
+            "input), until it is interrupted or weftd stops.  With --json each line is an\n"
+            "event, or a gap in place of events that are lost; the first line says the epoch.\n"
+            "To go on later, give --since the seq of the last one, and --epoch.\n",
+        .example = "weft events --json | jq 'select(.state == \"failed\").id'",
+        .options = {events_options, common_options},
+        .words_max = ANY,
+        .run = verb_events,
+    },
+    {
         .name = "stats",
         .usage = "[options]",
         .summary = "Show weftd's counters: workers, jobs, store, memory",

@@ -32,6 +32,10 @@ int verb_wait(struct command *command);
 int verb_cancel(struct command *command);
 int verb_retry(struct command *command);
 
+/* verb_events.c */
+extern const struct option_spec events_options[];
+int verb_events(struct command *command);
+
 /* verb_stats.c */
 int verb_stats(struct command *command);
 

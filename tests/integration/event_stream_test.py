@@ -3,6 +3,7 @@
 """events.subscribe over the socket: a job's life as it is told, a follower who does not keep up,
 one who comes back, over a restart too, and the end of it all."""
 
+import json
 import os
 import signal
 import sys
@@ -143,6 +144,17 @@ class Events(support.WeftdTest):
             record = late.read()
             self.assertEqual((record['seq'], record['cause'], record['error']),
                              (1, 'crash', 'weftd died during attempt 1'))
+
+    def test_the_command(self):
+        number = self.weftd.echo()
+        self.weftd.wait(number)
+        shown = self.weftd.weft('events', '--json', '--since', 0, '--limit', 3, number)
+        self.assertEqual((shown.returncode, shown.stderr), (0, ''))
+        reply, *records = map(json.loads, shown.stdout.splitlines())
+        self.assertEqual(reply, {'epoch': 1, 'last': 3})
+        self.assertEqual([one['state'] for one in records], ['queued', 'running', 'succeeded'])
+        shown = self.weftd.weft('events', '--since', 2, '--limit', 1)
+        self.assertIn(f'job {number}: running -> succeeded (success, attempt 1)', shown.stdout)
 
     def test_a_half_closed_connection_is_told_on(self):
         with Follower(self.weftd) as follower:

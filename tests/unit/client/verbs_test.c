@@ -324,6 +324,62 @@ Test(cancel, an_id_that_does_not_exist_is_a_failure)
     fake_free(&fake);
 }
 
+/* ---- events ---- */
+
+/* What the fake says behind its answer: three records. */
+#define EVENT(params) "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":" params "}"
+#define FIRST                                                                                      \
+    "{\"seq\":8,\"time\":1.5,\"id\":17,\"name\":\"a\\u001Bb\",\"state\":\"queued\","               \
+    "\"cause\":\"submit\",\"attempt\":0}"
+#define LOST "{\"seq\":11,\"gap\":{\"from\":9,\"to\":11}}"
+#define LAST                                                                                       \
+    "{\"seq\":12,\"time\":3.0,\"id\":17,\"before\":\"running\",\"state\":\"failed\","              \
+    "\"cause\":\"failure\",\"attempt\":2,\"exit_code\":3,\"error\":\"exit status\\n3\"}"
+
+static const struct canned subscribed[] = {
+    {"events.subscribe", "\"result\":{\"epoch\":3,\"last\":7}}\n" EVENT(FIRST) "\n" EVENT(
+                             LOST) "\n"
+                                   "{\"jsonrpc\":\"2.0\",\"method\":\"event\","
+                                   "\"params\":" LAST}, /* the fake closes it */
+    {0}};
+
+Test(events, are_printed_as_they_come_and_cannot_steer_the_terminal)
+{
+    struct fake fake = {.canned = subscribed};
+    setenv("TZ", "UTC", 1);
+    expect_run(FAKE_RUN(&fake, "events", "--limit", "3"), 0,
+               "1970-01-01 00:00:01  job 17 a\\x1bb: new -> queued (submit)\n"
+               "1970-01-01 00:00:03  job 17: running -> failed (failure, attempt 2): "
+               "exit status\\n3\n",
+               "weft: events 9 to 11 are lost: weft list shows how the jobs are\n");
+    expect_params(&fake, "events.subscribe", 0, "{}");
+    fake_free(&fake);
+}
+
+Test(events, json_is_the_reply_and_the_records_as_they_came)
+{
+    struct fake fake = {.canned = subscribed};
+    expect_run(FAKE_RUN(&fake, "events", "--json", "-l3", "--since", "0", "--epoch=2", "-q", "x",
+                        "17", "18"),
+               0, "{\"epoch\":3,\"last\":7}\n" FIRST "\n" LOST "\n" LAST "\n", "");
+    expect_params(&fake, "events.subscribe", 0,
+                  "{\"epoch\":2,\"ids\":[17,18],\"queue\":\"x\",\"since\":0}");
+    fake_free(&fake);
+}
+
+Test(events, bad_numbers_are_refused_before_weftd_is_asked)
+{
+    struct fake fake = {.canned = subscribed};
+    struct ran ran = FAKE_RUN(&fake, "events", "--since", "-1");
+    cr_assert_eq(ran.status, 2);
+    ran_free(&ran);
+    ran = FAKE_RUN(&fake, "events", "seventeen");
+    cr_assert_eq(ran.status, 2);
+    ran_free(&ran);
+    cr_assert_eq(fake_count(&fake, "events.subscribe"), 0);
+    fake_free(&fake);
+}
+
 /* ---- retry and explain ---- */
 
 Test(retry, prints_what_became_of_each)
@@ -397,8 +453,8 @@ Test(stats, shows_workers_jobs_store_and_memory)
     cr_assert_eq(ran.status, 0, "%s", ran.err);
     cr_assert(has(ran.out, "weftd 0.1.0, pid 12, up 1m15s\n"), "%s", ran.out);
     cr_assert(has(ran.out, "WORKER  TURNS  SPAWNED  STEALS  STOLEN  PARKS  WAKES  POLLS  EVENTS  "
-                           "LONGEST\n     0    100        0       5       9      2      3      4  "
-                           "     0    1.5ms\n     1     70        0       6"),
+                           "HANDOFFS  LONGEST\n     0    100        0       5       9      2      3"
+                           "      4       0         0    1.5ms\n     1     70        0       6"),
               "%s", ran.out);
     cr_assert(has(ran.out, "jobs     queued 3, timed out 1\n"), "%s", ran.out);
     cr_assert(has(ran.out, "store    commits 8, file 2.0 KiB\n"), "%s", ran.out);
