@@ -173,10 +173,11 @@ static enum job_cause judge(const struct job_run *run, int rc, int scope_rc)
     return rc == -ECANCELED && weft_check_cancel() < 0 ? JOB_BY_INTERRUPT : JOB_BY_FAILURE;
 }
 
-/* After a failure or timeout that is already counted in row. */
+/* After a failure or timeout that is already counted in row.  What a handler refused is not tried
+ * again. */
 static enum job_state after_failure(const struct job_run *run, enum job_cause cause)
 {
-    uint32_t retries = run->spec ? run->spec->retries : 0;
+    uint32_t retries = run->spec && !run->outcome.refused ? run->spec->retries : 0;
     if (run->row.failures < retries + 1)
         return JOB_DELAYED;
     if (retries > 0)

@@ -192,6 +192,9 @@ int job_record_to_json(const struct job_record *record, json_t **ret_json);
  * shown as '?'.  NULL: out of memory. */
 json_t *job_text_to_json(const char *text);
 
+/* Bytes in base64.  NULL: out of memory. */
+json_t *job_base64_to_json(const void *data, size_t size);
+
 /* ---- a job in memory ------------------------------------------------------------------------- */
 
 /* Every field is guarded by the engine's lock, except where said.  Sizes matter: a million queued

@@ -9,6 +9,7 @@
 #include "daemon/job.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,6 +81,17 @@ json_t *job_text_to_json(const char *text)
             *at = '?';
     json = json_string(plain);
     free(plain);
+    return json;
+}
+
+json_t *job_base64_to_json(const void *data, size_t size)
+{
+    unsigned char *base64 = malloc(4 * ((size + 2) / 3) + 1);
+    if (!base64)
+        return NULL;
+    int length = EVP_EncodeBlock(base64, data, (int)size);
+    json_t *json = json_stringn_nocheck((char *)base64, (size_t)length);
+    free(base64);
     return json;
 }
 

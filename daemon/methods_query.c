@@ -6,7 +6,6 @@
 #include "weft/time.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -145,15 +144,9 @@ static int encode(const struct output_chunk *chunk, size_t *size, const char **r
         return 0;
     }
     json_decref(text);
-    unsigned char *base64 = malloc(4 * ((*size + 2) / 3) + 1);
-    if (!base64)
-        return -ENOMEM;
-    int length = EVP_EncodeBlock(base64, (const unsigned char *)chunk->data, (int)*size);
-    text = json_stringn_nocheck((char *)base64, (size_t)length);
-    free(base64);
     *ret_encoding = "base64";
-    *ret_data = text;
-    return text ? 0 : -ENOMEM;
+    *ret_data = job_base64_to_json(chunk->data, *size);
+    return *ret_data ? 0 : -ENOMEM;
 }
 
 static int logs_json(const struct output_chunk *chunk, bool eof, json_t **ret_result)

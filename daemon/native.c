@@ -1,58 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * native: finding handlers, checking their arguments, calling them.
+ * native: checking the arguments of handlers, and calling them.
  *
- * I1  A call succeeds only with a result that could be written as JSON text; a handler that
- *     returns 0 without one has failed.
+ * I1  A call succeeds only with a result that could be said whole (native_call.c); a handler that
+ *     returned 0 and said nothing gave an empty object.
  * I2  A failed call has no result, and an error in words.
+ * I3  Arguments are checked at submit and again before the call: between the two lie restarts, and
+ *     modules that changed.
  *
- * native_find(), native_at() and native_check() are pure: any thread.  No limits on memory or time
- * here: a handler is trusted code.
+ * native_check() is pure: any thread.  No limits on memory or time here: a handler that is called
+ * in this process is trusted code.
  */
 #include "daemon/native.h"
 
 #include "daemon/job.h"
+#include "daemon/native_call.h"
 #include "daemon/run_impl.h"
 #include "protocol/error.h"
 #include "protocol/nearest.h"
-#include "protocol/params.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const struct native_module *const modules[] = {&native_core, &native_file};
-
-enum { MODULES = sizeof(modules) / sizeof(modules[0]) };
-
-struct native_call {
-    uint64_t id;
-    uint32_t attempt;
-    json_t *result;
-    char *error; /* what native_fail() said */
-};
-
-/* ---- finding --------------------------------------------------------------------------------- */
-
-const struct native_handler *native_at(size_t index)
-{
-    for (size_t i = 0; i < MODULES; i++) {
-        if (index < modules[i]->handlers_count)
-            return &modules[i]->handlers[index];
-        index -= modules[i]->handlers_count;
-    }
-    return NULL;
-}
-
-const struct native_handler *native_find(const char *name)
-{
-    const struct native_handler *handler;
-    for (size_t i = 0; (handler = native_at(i)); i++)
-        if (strcmp(handler->name, name) == 0)
-            return handler;
-    return NULL;
-}
 
 /* ---- checking -------------------------------------------------------------------------------- */
 
@@ -81,77 +50,61 @@ static int bad_args(const struct native_handler *handler, struct rpc_error *erro
                                "%s: %s", handler->name, inner.message);
 }
 
-int native_check(const char *name, const json_t *args, struct rpc_error *error)
+/* What the table of a handler says beyond protocol/params.h. */
+static int check_paths(const struct native_handler *handler, const json_t *args,
+                       struct rpc_error *error)
 {
-    const struct native_handler *handler = native_find(name);
+    for (size_t i = 0; i < handler->params_count; i++) {
+        const char *name = handler->params[i].name;
+        if (handler->paths[i] && params_string(args, name, "/")[0] != '/')
+            return rpc_error_set_param(error, RPC_INVALID_PARAMS, name, NULL,
+                                       "parameter \"%s\" must be an absolute path", name);
+    }
+    return 0;
+}
+
+static int check_args(const struct native_handler *handler, const json_t *args,
+                      struct rpc_error *error)
+{
     int rc = 0;
-    if (!handler)
-        return no_such_handler(name, error);
     if (handler->params)
         rc = params_check(args, handler->params, handler->params_count, error);
     else if (args && !json_is_object(args))
         rc = rpc_error_set(error, RPC_INVALID_PARAMS, "the arguments must be an object");
-    if (rc == 0 && handler->check)
-        rc = handler->check(args, error);
+    if (rc == 0)
+        rc = check_paths(handler, args, error);
     return rc < 0 ? bad_args(handler, error) : 0;
 }
 
-/* ---- for handlers ---------------------------------------------------------------------------- */
-
-int native_result(struct native_call *call, json_t *result)
+int native_check(const char *name, const json_t *args, struct rpc_error *error)
 {
-    if (!result)
-        return -ENOMEM;
-    json_decref(call->result);
-    call->result = result;
-    return 0;
-}
-
-int native_fail(struct native_call *call, int err, const char *format, ...)
-{
-    va_list args;
-    char *text, *whole;
-    va_start(args, format);
-    int size = vasprintf(&text, format, args);
-    va_end(args);
-    if (size < 0)
-        return err;
-    if (asprintf(&whole, "%s: %s", text, strerrordesc_np(-err) ?: "unknown error") >= 0) {
-        free(call->error);
-        call->error = whole;
-    }
-    free(text);
-    return err;
-}
-
-uint64_t native_job_id(const struct native_call *call)
-{
-    return call->id;
-}
-
-uint32_t native_attempt(const struct native_call *call)
-{
-    return call->attempt;
+    const struct native_handler *handler = native_find(name);
+    return handler ? check_args(handler, args, error) : no_such_handler(name, error);
 }
 
 /* ---- calling --------------------------------------------------------------------------------- */
 
 /* I1 */
-static int take_result(struct native_call *call, struct run_outcome *outcome)
+static int take_result(struct weft_attempt *call, struct run_outcome *outcome)
 {
-    if (!call->result) {
-        run_outcome_fail(outcome, "the handler gave no result");
-        return -EPROTO;
+    if (call->err < 0) {
+        run_outcome_fail(outcome, "the handler's result cannot be written as JSON: %s",
+                         strerrordesc_np(-call->err));
+        return call->err;
     }
-    outcome->result = json_dumps(call->result, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (call->result)
+        outcome->result = json_dumps(call->result, JSON_COMPACT | JSON_ENCODE_ANY);
+    else
+        outcome->result = strdup("{}");
     if (outcome->result)
         return 0;
-    run_outcome_fail(outcome, "the result cannot be written as JSON");
+    run_outcome_fail(outcome, "out of memory for the result");
     return -ENOMEM;
 }
 
-static void take_error(struct native_call *call, int rc, struct run_outcome *outcome)
+static void take_error(struct weft_attempt *call, int rc, struct run_outcome *outcome)
 {
+    outcome->refused = call->refused;
     if (!call->error) {
         run_outcome_fail(outcome, "%s", strerrordesc_np(-rc) ?: "failed");
         return;
@@ -161,20 +114,43 @@ static void take_error(struct native_call *call, int rc, struct run_outcome *out
     call->error = NULL;
 }
 
-int native_run(const struct run_request *request, struct run_outcome *ret_outcome)
+/* Errors: -ENOENT, -EINVAL: no attempt of this job can be another. */
+static int find_handler(const struct run_request *request, struct run_outcome *outcome,
+                        const struct native_handler **ret_handler)
 {
+    struct rpc_error error = {0};
     const struct native_handler *handler = native_find(request->spec->call);
-    struct native_call call = {.id = request->id, .attempt = request->attempt};
     if (!handler) { /* one that an earlier version had */
-        run_outcome_fail(ret_outcome, "there is no handler \"%s\"", request->spec->call);
+        run_outcome_fail(outcome, "there is no handler \"%s\"", request->spec->call);
         return -ENOENT;
     }
-    int rc = handler->run(&call, request->spec->args);
+    int rc = check_args(handler, request->spec->args, &error); /* I3 */
+    if (rc < 0)
+        run_outcome_fail(outcome, "%s", error.message);
+    *ret_handler = handler;
+    return rc;
+}
+
+int native_run(const struct run_request *request, struct run_outcome *ret_outcome)
+{
+    struct weft_attempt call = {
+        .id = request->id,
+        .attempt = request->attempt,
+        .args = request->spec->args,
+    };
+    const struct native_handler *handler = NULL;
+    int rc = find_handler(request, ret_outcome, &handler);
+    if (rc < 0) {
+        ret_outcome->refused = true;
+        return rc;
+    }
+    rc = handler->run(&call);
+    if (rc > 0) /* a handler that returns what read(2) gave it */
+        rc = 0;
     if (rc == 0)
         rc = take_result(&call, ret_outcome);
     else
         take_error(&call, rc, ret_outcome);
-    json_decref(call.result);
-    free(call.error);
+    native_call_destroy(&call);
     return rc;
 }

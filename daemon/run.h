@@ -27,6 +27,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/resource.h>
@@ -53,6 +54,7 @@ struct run_outcome {
     int term_signal; /* that ended it, else JOB_NO_EXIT (-1) */
     char *result;    /* JSON text of a call's result */
     char *error;     /* why it did not succeed: "exit status 3", "program not found: foo", … */
+    bool refused;    /* a handler's failure that another attempt cannot mend */
     uint64_t output_dropped; /* bytes of output over the cap, or lost to an error of the file */
 };
 

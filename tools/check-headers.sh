@@ -14,10 +14,11 @@ command -v "${CXX:-c++}" >/dev/null || {
 warnings="-Wall -Wextra -Werror"
 status=0
 
-public() { (cd runtime/include 2>/dev/null && find weft -name '*.h' | sort); }
+roots="runtime/include daemon/include"
+public() { for root in $roots; do (cd "$root" 2>/dev/null && find weft -name '*.h' | sort); done; }
 internal() {
     find runtime protocol daemon client tests bench examples -name '*.h' -type f 2>/dev/null |
-        grep -v -e '^runtime/include/' -e '^bench/peers/' | sort
+        grep -v -e '^[a-z]*/include/' -e '^bench/peers/' | sort
 }
 
 # check LANGUAGE COMPILER FLAGS...: reads names of headers, and compiles for each a file that holds
@@ -33,12 +34,14 @@ check() {
 }
 
 public | check c "${CC:-cc}" -std=c17 -D_POSIX_C_SOURCE=200809L -pedantic "$warnings" \
-    -Iruntime/include || status=1
-public | check c++ "${CXX:-c++}" -std=c++17 -pedantic "$warnings" -Iruntime/include || status=1
+    -Iruntime/include -Idaemon/include || status=1
+public | check c++ "${CXX:-c++}" -std=c++17 -pedantic "$warnings" -Iruntime/include \
+    -Idaemon/include || status=1
 internal | check c "${CC:-cc}" -std=gnu17 -D_GNU_SOURCE '-DWEFT_VERSION="0"' "$warnings" \
-    -Wno-unused-function -I. -Iruntime -Iruntime/include -Itests || status=1
+    -Wno-unused-function -I. -Iruntime -Iruntime/include -Idaemon/include -Itests || status=1
 
-bad=$(public | sed 's|^|runtime/include/|' |
+# shellcheck disable=SC2086 # a list of folders
+bad=$(find $roots -name '*.h' 2>/dev/null |
     xargs -r grep -nE '^[[:space:]]*#[[:space:]]*define[[:space:]]+' |
     grep -vE '#[[:space:]]*define[[:space:]]+(WEFT_|weft_)' || :)
 if [ -n "$bad" ]; then

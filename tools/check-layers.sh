@@ -10,6 +10,7 @@
 #   client    its own files, protocol/
 #   daemon    its own files, protocol/, <weft/...>
 #   examples  its own files, <weft/...>
+#   daemon/modules  its own files, <weft/...>, OpenSSL: no more than what any module has
 #   bench     its own files, <weft/...> (bench/peers: the peers' own libraries too)
 #   tests     anything
 # An include is judged by the file it reaches, not by how it is spelled.
@@ -30,7 +31,7 @@ find runtime protocol client daemon examples bench -name '*.[chS]' -type f 2>/de
     while read -r file line kind name; do
         target=system
         [ "$kind" = '"' ] && own=${file%/*} || own=.
-        for root in "$own" . runtime runtime/include; do
+        for root in "$own" . runtime runtime/include daemon/include; do
             if [ -f "$root/$name" ]; then
                 # By name, not realpath: "a/../b" must not hide where it leads.
                 target=$(realpath --relative-to=. "$root/$name")
@@ -51,7 +52,7 @@ function folder(path) { sub(/\/[^\/]*$/, "", path); return path }
 function top(path) { return substr(path, 1, index(path, "/") - 1) }
 {
     from = top($1)
-    public = $5 ~ /^runtime\/include\//
+    public = $5 ~ /^(runtime|daemon)\/include\//
     if ($5 == "system") {
         if ($4 ~ /^ev(\+\+)?\.h$/ && from != "runtime" && from != "bench")
             refuse("only runtime/ knows libev")
@@ -73,6 +74,8 @@ function top(path) { return substr(path, 1, index(path, "/") - 1) }
     if ($5 ~ /^runtime\/io\/(tls|dns|http)\// && folder($1) != folder($5))
         refuse("a library of its own is used by its public header")
     to = top($5)
+    if ($1 ~ /^daemon\/modules\// && !public && $5 !~ /^daemon\/modules\//)
+        refuse("a module is made of public headers")
     if (to == from) next
     if (public && (from == "daemon" || from == "examples" || from == "bench")) next
     if (to == "protocol" && (from == "client" || from == "daemon")) next
@@ -81,7 +84,8 @@ function top(path) { return substr(path, 1, index(path, "/") - 1) }
 END { exit bad }' "$edges" >&2 || status=1
 
 # A public header may be all that others see of runtime/, so it includes public ones only.
-awk '$1 ~ /^runtime\/include\// && $5 ~ /^runtime\// && $5 !~ /^runtime\/include\// {
+awk '$1 ~ /^(runtime|daemon)\/include\// && $5 ~ /^(runtime|daemon)\// &&
+    $5 !~ /^(runtime|daemon)\/include\// {
     printf "%s:%d: a public header includes the private %s\n", $1, $2, $5; bad = 1
 } END { exit bad }' "$edges" >&2 || status=1
 

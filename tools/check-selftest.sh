@@ -28,6 +28,8 @@ clean_tree() {
     put runtime/io/tls/layer.c '#include "core/fiber.h"' '#include "io/tls/tls.h"'
     put runtime/io/dns/dns.c '#include <ares.h>'
     put runtime/io/http/http.c '#include <curl/curl.h>'
+    put daemon/include/weft/module.h '#pragma once' '#include <stddef.h>'
+    put daemon/modules/core.c '#include <weft/module.h>'
     put protocol/framer.h '#pragma once' '#include <jansson.h>'
     put client/main.c '#include "protocol/framer.h"'
     put daemon/main.c '#include <sqlite3.h>' '' '#include <weft/weft.h>' '' '#include "protocol/framer.h"'
@@ -90,6 +92,12 @@ put daemon/main.c '#include "core/fiber.h"'
 refuses check-layers "daemon including the runtime's core"
 put daemon/main.c '#include <ev.h>'
 refuses check-layers "daemon including libev"
+put daemon/modules/core.c '#include "protocol/framer.h"'
+refuses check-layers "a module including what is not public"
+put runtime/core/fiber.c '#include <weft/module.h>'
+refuses check-layers "runtime including the daemon's public header"
+put daemon/include/weft/module.h '#include "daemon/main.h"'; put daemon/main.h '#pragma once'
+refuses check-layers "the daemon's public header including a private one"
 put examples/hello.c '#include "protocol/framer.h"'
 refuses check-layers "examples including protocol"
 put runtime/core/fiber.h '#include "core/deque.h"'; put runtime/core/deque.h '#include "core/fiber.h"'

@@ -4,40 +4,32 @@
  *   echo {…}           -> its arguments
  *   sleep {seconds}    -> {"seconds": …}, after so long
  */
-#include "daemon/native.h"
-#include "protocol/params.h"
+#include "daemon/modules/modules.h"
 
+#include <errno.h>
 #include <weft/weft.h>
 
-static int echo_run(struct native_call *call, const json_t *args)
+static int echo_run(struct weft_attempt *attempt)
 {
-    return native_result(call, args ? json_incref((json_t *)args) : json_object());
+    size_t size;
+    const char *arguments = weft_args_json(attempt, &size);
+    return arguments ? weft_result_json(attempt, arguments, size) : -ENOMEM;
 }
 
-static const struct param_spec sleep_params[] = {
-    {"seconds", PARAM_DURATION, .required = true},
+static const struct weft_param sleep_params[] = {
+    {"seconds", WEFT_PARAM_DURATION, .required = true},
 };
 
-static int sleep_run(struct native_call *call, const json_t *args)
+static int sleep_run(struct weft_attempt *attempt)
 {
-    uint64_t duration_ns = params_duration_ns(args, "seconds", 0);
+    uint64_t duration_ns = weft_arg_duration_ns(attempt, "seconds", 0);
     int rc = weft_sleep(duration_ns);
-    if (rc < 0)
-        return rc;
-    return native_result(call, json_pack("{s:f}", "seconds", (double)duration_ns / 1e9));
+    return rc < 0 ? rc : weft_result_number(attempt, "seconds", (double)duration_ns / 1e9);
 }
 
-static const struct native_handler handlers[] = {
-    {.name = "echo", .run = echo_run},
-    {.name = "sleep",
-     .params = sleep_params,
-     .params_count = PARAMS_COUNT(sleep_params),
-     .run = sleep_run},
+static const struct weft_handler handlers[] = {
+    {"echo", "give its arguments back", .run = echo_run},
+    {"sleep", "wait for so many seconds", sleep_params, MODULE_COUNT(sleep_params), sleep_run},
 };
 
-const struct native_module native_core = {
-    .abi = NATIVE_ABI,
-    .name = "core",
-    .handlers = handlers,
-    .handlers_count = sizeof(handlers) / sizeof(handlers[0]),
-};
+const struct weft_module module_core = WEFT_MODULE_INIT("core", WEFT_VERSION, handlers);

@@ -3,13 +3,13 @@
  * The module of handlers for files.
  *   file.copy {from, to}          -> {"bytes": …}
  *   file.hash {path, algorithm}   -> {"hash": "…"}, in hex; algorithm: sha256 (default), sha512
+ *   file.read {path, offset, limit}                    -> {"data", "encoding", "eof"}
+ *   file.write {path, data, encoding, append, fsync}   -> {"bytes": …}
+ *   file.lines {path, limit}                           -> {"lines": […], "eof"}
  *
  * Paths are absolute.  The handlers act as weftd's user.
  */
 #include "daemon/modules/file.h"
-
-#include "protocol/error.h"
-#include "protocol/params.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -59,55 +59,54 @@ int file_open(const char *path, struct stat *ret_status)
     return fd;
 }
 
-int file_check_path(const json_t *args, const char *name, struct rpc_error *error)
-{
-    if (params_string(args, name, "")[0] == '/')
-        return 0;
-    return rpc_error_set_param(error, RPC_INVALID_PARAMS, name, NULL,
-                               "parameter \"%s\" must be an absolute path", name);
-}
-
 /* ---- the table ------------------------------------------------------------------------------- */
 
-static const struct param_spec copy_params[] = {
-    {"from", PARAM_STRING, .required = true, .length_min = 1, .length_max = PATH_MAX - 1},
-    {"to", PARAM_STRING, .required = true, .length_min = 1, .length_max = PATH_MAX - 1},
-};
+#define PATH_PARAM(name)                                                                           \
+    {                                                                                              \
+        name, WEFT_PARAM_PATH, true, 1, PATH_MAX - 1                                               \
+    }
 
-static int copy_check(const json_t *args, struct rpc_error *error)
-{
-    int rc = file_check_path(args, "from", error);
-    return rc < 0 ? rc : file_check_path(args, "to", error);
-}
+static const struct weft_param copy_params[] = {PATH_PARAM("from"), PATH_PARAM("to")};
 
 static const char *const algorithms[] = {"sha256", "sha512", NULL};
 
-static const struct param_spec hash_params[] = {
-    {"path", PARAM_STRING, .required = true, .length_min = 1, .length_max = PATH_MAX - 1},
-    {"algorithm", PARAM_STRING, .choices = algorithms},
+static const struct weft_param hash_params[] = {
+    PATH_PARAM("path"),
+    {"algorithm", WEFT_PARAM_TEXT, .choices = algorithms},
 };
 
-static int hash_check(const json_t *args, struct rpc_error *error)
-{
-    return file_check_path(args, "path", error);
-}
-
-static const struct native_handler handlers[] = {
-    {.name = "file.copy",
-     .params = copy_params,
-     .params_count = PARAMS_COUNT(copy_params),
-     .check = copy_check,
-     .run = file_copy_run},
-    {.name = "file.hash",
-     .params = hash_params,
-     .params_count = PARAMS_COUNT(hash_params),
-     .check = hash_check,
-     .run = file_hash_run},
+static const struct weft_param read_params[] = {
+    PATH_PARAM("path"),
+    {"offset", WEFT_PARAM_SIZE, .min = 0, .max = INT64_MAX},
+    {"limit", WEFT_PARAM_SIZE, .min = 1, .max = FILE_RESULT_MAX},
 };
 
-const struct native_module native_file = {
-    .abi = NATIVE_ABI,
-    .name = "file",
-    .handlers = handlers,
-    .handlers_count = sizeof(handlers) / sizeof(handlers[0]),
+static const char *const encodings[] = {"utf-8", "base64", NULL};
+
+static const struct weft_param write_params[] = {
+    PATH_PARAM("path"),
+    {"data", WEFT_PARAM_TEXT, .required = true},
+    {"encoding", WEFT_PARAM_TEXT, .choices = encodings},
+    {"append", WEFT_PARAM_BOOLEAN},
+    {"fsync", WEFT_PARAM_BOOLEAN},
 };
+
+static const struct weft_param lines_params[] = {
+    PATH_PARAM("path"),
+    {"limit", WEFT_PARAM_INTEGER, .min = 1, .max = FILE_LINES_MAX},
+};
+
+#define HANDLER(verb, summary)                                                                     \
+    {                                                                                              \
+        "file." #verb, summary, verb##_params, MODULE_COUNT(verb##_params), file_##verb##_run      \
+    }
+
+static const struct weft_handler handlers[] = {
+    HANDLER(copy, "copy a file, whole or not at all"),
+    HANDLER(hash, "the digest of a file"),
+    HANDLER(read, "a piece of a file"),
+    HANDLER(write, "write a file, or append to it"),
+    HANDLER(lines, "the first lines of a file"),
+};
+
+const struct weft_module module_file = WEFT_MODULE_INIT("file", WEFT_VERSION, handlers);

@@ -8,9 +8,12 @@
  */
 #pragma once
 
-#include "daemon/native.h"
+#include "daemon/modules/modules.h"
 
 enum { FILE_SLICE = 4 * 1024 * 1024 };
+
+/* Most bytes of a file in one result: it is kept with the job, and goes out as one line. */
+enum { FILE_RESULT_MAX = 128 * 1024, FILE_LINES_MAX = 10000 };
 
 /* A slice returns: 1 there is more, 0 done, -errno. */
 int file_in_slices(int (*slice)(void *), void *arg);
@@ -23,8 +26,8 @@ void file_clean_up(int (*fn)(void *), void *arg);
 struct stat;
 int file_open(const char *path, struct stat *ret_status);
 
-/* The named parameters are absolute paths (a daemon's working directory is nobody's). */
-int file_check_path(const json_t *args, const char *name, struct rpc_error *error);
-
-int file_copy_run(struct native_call *call, const json_t *args);
-int file_hash_run(struct native_call *call, const json_t *args);
+int file_copy_run(struct weft_attempt *attempt);  /* file_copy.c */
+int file_hash_run(struct weft_attempt *attempt);  /* file_hash.c */
+int file_read_run(struct weft_attempt *attempt);  /* file_text.c */
+int file_write_run(struct weft_attempt *attempt); /* file_text.c */
+int file_lines_run(struct weft_attempt *attempt); /* file_text.c */

@@ -16,8 +16,6 @@
  */
 #include "daemon/modules/file.h"
 
-#include "protocol/params.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -234,19 +232,20 @@ static int copy_clean_up(void *arg)
 }
 
 /* Names the path, unless both are at fault. */
-static int copy_failed(struct native_call *call, const struct copy *copy, int rc)
+static int copy_failed(struct weft_attempt *attempt, const struct copy *copy, int rc)
 {
     if (rc == -EEXIST && copy->fault == copy->to && !copy->bytes)
-        return native_fail(call, -EINVAL, "%s and %s are the same file", copy->from, copy->to);
-    return native_fail(call, rc, "cannot copy %s to %s: %s", copy->from, copy->to,
-                       copy->fault ? copy->fault : "cannot begin");
+        return weft_attempt_fail(attempt, -EINVAL, "%s and %s are the same file", copy->from,
+                                 copy->to);
+    return weft_attempt_fail(attempt, rc, "cannot copy %s to %s: %s", copy->from, copy->to,
+                             copy->fault ? copy->fault : "cannot begin");
 }
 
-int file_copy_run(struct native_call *call, const json_t *args)
+int file_copy_run(struct weft_attempt *attempt)
 {
     struct copy copy = {
-        .from = params_string(args, "from", ""),
-        .to = params_string(args, "to", ""),
+        .from = weft_arg_text(attempt, "from", ""),
+        .to = weft_arg_text(attempt, "to", ""),
         .source = -1,
         .target = -1,
     };
@@ -255,6 +254,6 @@ int file_copy_run(struct native_call *call, const json_t *args)
     if (rc == -ECANCELED || rc == -ETIMEDOUT)
         return rc;
     if (rc < 0)
-        return copy_failed(call, &copy, rc);
-    return native_result(call, json_pack("{s:I}", "bytes", (json_int_t)copy.bytes));
+        return copy_failed(attempt, &copy, rc);
+    return weft_result_integer(attempt, "bytes", (int64_t)copy.bytes);
 }

@@ -7,8 +7,6 @@
  */
 #include "daemon/modules/file.h"
 
-#include "protocol/params.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/err.h>
@@ -92,11 +90,11 @@ static int hash_clean_up(void *arg)
     return 0;
 }
 
-int file_hash_run(struct native_call *call, const json_t *args)
+int file_hash_run(struct weft_attempt *attempt)
 {
     struct hash hash = {
-        .path = params_string(args, "path", ""),
-        .algorithm = params_string(args, "algorithm", "sha256"),
+        .path = weft_arg_text(attempt, "path", ""),
+        .algorithm = weft_arg_text(attempt, "algorithm", "sha256"),
         .fd = -1,
     };
     int rc = file_in_slices(hash_slice, &hash);
@@ -104,6 +102,6 @@ int file_hash_run(struct native_call *call, const json_t *args)
     if (rc == -ECANCELED || rc == -ETIMEDOUT)
         return rc;
     if (rc < 0)
-        return native_fail(call, rc, "cannot hash %s", hash.path);
-    return native_result(call, json_pack("{s:s}", "hash", hash.hex));
+        return weft_attempt_fail(attempt, rc, "cannot hash %s", hash.path);
+    return weft_result_text(attempt, "hash", hash.hex);
 }

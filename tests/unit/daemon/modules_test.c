@@ -368,3 +368,104 @@ Test(modules, file_hash_agrees_with_coreutils)
 {
     in_world(2, "", hash_files);
 }
+
+/* ---- pieces of files ------------------------------------------------------------------------- */
+
+static void put_text(const struct world *world, const char *name, const char *text, size_t size)
+{
+    FILE *file = fopen(in_folder(world, name), "we");
+    EXPECT(file != NULL);
+    EXPECT_EQ(fwrite(text, 1, size, file), size);
+    EXPECT_EQ(fclose(file), 0);
+}
+
+/* Arguments: the path of a file, and what `more` says, which is taken. */
+static json_t *args_for(const struct world *world, const char *name, json_t *more)
+{
+    json_t *args = json_pack("{s:s}", "path", in_folder(world, name));
+    EXPECT_EQ(json_object_update(args, more), 0);
+    json_decref(more);
+    return args;
+}
+
+static int read_pieces(struct world *world)
+{
+    put_text(world, "text", "a\xc3\xa4\xc3\xa4z", 6);
+    put_text(world, "bytes", "\0\1\377", 3);
+    expect_result(world, "file.read", args_for(world, "text", json_object()),
+                  "{\"data\":\"a\xc3\xa4\xc3\xa4z\",\"encoding\":\"utf-8\",\"eof\":true}");
+    expect_result(world, "file.read",
+                  args_for(world, "text", json_pack("{s:i,s:i}", "offset", 1, "limit", 3)),
+                  "{\"data\":\"\xc3\xa4\",\"encoding\":\"utf-8\",\"eof\":false}");
+    expect_result(world, "file.read",
+                  args_for(world, "text", json_pack("{s:i,s:i}", "offset", 5, "limit", 1)),
+                  "{\"data\":\"z\",\"encoding\":\"utf-8\",\"eof\":true}");
+    expect_result(world, "file.read", args_for(world, "text", json_pack("{s:i}", "offset", 60)),
+                  "{\"data\":\"\",\"encoding\":\"utf-8\",\"eof\":true}");
+    expect_result(world, "file.read", args_for(world, "bytes", json_object()),
+                  "{\"data\":\"AAH/\",\"encoding\":\"base64\",\"eof\":true}");
+    expect_failure(world, "file.read", args_for(world, "none", json_object()), -ENOENT,
+                   "/none: No such file");
+    EXPECT_EQ(mkfifo(in_folder(world, "fifo"), 0600), 0);
+    expect_failure(world, "file.read", args_for(world, "fifo", json_object()), -EINVAL, "/fifo");
+    expect_failure(world, "file.read", args_for(world, "output", json_object()), -EISDIR,
+                   "Is a directory");
+    return 0;
+}
+
+Test(modules, file_read_gives_text_or_base64)
+{
+    in_world(2, "", read_pieces);
+}
+
+static int write_pieces(struct world *world)
+{
+    json_t *more = json_pack("{s:s,s:b}", "data", "one\n", "append", 1);
+    expect_result(world, "file.write", args_for(world, "file", json_incref(more)), "{\"bytes\":4}");
+    expect_result(world, "file.write", args_for(world, "file", more), "{\"bytes\":4}");
+    expect_result(world, "file.read", args_for(world, "file", json_object()),
+                  "{\"data\":\"one\\none\\n\",\"encoding\":\"utf-8\",\"eof\":true}");
+    more = json_pack("{s:s,s:s,s:b}", "data", "AAH/", "encoding", "base64", "fsync", 1);
+    expect_result(world, "file.write", args_for(world, "file", more), "{\"bytes\":3}");
+    more = json_pack("{s:s,s:s}", "data", "AA==", "encoding", "base64");
+    expect_result(world, "file.write", args_for(world, "zero", more), "{\"bytes\":1}");
+    expect_result(world, "file.read", args_for(world, "file", json_object()),
+                  "{\"data\":\"AAH/\",\"encoding\":\"base64\",\"eof\":true}");
+    const char *bad[] = {"AAH", "=AH/", "A AH", "A\nAH", "====", "\xc3\xa4\xc3\xa4"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        more = json_pack("{s:s,s:s}", "data", bad[i], "encoding", "base64");
+        expect_failure(world, "file.write", args_for(world, "file", more), -EINVAL, "not base64");
+    }
+    more = json_pack("{s:s}", "data", "x");
+    expect_failure(world, "file.write", args_for(world, "none/x", more), -ENOENT, "/none/x");
+    EXPECT_EQ(count_names(world), 3); /* with "output", and nothing hidden */
+    return 0;
+}
+
+Test(modules, file_write_replaces_or_appends)
+{
+    in_world(2, "", write_pieces);
+}
+
+static int read_some_lines(struct world *world)
+{
+    static char text[300000];
+    put_text(world, "file", "one\r\n\ntw\0\xff\nlast", 15);
+    put_text(world, "empty", "", 0);
+    expect_result(world, "file.lines", args_for(world, "file", json_object()),
+                  "{\"lines\":[\"one\",\"\",\"tw??\",\"last\"],\"eof\":true}");
+    expect_result(world, "file.lines", args_for(world, "file", json_pack("{s:i}", "limit", 2)),
+                  "{\"lines\":[\"one\",\"\"],\"eof\":false}");
+    expect_result(world, "file.lines", args_for(world, "empty", json_object()),
+                  "{\"lines\":[],\"eof\":true}");
+    memset(text, 'x', sizeof(text));
+    put_text(world, "long", text, sizeof(text));
+    expect_failure(world, "file.lines", args_for(world, "long", json_object()), -EMSGSIZE,
+                   "a line is over");
+    return 0;
+}
+
+Test(modules, file_lines_gives_the_first_lines)
+{
+    in_world(2, "", read_some_lines);
+}

@@ -15,7 +15,7 @@ Test(native, finds_every_handler_that_it_lists)
     size_t count = 0;
     for (; (handler = native_at(count)); count++)
         cr_assert_eq(native_find(handler->name), handler);
-    cr_assert_eq(count, 4);
+    cr_assert_eq(count, 7);
     cr_assert_null(native_find("no.such"));
     cr_assert_null(native_find(""));
     cr_assert_not_null(native_find("echo"));
@@ -52,6 +52,13 @@ Test(native, checks_names_and_arguments)
     expect_check("file.hash", "{\"path\": \"/a\", \"algorithm\": \"sha512\"}", RPC_OK, "", "");
     expect_check("file.hash", "{\"path\": \"/a\", \"algorithm\": \"md4\"}", RPC_INVALID_PARAMS,
                  "args.algorithm", "sha256");
+    expect_check("file.read", "{\"path\": \"a\"}", RPC_INVALID_PARAMS, "args.path",
+                 "absolute path");
+    expect_check("file.read", "{\"path\": \"/a\", \"limit\": \"1M\"}", RPC_INVALID_PARAMS,
+                 "args.limit", "limit");
+    expect_check("file.write", "{\"path\": \"/a\", \"data\": \"\", \"append\": true}", RPC_OK, "",
+                 "");
+    expect_check("file.write", "{\"path\": \"/a\"}", RPC_INVALID_PARAMS, "args.data", "data");
     expect_check("file.hash", "{\"path\": \"\"}", RPC_INVALID_PARAMS, "args.path", "path");
 }
 

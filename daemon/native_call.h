@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* native_call: one call of a handler, as native.c makes it.  What handlers do with it:
+ * <weft/module.h>. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <weft/module.h>
+
+struct weft_attempt {
+    uint64_t id;
+    uint32_t attempt;
+    const json_t *args; /* an object that passed the handler's table; NULL: none were given */
+    char *args_text;    /* the same as text, once asked for */
+    json_t *result;     /* NULL: nothing was said yet */
+    char *error;        /* what weft_attempt_fail() said */
+    int err;            /* the first error of a function that says the result, or 0 */
+    bool refused;       /* another attempt cannot mend it */
+};
+
+void native_call_destroy(struct weft_attempt *call);
