@@ -13,7 +13,7 @@ set(WEFT_CONFIG_DIR /etc/weft CACHE PATH "where the system's weftd reads its con
 
 install(TARGETS weftd weft-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT programs)
 install(FILES README.md CHANGELOG.md LICENSE docs/configuration.md docs/job-states.md
-  docs/protocol.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT programs)
+  docs/modules.md docs/protocol.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT programs)
 install(FILES conf/weftd.conf DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples COMPONENT programs)
 
 install(FILES systemd/sysusers.d/weft.conf DESTINATION lib/sysusers.d COMPONENT service)

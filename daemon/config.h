@@ -83,6 +83,12 @@ struct config_jobs {      /* [jobs]: what holds for every job */
     uint64_t retry_cap;   /* 10m */
 };
 
+struct config_modules { /* [modules]: words are files, or folders of *.so */
+    char **load;        /* each call in a process of its own                       (restart) */
+    char **trusted;     /* within weftd                                            (restart) */
+    uint64_t memory;    /* 1G: of such a process; 0: no limit */
+};
+
 struct config_access {
     char *admin_group; /* "": only root and weftd's own user */
 };
@@ -99,6 +105,7 @@ struct config {
     struct config_memory memory;
     struct config_exec exec;
     struct config_jobs jobs;
+    struct config_modules modules;
     struct config_access access;
     struct config_log log;
     struct config_queue *queues; /* "default" first */

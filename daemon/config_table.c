@@ -72,6 +72,10 @@ const struct config_key config_keys[] = {
     ROW(jobs, retry_base, CONFIG_DURATION, "1s", 1000000, DAY, true),
     ROW(jobs, retry_cap, CONFIG_DURATION, "10m", 1000000, 365 * DAY, true),
 
+    ROW(modules, load, CONFIG_WORDS, "", 0, 0, false),
+    ROW(modules, trusted, CONFIG_WORDS, "", 0, 0, false),
+    ROW(modules, memory, CONFIG_SIZE, "1G", 0, TIB, true),
+
     ROW(access, admin_group, CONFIG_STRING, "", 0, 0, true),
 
     ROW(log, level, CONFIG_LEVEL, "info", 0, 0, true),

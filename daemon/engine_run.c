@@ -167,6 +167,8 @@ static enum job_cause judge(const struct job_run *run, int rc, int scope_rc)
         return JOB_BY_TIMEOUT;
     if (run->stop == RUN_INTERRUPTED)
         return JOB_BY_INTERRUPT;
+    if (run->outcome.crashed)
+        return JOB_BY_CRASH;
     if (rc == -ENOMEM && !run->spec) /* it could not even begin */
         return JOB_BY_INTERRUPT;
     /* the runtime is stopping: the fiber was cancelled, and not by us */
@@ -185,6 +187,14 @@ static enum job_state after_failure(const struct job_run *run, enum job_cause ca
     return cause == JOB_BY_TIMEOUT ? JOB_TIMED_OUT : JOB_FAILED;
 }
 
+/* As recovery does after a crash of weftd (engine_recover.c). */
+static enum job_state after_crash(const struct job_run *run)
+{
+    if (run->spec->on_crash == JOB_CRASH_FAIL)
+        return JOB_FAILED;
+    return run->row.crashes + 1 > run->engine->limits.crash_limit ? JOB_DEAD : JOB_QUEUED;
+}
+
 static enum job_state target(struct job_run *run, enum job_cause *cause)
 {
     run->row.failures++; /* as the move will, if it is one */
@@ -197,6 +207,8 @@ static enum job_state target(struct job_run *run, enum job_cause *cause)
         return JOB_CANCELLED;
     case JOB_BY_INTERRUPT:
         return JOB_QUEUED;
+    case JOB_BY_CRASH:
+        return after_crash(run);
     default:
         if (failed != JOB_DELAYED || run->stop != RUN_CANCELLED)
             return failed;
@@ -220,7 +232,7 @@ static void describe(struct job_run *run, enum job_cause cause)
 
 static void fill_outcome(struct job_run *run, enum job_cause cause)
 {
-    bool failed = cause == JOB_BY_FAILURE || cause == JOB_BY_TIMEOUT;
+    bool failed = cause != JOB_BY_SUCCESS && cause != JOB_BY_CANCEL;
     describe(run, cause);
     if (cause == JOB_BY_INTERRUPT)
         return; /* as if it had not been */

@@ -66,7 +66,8 @@ enum job_cause {
     JOB_BY_TIMEOUT,   /* running -> timed_out | delayed (retry) | dead (retries spent) */
     JOB_BY_CANCEL,    /* queued | delayed | running -> cancelled */
     JOB_BY_INTERRUPT, /* running -> queued: orderly stop, attempt given back */
-    JOB_BY_CRASH,     /* at recovery: running -> queued | failed (on_crash) | dead (crash_limit) */
+    JOB_BY_CRASH,     /* running -> queued | failed (on_crash) | dead (crash_limit): weftd died, as
+                       * recovery finds, or the process of a call did */
     JOB_BY_RETRY, /* failed | cancelled | timed_out | dead -> queued: by a client, a new start */
     JOB_CAUSE_COUNT
 };
@@ -164,7 +165,8 @@ struct job_record {
     uint32_t attempt;    /* number of the current or last attempt, 0 before the first: the
                           * fencing token, exported as WEFT_ATTEMPT */
     uint32_t failures;   /* attempts that failed or timed out; counts against retries */
-    uint32_t crashes;    /* attempts during which weftd died; counts against crash_limit */
+    uint32_t crashes;    /* attempts during which weftd or the process of a call died; counts
+                          * against crash_limit */
     int32_t exit_code;   /* of the last program attempt, or JOB_NO_EXIT */
     int32_t term_signal; /* that killed it, or JOB_NO_EXIT */
     int32_t priority;    /* copied from the spec, for dispatch without parsing */

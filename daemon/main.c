@@ -9,6 +9,7 @@
 #include "daemon/life.h"
 #include "daemon/log.h"
 #include "daemon/memory.h"
+#include "daemon/module_host.h"
 #include "daemon/notify.h"
 
 #include <errno.h>
@@ -130,8 +131,19 @@ static int load(const struct arguments *arguments, struct config **ret_config)
     return err;
 }
 
+static int load_modules(const struct config *config)
+{
+    struct problem problem = {0};
+    int err = modules_load(&config->modules, &problem);
+    if (err)
+        fprintf(stderr, "weftd: %s\n", problem.text);
+    return err;
+}
+
 static int check(const struct config *config)
 {
+    if (load_modules(config))
+        return EX_CONFIG;
     printf("%s: good\n", config->path ? config->path : "built-in defaults");
     return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
 }
@@ -230,6 +242,8 @@ int main(int argc, char **argv)
 {
     struct arguments arguments = {.life.inherited_fd = -1};
     struct config *config;
+    if (argc > 1 && strcmp(argv[1], MODULE_HOST_OPTION) == 0)
+        return module_host_main(argv + 2);
     prctl(PR_SET_NAME, "weftd"); /* after a restart for [memory] it would be "exe" */
     parse_arguments(argc, argv, &arguments);
     int err = load(&arguments, &config);
@@ -237,6 +251,10 @@ int main(int argc, char **argv)
         return err == -ENOMEM ? EXIT_FAILURE : EX_CONFIG;
     if (arguments.action == RUN) {
         memory_restart_if_needed(&config->memory, argv);
+        if (load_modules(config)) {
+            config_free(config);
+            return EX_CONFIG;
+        }
         return run(&arguments, config);
     }
     int status = arguments.action == CHECK ? check(config) : print_config(config);

@@ -36,6 +36,30 @@ static json_t *handler_names(void)
     return names;
 }
 
+static json_t *module_json(const struct native_module *module)
+{
+    return json_pack("{s:s, s:s*, s:b, s:[]}", "name", module->name, "version", module->version,
+                     "apart", (int)module->apart, "handlers");
+}
+
+/* Handlers of one module stand together. */
+static json_t *modules_json(void)
+{
+    json_t *list = json_array();
+    json_t *module = NULL;
+    const struct native_module *last = NULL;
+    const struct native_handler *handler;
+    for (size_t i = 0; list && (handler = native_at(i)); i++) {
+        if (handler->module != last) {
+            last = handler->module;
+            module = module_json(last);
+            json_array_append_new(list, module);
+        }
+        json_array_append_new(json_object_get(module, "handlers"), json_string(handler->name));
+    }
+    return list;
+}
+
 static json_t *limits_json(const struct daemon_context *context)
 {
     struct session_limits limits;
@@ -52,11 +76,11 @@ int method_hello(struct request *request, json_t **ret_result)
     struct store_life life;
     store_life(context->store, &life);
     *ret_result =
-        json_pack("{s:s, s:s, s:i, s:i, s:s, s:{s:I, s:b}, s:o, s:o, s:o}", "name", "weftd",
+        json_pack("{s:s, s:s, s:i, s:i, s:s, s:{s:I, s:b}, s:o, s:o, s:o, s:o}", "name", "weftd",
                   "version", context->version, "protocol", METHODS_PROTOCOL, "pid", (int)getpid(),
                   "instance", life.instance, "you", "uid", (json_int_t)request->peer->uid, "admin",
                   (int)request->peer->admin, "methods", method_names(), "handlers", handler_names(),
-                  "limits", limits_json(context));
+                  "modules", modules_json(), "limits", limits_json(context));
     return 0;
 }
 

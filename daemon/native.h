@@ -24,7 +24,8 @@ struct run_request;
 struct native_module {
     char *name;
     char *version; /* NULL: it does not say */
-    char *origin;  /* where it came from, for errors: a path, or "weftd" */
+    char *origin;  /* where it came from: a path, or "weftd" */
+    bool apart;    /* each call has a process of its own, which loads it (run_module.c) */
 };
 
 /* A handler that is known, with copies of what its module said.  The same. */
@@ -35,7 +36,7 @@ struct native_handler {
     struct param_spec *params; /* NULL: any object is accepted */
     bool *paths;               /* beside params: must it be an absolute path? */
     size_t params_count;
-    int (*run)(struct weft_attempt *call);
+    int (*run)(struct weft_attempt *attempt); /* NULL: apart */
 };
 
 /**
@@ -45,6 +46,9 @@ struct native_handler {
  *         handler already; -ENOMEM.  All with problem, which names origin; then nothing was added.
  */
 int native_add(const struct weft_module *table, const char *origin, struct problem *problem);
+
+/* The same for a module that is not loaded into this process; its handlers have no functions. */
+int native_add_hosted(const struct weft_module *table, const char *path, struct problem *problem);
 
 /* NULL if there is none; then the nearest is named by native_check().  Any thread. */
 const struct native_handler *native_find(const char *name);

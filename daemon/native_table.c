@@ -126,12 +126,13 @@ static char *copy_text(const char *text, bool *failed)
     return copy;
 }
 
-static int module_new(const struct weft_module *from, const char *origin,
+static int module_new(const struct weft_module *from, const char *origin, bool apart,
                       struct native_module **ret_module)
 {
     struct native_module *module = calloc(1, sizeof(*module));
     bool failed = !module;
     if (module) {
+        module->apart = apart;
         module->name = copy_text(from->name, &failed);
         module->version = copy_text(from->version, &failed);
         module->origin = copy_text(origin, &failed);
@@ -188,10 +189,10 @@ static int take_params(const struct weft_module *module, const struct weft_handl
 }
 
 static int handler_new(const struct weft_module *module, const struct weft_handler *from,
-                       struct native_handler **ret_handler)
+                       bool apart, struct native_handler **ret_handler)
 {
     bool failed = false;
-    if (!name_is_good(from->name) || !from->run)
+    if (!name_is_good(from->name) || (!from->run && !apart))
         return -EINVAL;
     struct native_handler *handler = calloc(1, sizeof(*handler));
     if (!handler)
@@ -224,7 +225,7 @@ static int add_handler(const struct weft_module *module, size_t index,
     struct weft_handler from;
     struct native_handler *handler;
     take_struct(&from, sizeof(from), module->handlers, module->handler_size, index);
-    int rc = handler_new(module, &from, &handler);
+    int rc = handler_new(module, &from, owner->apart, &handler);
     if (rc == -EINVAL)
         return problem_set(problem, rc,
                            "%s: handler %zu of module \"%s\" is malformed (its name, "
@@ -255,7 +256,8 @@ static int grow_table(size_t more)
 }
 
 /* I1 */
-static int add(const struct weft_module *module, const char *origin, struct problem *problem)
+static int add(const struct weft_module *module, const char *origin, bool apart,
+               struct problem *problem)
 {
     struct native_module *owner = NULL;
     size_t before = table.count;
@@ -264,7 +266,7 @@ static int add(const struct weft_module *module, const char *origin, struct prob
         return rc;
     rc = grow_table(module->handlers_count);
     if (rc == 0)
-        rc = module_new(module, origin, &owner);
+        rc = module_new(module, origin, apart, &owner);
     if (rc < 0)
         return problem_set(problem, rc, "%s: out of memory", origin);
     for (size_t i = 0; rc == 0 && i < module->handlers_count; i++)
@@ -283,13 +285,19 @@ static void add_built_in(void)
     static const struct weft_module *const modules[] = {&module_core, &module_file};
     struct problem ignored;
     for (size_t i = 0; i < sizeof(modules) / sizeof(modules[0]); i++)
-        (void)add(modules[i], "weftd", &ignored);
+        (void)add(modules[i], "weftd", false, &ignored);
 }
 
 int native_add(const struct weft_module *module, const char *origin, struct problem *problem)
 {
     pthread_once(&built_in, add_built_in);
-    return add(module, origin, problem);
+    return add(module, origin, false, problem);
+}
+
+int native_add_hosted(const struct weft_module *module, const char *path, struct problem *problem)
+{
+    pthread_once(&built_in, add_built_in);
+    return add(module, path, true, problem);
 }
 
 const struct native_handler *native_at(size_t index)

@@ -46,6 +46,7 @@ struct run_request {
     uint32_t attempt;
     uid_t uid; /* the submitter; used as root only (run as the submitter: not built yet) */
     gid_t gid;
+    int reply_fd; /* what a program has as its descriptor 3; 0: nothing */
 };
 
 /* What happened.  The strings are malloc'ed, NULL if unset; run_outcome_destroy() frees them. */
@@ -54,6 +55,7 @@ struct run_outcome {
     int term_signal; /* that ended it, else JOB_NO_EXIT (-1) */
     char *result;    /* JSON text of a call's result */
     char *error;     /* why it did not succeed: "exit status 3", "program not found: foo", … */
+    bool crashed;    /* the process of a call ended in it */
     bool refused;    /* a handler's failure that another attempt cannot mend */
     uint64_t output_dropped; /* bytes of output over the cap, or lost to an error of the file */
 };

@@ -257,6 +257,7 @@ static int start(struct exec *exec)
     const char *last[] = {tree->marks[0], tree->marks[1], tree->marks[2], settings->socket, NULL};
     const char **env;
     struct weft_process_options options;
+    const struct weft_process_fd reply = {.child = 3, .parent = attempt->request->reply_fd};
     enum weft_process_fault fault = WEFT_PROCESS_FAULT_OTHER;
     int rc = run_env_merge(settings->env, spec->env, last, &env);
     if (rc < 0)
@@ -269,6 +270,8 @@ static int start(struct exec *exec)
     options.stdout_fd = exec->fds[1];
     options.stderr_fd = exec->fds[2];
     options.new_session = true;
+    options.fds = &reply;
+    options.fds_count = reply.parent > 0;
     options.limits = attempt->runner->limits;
     options.limits_count = attempt->runner->limits_count;
     options.ret_fault = &fault;

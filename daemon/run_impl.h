@@ -7,6 +7,7 @@
  *   run_exec.c    one attempt of a program
  *   run_stop.c    the end of its processes, and of an earlier life's
  *   run_native.c  one call of a handler (in native.c's terms)
+ *   run_module.c  the same in a process of its own
  */
 #pragma once
 
@@ -27,6 +28,7 @@ struct run_settings {
     char *socket; /* "WEFT_SOCKET=path" */
     uint64_t output_max;
     uint64_t kill_grace;
+    uint64_t module_memory;
 };
 
 struct run_attempt;
@@ -58,6 +60,13 @@ int run_offload(int (*fn)(void *), void *arg);
 /* outcome->error = the text; without memory it stays NULL. */
 void run_outcome_fail(struct run_outcome *outcome, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* ---- run_module.c ---- */
+
+/* Call a handler of a module that is apart.  Returns: as run_native(). */
+struct native_handler;
+int run_module(struct runner *runner, const struct native_handler *handler,
+               const struct run_request *request, struct run_outcome *ret_outcome);
 
 /* ---- run_env.c ---- */
 

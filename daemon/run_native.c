@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* run_native: a handler's call as a run.  What a handler is, and what it may do: native.h. */
+#include "daemon/job.h"
 #include "daemon/native.h"
 #include "daemon/run_impl.h"
 
@@ -10,5 +11,8 @@ int run_native(struct runner *runner, const struct run_request *request,
     if (rc < 0)
         return rc;
     atomic_fetch_add(&runner->calls, 1);
+    const struct native_handler *handler = native_find(request->spec->call);
+    if (handler && handler->module->apart)
+        return run_module(runner, handler, request, ret_outcome);
     return native_run(request, ret_outcome);
 }

@@ -254,7 +254,8 @@ void server_stats(struct server *server, struct server_stats *ret_stats)
     *ret_stats = (struct server_stats){.connections = 1};
 }
 
-static const struct native_handler echo_handler = {.name = "echo"};
+static const struct native_module core_module = {.name = (char *)"core"};
+static const struct native_handler echo_handler = {.module = &core_module, .name = (char *)"echo"};
 
 const struct native_handler *native_at(size_t index)
 {

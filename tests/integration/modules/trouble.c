@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* A module with everything that can go wrong in one, for modules_load_test.py. */
+#include <weft/module.h>
+#include <weft/weft.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const kinds[] = {"segfault", "abort", "exit", "loop", "leak", "fail", NULL};
+
+static const struct weft_param trouble_params[] = {
+    {"kind", WEFT_PARAM_TEXT, .required = true, .choices = kinds},
+    {"until", WEFT_PARAM_INTEGER}, /* no trouble from this attempt on */
+};
+
+/* Memory that is used, until there is none; then what a program without a check does. */
+static void leak(void)
+{
+    for (;;) {
+        char *piece = malloc(1 << 20);
+        memset(piece, 1, 1 << 20);
+    }
+}
+
+static void make_trouble(const char *kind)
+{
+    if (strcmp(kind, "segfault") == 0) {
+        signal(SIGSEGV, SIG_DFL);
+        raise(SIGSEGV);
+    } else if (strcmp(kind, "abort") == 0) {
+        signal(SIGABRT, SIG_DFL);
+        abort();
+    } else if (strcmp(kind, "exit") == 0) {
+        _exit(0);
+    } else if (strcmp(kind, "leak") == 0) {
+        leak();
+    }
+    for (volatile int forever = 1; forever;)
+        ;
+}
+
+static int trouble(struct weft_attempt *attempt)
+{
+    const char *kind = weft_arg_text(attempt, "kind", "");
+    int64_t until = weft_arg_integer(attempt, "until", INT64_MAX);
+    if (weft_attempt_number(attempt) >= until)
+        return weft_result_integer(attempt, "attempt", weft_attempt_number(attempt));
+    if (strcmp(kind, "fail") == 0)
+        return weft_attempt_fail(attempt, -EIO, "no luck");
+    make_trouble(kind);
+    return 0;
+}
+
+static const struct weft_param patient_params[] = {{"note", WEFT_PARAM_PATH, .required = true}};
+
+static int note(struct weft_attempt *attempt, const char *text)
+{
+    FILE *file = fopen(weft_arg_text(attempt, "note", ""), "ae");
+    if (!file)
+        return -EIO;
+    fputs(text, file);
+    return fclose(file) ? -EIO : 0;
+}
+
+/* Sleeps until it is cancelled, and tidies up. */
+static int patient(struct weft_attempt *attempt)
+{
+    int rc = note(attempt, "began\n");
+    if (rc == 0)
+        rc = weft_sleep(WEFT_NO_DEADLINE / 4);
+    note(attempt, "ended\n");
+    return rc;
+}
+
+static int whoami(struct weft_attempt *attempt)
+{
+    weft_result_integer(attempt, "pid", getpid());
+    return weft_result_integer(attempt, "job", (int64_t)weft_attempt_job(attempt));
+}
+
+static const struct weft_handler handlers[] = {
+    {"trouble", "make trouble", trouble_params, 2, trouble},
+    {"patient", NULL, patient_params, 1, patient},
+    {"whoami", .run = whoami},
+};
+
+WEFT_MODULE("trouble", NULL, handlers);

@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Modules as shared objects: the template, trusted and in processes of their own; what is said of
+those that cannot be loaded; and that whatever goes wrong in one costs an attempt and no more."""
+
+import os
+import sys
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
+from support import weftd as support  # noqa: E402
+
+MODULES = os.path.join(support.BUILD, 'tests', 'modules')
+GREETER = os.path.join(support.BUILD, 'examples', 'module', 'greeter.so')
+NO_SUCH_HANDLER = -32003
+INVALID_PARAMS = -32602
+
+
+def module(name):
+    return os.path.join(MODULES, f'{name}.so')
+
+
+class Template(support.WeftdTest):
+    """The example, in weftd and apart from it."""
+
+    config = f'[modules]\ntrusted = {GREETER}\nload = {module("trouble")}\n'
+
+    def call(self, name, **args):
+        return self.weftd.wait(self.weftd.call('job.submit', call=name, args=args)['id'])
+
+    def test_the_template_runs_within_weftd(self):
+        job = self.call('greet', who='Ada', language='de')
+        self.assertEqual(job['result'], {'greeting': 'Guten Tag, Ada!'})
+        self.assertEqual(self.call('countdown', **{'from': 3, 'pause': '1ms'})['result'],
+                         {'counted': 3})
+
+    def test_what_a_handler_refuses_is_not_tried_again(self):
+        number = self.weftd.call('job.submit', call='greet', args={'who': 'nobody'}, retries=5)['id']
+        job = self.weftd.wait(number)
+        self.assertEqual((job['state'], job['attempt']), ('failed', 1))
+        self.assertEqual(job['error'], 'nobody is there: No such process')
+
+    def test_arguments_are_checked_at_the_submit(self):
+        for name, args, param in (('greet', {}, 'args.who'),
+                                  ('greet', {'who': 'x', 'language': 'fr'}, 'args.language'),
+                                  ('trouble', {'kind': 'big'}, 'args.kind'),
+                                  ('patient', {'note': 'relative'}, 'args.note')):
+            with self.assertRaises(support.RpcError) as caught:
+                self.weftd.call('job.submit', call=name, args=args)
+            self.assertEqual(caught.exception.code, INVALID_PARAMS)
+            self.assertEqual(caught.exception.data['param'], param)
+
+    def test_hello_says_which_module_has_a_handler(self):
+        hello = self.weftd.call('hello')
+        self.assertIn('greet', hello['handlers'])
+        modules = {one['name']: one for one in hello['modules']}
+        self.assertEqual(modules['core']['handlers'], ['echo', 'sleep'])
+        self.assertEqual(modules['greeter'], {'name': 'greeter', 'version': '1.0', 'apart': False,
+                                              'handlers': ['greet', 'countdown']})
+        self.assertEqual(modules['trouble'], {'name': 'trouble', 'apart': True,
+                                              'handlers': ['trouble', 'patient', 'whoami']})
+
+    def test_a_module_that_is_not_trusted_has_a_process_of_its_own(self):
+        job = self.call('whoami')
+        self.assertEqual(job['result']['job'], job['id'])
+        self.assertNotEqual(job['result']['pid'], self.weftd.pid)
+        self.assertNotIn('exit_code', job)
+
+    def test_a_cancel_lets_the_handler_tidy_up(self):
+        path = self.weftd.path('note')
+        number = self.weftd.call('job.submit', call='patient', args={'note': path})['id']
+        support.wait_until(lambda: support.read_lines(path) == ['began'], 'the call has begun')
+        self.weftd.call('job.cancel', ids=[number])
+        self.assertEqual(self.weftd.wait(number)['state'], 'cancelled')
+        self.assertEqual(support.read_lines(path), ['began', 'ended'])
+
+
+class Trouble(support.WeftdTest):
+    """Each way for a call to go wrong costs an attempt; weftd is up throughout."""
+
+    config = (f'[modules]\nload = {MODULES}/trouble.so\nmemory = 64M\n'
+              '[exec]\nkill_grace = 100ms\n[jobs]\ncrash_limit = 2\nretry_base = 1ms\n')
+
+    def setUp(self):
+        super().setUp()
+        self.pid = self.weftd.pid
+
+    def tearDown(self):
+        self.assertTrue(self.weftd.running, 'weftd is up')
+        self.assertEqual(self.weftd.pid, self.pid)
+        super().tearDown()
+
+    def trouble(self, kind, until=None, **params):
+        args = {'kind': kind} if until is None else {'kind': kind, 'until': until}
+        return self.weftd.call('job.submit', call='trouble', args=args, **params)['id']
+
+    def test_a_poisoned_call_is_dead_after_the_crash_limit(self):
+        kinds = {'segfault': 'SIGSEGV', 'abort': 'SIGABRT', 'exit': 'without a result'}
+        if not support.SANITIZER:  # whose memory has no limit
+            kinds['leak'] = 'SIGSEGV'
+        numbers = {kind: self.trouble(kind) for kind in kinds}
+        echo = self.weftd.echo({'a': 1})
+        for kind, number in numbers.items():
+            job = self.weftd.wait(number)
+            self.assertEqual((kind, job['state'], job['attempt']), (kind, 'dead', 3))
+            self.assertIn('the process of module trouble ended in this call', job['error'])
+            self.assertIn(kinds[kind], job['error'])
+            self.assertNotIn('signal', job)
+        self.assertEqual(self.weftd.wait(echo)['state'], 'succeeded')
+
+    def test_a_crash_costs_one_attempt(self):
+        job = self.weftd.wait(self.trouble('segfault', until=2))
+        self.assertEqual((job['state'], job['attempt'], job['result']),
+                         ('succeeded', 2, {'attempt': 2}))
+
+    def test_a_crash_fails_where_the_job_says_so(self):
+        job = self.weftd.wait(self.trouble('abort', on_crash='fail'))
+        self.assertEqual((job['state'], job['attempt']), ('failed', 1))
+
+    def test_a_failure_is_no_crash(self):
+        job = self.weftd.wait(self.trouble('fail', retries=1))
+        self.assertEqual((job['state'], job['attempt']), ('dead', 2))
+        self.assertEqual(job['error'], 'no luck: Input/output error')
+
+    def test_an_endless_loop_is_killed_at_its_timeout(self):
+        job = self.weftd.wait(self.trouble('loop', until=2, timeout='300ms', retries=3))
+        if support.SANITIZER:  # its start alone may take longer
+            self.assertIn(job['state'], ('succeeded', 'dead'))
+            return
+        self.assertEqual((job['state'], job['attempt']), ('succeeded', 2))
+
+
+class CannotLoad(unittest.TestCase):
+    def refusals(self, *modules):
+        """[(modules section, what must be said)], each through --check, whatever the trust."""
+        weftd = support.Weftd()
+        try:
+            for section, said in modules:
+                weftd.configure(f'[modules]\n{section}\n')
+                status, text = weftd.refused('--check')
+                self.assertEqual(status, 78, text)
+                for piece in said:
+                    self.assertIn(piece, text)
+        finally:
+            weftd.destroy()
+
+    def test_each_reason_is_a_sentence_with_the_file(self):
+        cases = []
+        for key in ('load', 'trusted'):
+            for name, reason in (('no_module', 'no symbol weft_module'),
+                                 ('future', 'version 2 of the module interface'),
+                                 ('unresolved', 'weft_attempt_of_a_later_version'),
+                                 ('missing', 'No such file')):
+                cases.append((f'{key} = {module(name)}', (module(name), reason)))
+        cases.append((f'load = {module("crash_at_load")}', ('crash_at_load.so', 'signal 11')))
+        cases.append((f'load = {GREETER} {GREETER}', ('handler "greet" is there already', GREETER)))
+        cases.append((f'trusted = {GREETER}\nload = {GREETER}', ('is there already',)))
+        cases.append(('load = greeter.so', ('greeter.so', 'absolute path')))
+        self.refusals(*cases)
+
+    def test_it_does_not_start_either(self):
+        weftd = support.Weftd(f'[modules]\nload = {module("no_module")}\n')
+        try:
+            status, text = weftd.refused()
+            self.assertEqual(status, 78)
+            self.assertIn('no symbol weft_module', text)
+        finally:
+            weftd.destroy()
+
+
+if __name__ == '__main__':
+    support.main()
