@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import signal
+import subprocess
 import sys
 import unittest
 
@@ -22,6 +24,16 @@ class Tools(support.WeftdTest):
     def shell(self, script):
         env = {**self.weftd.env, 'WEFT_SOCKET': self.weftd.socket, 'LC_ALL': 'C'}
         return support.run(['/bin/sh', '-c', script], env=env)
+
+    def first_line(self, script):
+        """What a script that goes on for as long as weftd does says first."""
+        env = {**self.weftd.env, 'WEFT_SOCKET': self.weftd.socket, 'LC_ALL': 'C'}
+        process = support.popen(['/bin/sh', '-c', script], env=env, stdout=subprocess.PIPE,
+                                text=True, start_new_session=True)
+        with process:
+            line = process.stdout.readline()
+            os.killpg(process.pid, signal.SIGKILL)
+        return line
 
     @unittest.skipUnless(shutil.which('socat'), 'socat is not installed')
     def test_socat_as_it_stands(self):
@@ -48,6 +60,9 @@ class Tools(support.WeftdTest):
             self.assertTrue(lines, name)
             for line in lines:
                 with self.subTest(name):
+                    if 'events.subscribe' in line:
+                        self.assertIn('"result":{', self.first_line(line))
+                        continue
                     result = self.shell(line)
                     self.assertEqual((result.returncode, result.stderr), (0, ''))
                     if not support.SANITIZER:
