@@ -58,7 +58,7 @@ function top(path) { return substr(path, 1, index(path, "/") - 1) }
             refuse("only runtime/ knows libev")
         if ($4 == "jansson.h" && (from == "runtime" || from == "examples"))
             refuse(from "/ knows no JSON")
-        if ($4 ~ /^(sqlite3\.h|systemd\/|ini\.h|jemalloc\/)/ && from != "daemon" && from != "bench")
+        if ($4 ~ /^(sqlite3\.h|systemd\/|ini\.h|jemalloc\/|microhttpd\.h)/ && from != "daemon" && from != "bench")
             refuse("only daemon/ knows that library")
         if ($4 ~ /^openssl\// && $1 !~ /^runtime\/io\/tls\// && from != "daemon" && from != "bench")
             refuse("only runtime/io/tls/ and daemon/ know OpenSSL")

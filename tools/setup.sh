@@ -15,7 +15,7 @@ packages() {
     case $1 in
         build) echo build-essential cmake ninja-build pkg-config libev-dev libjemalloc-dev \
             libjansson-dev libsqlite3-dev libinih-dev libsystemd-dev libssl-dev \
-            liburing-dev libc-ares-dev libcurl4-openssl-dev ;;
+            liburing-dev libc-ares-dev libcurl4-openssl-dev libmicrohttpd-dev ;;
         test) echo libcriterion-dev socat jq python3 python3-jsonschema procps curl openssl gdb wrk redis-tools \
             nghttp2-server libhttp-parser-dev ;;
         lint) echo clang clang-format clang-tidy lld 'libclang-rt-dev|libclang-rt-14-dev' g++ \
