@@ -11,6 +11,7 @@
 #include "daemon/server.h"
 
 #include "daemon/config.h"
+#include "daemon/http.h"
 #include "daemon/log.h"
 #include "daemon/methods.h"
 #include "daemon/problem.h"
@@ -293,10 +294,19 @@ static int identify(struct connection *connection)
     return err ? err : result;
 }
 
+static void serve(struct connection *connection)
+{
+    struct server *server = connection->server;
+    int what = session_serve(connection->stream, &connection->peer, &connection->limits,
+                             &server->totals, server->context);
+    if (what == SESSION_IS_HTTP)
+        http_serve(connection->stream, &connection->peer, &connection->limits, &server->totals,
+                   server->context);
+}
+
 static int connection_main(void *arg)
 {
     struct connection *connection = arg;
-    struct server *server = connection->server;
     if (identify(connection) == 0) {
         const char *refusal = connection_register(connection);
         if (refusal) {
@@ -304,8 +314,7 @@ static int connection_main(void *arg)
                      (int)connection->peer.pid, refusal);
             refuse(connection, refusal);
         } else {
-            session_serve(connection->stream, &connection->peer, &connection->limits,
-                          &server->totals, server->context);
+            serve(connection);
             connection_unregister(connection);
         }
     }

@@ -2,8 +2,8 @@
 /*
  * session: see session.h.
  *
- *   reader (the caller's fiber): bytes -> framer -> line -> a fiber per request of it
- *   request fiber: methods_call -> its place in the line; the last one of a line makes the reply
+ *   reader (the caller's fiber): first byte -> HTTP, or bytes -> framer -> line -> a fiber per request of it
+ *   request fiber: rpc_call_run -> its place in the line; the last one of a line makes the reply
  *   session_output: replies -> socket
  *
  * I6  A slot (one of max_in_flight) is taken by the reader for each request, and for each bad line,
@@ -16,11 +16,13 @@
  * I9  A connection has one follow-up at most, on the fiber of its request, which has given its slot
  *     back.  It counts in in_flight, though, so that a half-closed connection stays for its sake;
  *     and it is cancelled when the client is seen to be gone.
+ * I10  The first byte decides what the connection speaks, and stays in the socket for who does.
  */
 #include "daemon/session.h"
 
 #include "daemon/engine.h"
 #include "daemon/methods.h"
+#include "daemon/rpc.h"
 #include "daemon/session_output.h"
 #include "protocol/framer.h"
 #include "protocol/jsonrpc.h"
@@ -31,6 +33,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define READ_SIZE 16384
 
@@ -59,13 +62,10 @@ struct session {
 /* One request of a line. */
 struct item {
     struct line *line;
-    json_t *id;     /* to answer with; borrowed from the message, NULL is null */
-    bool wanted;    /* a reply is due: not a notification */
     bool turn_over; /* it has given back session.turn (I8) */
     bool borrowed;  /* it runs on the reader's fiber, and must leave it soon */
     struct request_follow_up follow_up;
-    json_t *result;
-    struct rpc_error error;
+    struct rpc_call call;
 };
 
 /* One line under way. */
@@ -104,40 +104,18 @@ static void put(struct session *session, const struct jsonrpc_text *text)
         weft_group_cancel(&session->group);
 }
 
-static int append_error(struct session *session, struct jsonrpc_text *text, const json_t *id,
-                        const struct rpc_error *error)
-{
-    atomic_fetch_add_explicit(&session->totals->errors, 1, memory_order_relaxed);
-    return jsonrpc_append_error(text, id, error);
-}
-
-/* A result that cannot be written as JSON (a string that is not UTF-8) becomes an error. */
-static int append_item(struct session *session, struct jsonrpc_text *text, const struct item *item)
-{
-    if (!item->wanted)
-        return 0;
-    if (item->error.code != RPC_OK)
-        return append_error(session, text, item->id, &item->error);
-    int err = jsonrpc_append_result(text, item->id, item->result);
-    if (err != -EINVAL)
-        return err;
-    struct rpc_error error;
-    rpc_error_set(&error, RPC_INTERNAL_ERROR, "the result holds text that is not UTF-8");
-    return append_error(session, text, item->id, &error);
-}
-
 static int append_line(struct line *line, struct jsonrpc_text *text)
 {
     int err = line->message.is_batch ? jsonrpc_batch_open(text) : 0;
     for (size_t i = 0; !err && i < line->message.count; i++)
-        err = append_item(line->session, text, &line->items[i]);
+        err = rpc_call_append(&line->items[i].call, text, line->session->totals);
     return !err && line->message.is_batch ? jsonrpc_batch_close(text) : err;
 }
 
 static void line_free(struct line *line)
 {
     for (size_t i = 0; i < line->message.count; i++)
-        json_decref(line->items[i].result);
+        rpc_call_destroy(&line->items[i].call);
     jsonrpc_message_destroy(&line->message);
     free(line);
 }
@@ -232,9 +210,9 @@ static void admit_follow_up(struct session *session, struct item *item)
     item->follow_up.free(item->follow_up.arg);
     item->follow_up.run = NULL;
     if (first)
-        rpc_error_set(&item->error, RPC_INTERNAL_ERROR, "out of memory");
+        rpc_error_set(&item->call.error, RPC_INTERNAL_ERROR, "out of memory");
     else
-        rpc_error_set(&item->error, RPC_CONFLICT,
+        rpc_error_set(&item->call.error, RPC_CONFLICT,
                       "this connection has a subscription already: open another for a second one");
 }
 
@@ -251,25 +229,14 @@ static void end_turn(void *arg)
 
 static void call_item(struct line *line, struct item *item)
 {
-    struct jsonrpc_request request;
+    struct session *session = line->session;
+    struct rpc_caller caller = {
+        .context = session->context, .peer = &session->peer, .totals = session->totals};
     struct engine_turn turn = {.done = end_turn, .arg = item};
-    int err =
-        jsonrpc_request_at(&line->message, (size_t)(item - line->items), &request, &item->error);
-    item->id = request.id;
-    item->wanted = err || request.id;
-    if (err)
-        return;
-    if (!methods_takes_turns(request.method))
-        end_turn(item);
-    struct request call = {.context = line->session->context,
-                           .peer = &line->session->peer,
-                           .follow_up = line->message.is_batch ? NULL : &item->follow_up,
-                           .params = request.params,
-                           .turn = &turn};
-    if (methods_call(&call, request.method, &item->result))
-        item->error = call.error;
-    else if (item->follow_up.run)
-        admit_follow_up(line->session, item);
+    item->call.follow_up = line->message.is_batch ? NULL : &item->follow_up;
+    rpc_call_run(&item->call, &line->message, (size_t)(item - line->items), &caller, &turn);
+    if (item->follow_up.run)
+        admit_follow_up(session, item);
 }
 
 static int request_main(void *arg)
@@ -384,7 +351,7 @@ static int refuse(struct session *session, const struct rpc_error *error)
     if (err)
         return err;
     struct jsonrpc_text text = {0};
-    if (append_error(session, &text, NULL, error))
+    if (rpc_append_error(&text, NULL, error, session->totals))
         weft_group_cancel(&session->group);
     put(session, &text);
     jsonrpc_text_destroy(&text);
@@ -475,6 +442,31 @@ static int on_silence(struct session *session)
     return err ? err : -ETIME;
 }
 
+/* Noinline: errno's address must not be kept over a suspension.  Returns 1 and the byte, 0 at the
+ * end of input, or recv(2)'s -errno. */
+__attribute__((noinline)) static ssize_t peek(struct session *session, char *ret_first)
+{
+    ssize_t got = recv(weft_stream_fd(session->stream), ret_first, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got < 0 ? -errno : got;
+}
+
+/* A method of HTTP begins with a capital letter, a JSON text never does (I10).
+ * Returns 0, SESSION_IS_HTTP, -ETIME after silence, or the error that ends the session. */
+static int look_at_first_byte(struct session *session)
+{
+    for (;;) {
+        char first;
+        int err = weft_stream_wait_readable(session->stream, read_deadline(session));
+        if (err == -ETIMEDOUT && !weft_check_cancel())
+            return on_silence(session);
+        if (err)
+            return err;
+        ssize_t got = peek(session, &first);
+        if (got != -EAGAIN)
+            return got == 1 && first >= 'A' && first <= 'Z' ? SESSION_IS_HTTP : 0;
+    }
+}
+
 /* Returns 0 at the end of input, -ETIME after silence, or the error that ends the session. */
 static int read_lines(struct session *session)
 {
@@ -516,7 +508,11 @@ static void finish(struct session *session)
 
 static int serve(struct session *session)
 {
-    int err = read_lines(session);
+    int err = look_at_first_byte(session);
+    if (err == SESSION_IS_HTTP)
+        return err;
+    if (!err)
+        err = read_lines(session);
     char *text;
     size_t size;
     if (err == -ECONNRESET) /* an end of input, too: of a client that left replies unread */

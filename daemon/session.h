@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * session: one connection.  Reads lines, starts a fiber per request, writes replies as they come.
+ * session: one connection that speaks lines.  Reads them, starts a fiber per request, writes replies
+ * as they come.
  *
  * I1  One fiber reads; requests run on fibers of the session's group, at most max_in_flight: when
  *     that many run, reading stops (back-pressure), nothing is refused.  A batch counts as its
@@ -51,8 +52,10 @@ struct session_totals {
 
 /* Serve until the end of the connection.  The caller owns stream and closes it afterwards; peer and
  * limits are copied, totals and context borrowed.  Fiber; ends early when its scope is cancelled.
- * Returns 0 or the -errno that ended it.
+ * Returns 0, the -errno that ended it, or SESSION_IS_HTTP: the first byte says that this is HTTP;
+ * nothing was read or written, http_serve() takes over.
  */
+#define SESSION_IS_HTTP 1
 int session_serve(struct weft_stream *stream, const struct peer *peer,
                   const struct session_limits *limits, struct session_totals *totals,
                   struct daemon_context *context);
