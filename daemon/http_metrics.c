@@ -65,6 +65,10 @@ static const struct metric {
     {"weft_store_file_bytes", GAUGE, "store", "file_bytes", NUMBER, "Size of the store."},
     {"weft_store_failed", GAUGE, "store", "failed", NUMBER, "1 once the store has failed."},
 
+    {"weft_events_total", COUNTER, "events", "last", NUMBER, "Events of jobs."},
+    {"weft_events_kept", GAUGE, "events", "kept", NUMBER, "Events kept for who reads later."},
+    {"weft_event_subscribers", GAUGE, "events", "subscribers", NUMBER, "Subscriptions now."},
+
     {"weft_connections", GAUGE, "server", "connections", NUMBER, "Connections now."},
     {"weft_connections_accepted_total", COUNTER, "server", "accepted", NUMBER,
      "Connections accepted."},
