@@ -14,24 +14,38 @@ static json_t *id_json(uint64_t id)
     return json_pack("{s:I}", "id", (json_int_t)id);
 }
 
-/* Until programs and handlers run as their submitter, a weftd that runs as root must not work for
- * anybody else: a job would be root's. */
-static int check_submitter(const struct request *request, struct rpc_error *error)
+/* A handler runs inside of weftd: where that is root, for root alone. */
+static int check_call(const struct request *request, const struct job_spec *spec,
+                      struct rpc_error *error)
 {
-    if (geteuid() != 0 || request->peer->uid == 0)
+    if (!spec->call || geteuid() != 0 || request->peer->uid == 0)
         return 0;
-    return rpc_error_set(error, RPC_NOT_SUPPORTED,
-                         "this weftd runs as root and cannot run jobs as another user yet: it "
-                         "takes jobs from root only");
+    return rpc_error_set(error, RPC_PERMISSION_DENIED,
+                         "this weftd runs as root, and so would handler \"%s\": only root may "
+                         "call it.  A program (\"argv\") runs as its submitter",
+                         spec->call);
+}
+
+static int spec_of(const struct request *request, const json_t *params, struct job_spec **ret_spec,
+                   struct rpc_error *error)
+{
+    struct job_spec *spec;
+    int err = job_spec_from_json(params, &spec, error);
+    if (err)
+        return err;
+    err = check_call(request, spec, error);
+    if (err) {
+        job_spec_free(spec);
+        return err;
+    }
+    *ret_spec = spec;
+    return 0;
 }
 
 int method_job_submit(struct request *request, json_t **ret_result)
 {
     struct job_spec *spec;
-    int err = check_submitter(request, &request->error);
-    if (err)
-        return err;
-    err = job_spec_from_json(request->params, &spec, &request->error);
+    int err = spec_of(request, request->params, &spec, &request->error);
     if (err)
         return err;
     uint64_t id;
@@ -69,12 +83,14 @@ static int submission_new(const struct request *request, struct submission *ret_
     return 0;
 }
 
-static void submission_parse(struct submission *submission, const json_t *jobs)
+static void submission_parse(struct submission *submission, const struct request *request)
 {
+    const json_t *jobs = params_get(request->params, "jobs");
+
     for (size_t i = 0; i < submission->count; i++) {
         struct engine_item *item = &submission->items[i];
         item->error = &submission->errors[i];
-        job_spec_from_json(json_array_get(jobs, i), &item->spec, item->error);
+        spec_of(request, json_array_get(jobs, i), &item->spec, item->error);
     }
 }
 
@@ -112,13 +128,10 @@ static json_t *results_json(const struct submission *submission)
 int method_job_submit_many(struct request *request, json_t **ret_result)
 {
     struct submission submission;
-    int err = check_submitter(request, &request->error);
+    int err = submission_new(request, &submission);
     if (err)
         return err;
-    err = submission_new(request, &submission);
-    if (err)
-        return err;
-    submission_parse(&submission, params_get(request->params, "jobs"));
+    submission_parse(&submission, request);
     err = engine_submit_many(request->context->engine, request->peer, submission.items,
                              submission.count, submission.atomic, request->turn, &request->error);
     if (!err)

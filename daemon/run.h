@@ -44,7 +44,7 @@ struct run_request {
     const struct job_spec *spec;
     uint64_t id;
     uint32_t attempt;
-    uid_t uid; /* the submitter; used as root only (run as the submitter: not built yet) */
+    uid_t uid; /* the submitter, as whom a program runs if weftd is root */
     gid_t gid;
     int reply_fd; /* what a program has as its descriptor 3; 0: nothing */
 };

@@ -88,23 +88,29 @@ int run_env_allowed(char *const *names, char *const *from, char ***ret_env)
 
 /* ---- merging --------------------------------------------------------------------------------- */
 
-int run_env_merge(char *const *allowed, char *const *job, const char *const *last,
-                  const char ***ret_env)
+/* A job's names are unique among themselves (JSON members), and may be many: each is compared with
+ * the few that win over it, not with its like. */
+static size_t winners_of(size_t list, size_t own, size_t count)
 {
-    const char *const *lists[] = {last, (const char *const *)job, (const char *const *)allowed};
-    size_t count = 0, limits[3];
-    for (int i = 0; i < 3; i++)
-        limits[i] = list_count(lists[i]);
-    const char **env = malloc((limits[0] + limits[1] + limits[2] + 1) * sizeof(*env));
+    static const size_t weftd = 0, job = 1;
+    if (list == weftd)
+        return 0;
+    return list == job ? own : count;
+}
+
+int run_env_merge(const char *const *const lists[RUN_ENV_LISTS], const char ***ret_env)
+{
+    size_t room = 1, count = 0, own = list_count(lists[0]);
+    for (size_t i = 0; i < RUN_ENV_LISTS; i++)
+        room += list_count(lists[i]);
+    const char **env = malloc(room * sizeof(*env));
     if (!env)
         return -ENOMEM;
-    for (int i = 0; i < 3; i++) {
-        /* a job's names are unique among themselves (JSON members): each is compared with the few
-         * that win over it, not with its like */
-        size_t winners = i == 2 ? count : limits[0];
-        for (size_t j = 0; j < limits[i]; j++)
-            if (i == 0 || !has_name(env, winners, lists[i][j]))
-                env[count++] = lists[i][j];
+    for (size_t i = 0; i < RUN_ENV_LISTS; i++) {
+        size_t winners = winners_of(i, own, count);
+        for (const char *const *variable = lists[i]; variable && *variable; variable++)
+            if (!has_name(env, winners, *variable))
+                env[count++] = *variable;
     }
     env[count] = NULL;
     *ret_env = env;

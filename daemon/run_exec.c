@@ -9,10 +9,15 @@
  * DRAIN_NS at most, and last the root is reaped.
  *
  * I11 A root is registered under the lock under which it is spawned, and stays so until it is
- *     reaped: nobody else reaps it (tree_roots.c).
+ *     reaped: nobody else reaps it (tree_roots.c).  The lock is not held over a suspension: a spawn
+ *     as another user registers its child, and then waits for it.
  * I12 From the spawn on, every way out goes through finish().
  * I13 Long-lived roots may leave dead orphans behind: while programs run, one of them looks for
  *     such every sweep_ns.
+ * I14 A cancel does not reach a spawn, so that what it returns is known: no program that could have
+ *     begun is given up.  A user can hold up only the start of a child of their own, by a signal:
+ *     it is given up and killed after START_NS, and it has no children yet.
+ * I15 As root, weftd starts a program as its submitter or not at all.
  */
 #include "daemon/run_impl.h"
 
@@ -31,6 +36,7 @@
 #include <unistd.h>
 
 #define DRAIN_NS WEFT_SECOND
+#define START_NS (10 * WEFT_SECOND)
 
 struct exec {
     struct run_attempt attempt;
@@ -145,14 +151,26 @@ static void close_streams(struct exec *exec)
 
 /* ---- the start ------------------------------------------------------------------------------- */
 
-/* Says what failed; returns rc. */
-static int cannot_start(struct exec *exec, enum weft_process_fault fault, const char *cwd, int rc)
+static const char *working_folder(const struct run_attempt *attempt)
 {
-    const char *program = exec->attempt.request->spec->argv[0];
+    const char *cwd = attempt->request->spec->cwd;
+    return cwd ? cwd : attempt->settings->cwd;
+}
+
+/* Says what failed; returns rc. */
+static int cannot_start(struct exec *exec, enum weft_process_fault fault, int rc)
+{
+    const struct run_request *request = exec->attempt.request;
+    const char *program = request->spec->argv[0];
     if (rc == -ECANCELED || rc == -ETIMEDOUT)
         return rc;
-    if (fault == WEFT_PROCESS_FAULT_CWD)
-        run_outcome_fail(exec->outcome, "cannot enter the working directory %s: %s", cwd,
+    if (rc == -ETIME)
+        run_outcome_fail(exec->outcome, "cannot start %s: somebody held its process up", program);
+    else if (fault == WEFT_PROCESS_FAULT_CWD)
+        run_outcome_fail(exec->outcome, "cannot enter the working directory %s: %s",
+                         working_folder(&exec->attempt), strerror(-rc));
+    else if (fault == WEFT_PROCESS_FAULT_USER)
+        run_outcome_fail(exec->outcome, "cannot become user %u: %s", (unsigned)request->uid,
                          strerror(-rc));
     else if (fault == WEFT_PROCESS_FAULT_PROGRAM && rc == -ENOENT)
         run_outcome_fail(exec->outcome, "program not found: %s", program);
@@ -192,15 +210,43 @@ static void unlink_attempt(struct run_attempt *attempt)
     tell_programs(runner, -1);
 }
 
+/* Called inside of the spawn. */
+static void register_root(pid_t pid, void *arg)
+{
+    struct run_attempt *attempt = arg;
+    attempt->root.pid = pid;
+    tree_roots_end(&attempt->runner->roots, &attempt->root);
+}
+
+/* I14 */
+static int spawn_bounded(struct run_attempt *attempt, const struct weft_process_options *options)
+{
+    struct weft_scope shield, bound;
+    weft_shield_enter(&shield);
+    weft_scope_enter(&bound, weft_deadline_after(START_NS));
+    int rc = weft_process_spawn(options, &attempt->process);
+    weft_scope_leave(&bound);
+    weft_scope_leave(&shield);
+    return rc == -ETIMEDOUT ? -ETIME : rc; /* not the attempt's own time */
+}
+
 /* I11 */
-static int spawn(struct run_attempt *attempt, const struct weft_process_options *options)
+static int spawn(struct run_attempt *attempt, struct weft_process_options *options)
 {
     struct tree_roots *roots = &attempt->runner->roots;
+    options->on_start = register_root;
+    options->on_start_arg = attempt;
+    attempt->root.pid = 0;
+    int rc = weft_check_cancel();
+    if (rc < 0)
+        return rc;
     tree_roots_begin(roots);
-    int rc = weft_process_spawn(options, &attempt->process);
-    attempt->root.pid = rc < 0 ? 0 : weft_process_pid(attempt->process);
-    tree_roots_end(roots, &attempt->root);
-    attempt->tree.root = attempt->root.pid;
+    rc = spawn_bounded(attempt, options);
+    if (attempt->root.pid == 0)
+        tree_roots_end(roots, &attempt->root); /* there was no child */
+    else if (rc < 0)
+        tree_roots_remove(roots, &attempt->root);
+    attempt->tree.root = rc < 0 ? 0 : attempt->root.pid;
     return rc;
 }
 
@@ -248,24 +294,16 @@ static void discard(struct run_attempt *attempt)
     run_outcome_destroy(&unseen);
 }
 
-static int start(struct exec *exec)
+static int spawn_as(struct exec *exec, const struct run_user *user, const char *const *env,
+                    enum weft_process_fault *ret_fault)
 {
     struct run_attempt *attempt = &exec->attempt;
-    const struct job_spec *spec = attempt->request->spec;
-    const struct run_settings *settings = attempt->settings;
-    const struct run_tree *tree = &attempt->tree;
-    const char *last[] = {tree->marks[0], tree->marks[1], tree->marks[2], settings->socket, NULL};
-    const char **env;
     struct weft_process_options options;
     const struct weft_process_fd reply = {.child = 3, .parent = attempt->request->reply_fd};
-    enum weft_process_fault fault = WEFT_PROCESS_FAULT_OTHER;
-    int rc = run_env_merge(settings->env, spec->env, last, &env);
-    if (rc < 0)
-        return cannot_start(exec, fault, NULL, rc);
     weft_process_options_init(&options);
-    options.argv = (const char *const *)spec->argv;
+    options.argv = (const char *const *)attempt->request->spec->argv;
     options.envp = env;
-    options.cwd = spec->cwd ? spec->cwd : settings->cwd;
+    options.cwd = working_folder(attempt);
     options.stdin_fd = exec->fds[0];
     options.stdout_fd = exec->fds[1];
     options.stderr_fd = exec->fds[2];
@@ -274,15 +312,66 @@ static int start(struct exec *exec)
     options.fds_count = reply.parent > 0;
     options.limits = attempt->runner->limits;
     options.limits_count = attempt->runner->limits_count;
-    options.ret_fault = &fault;
-    rc = spawn(attempt, &options);
-    free(env);
+    options.ret_fault = ret_fault;
+    if (user) {
+        options.uid = user->uid;
+        options.gid = user->gid;
+        options.groups = user->groups;
+        options.groups_count = user->groups_count;
+    }
+    return spawn(attempt, &options);
+}
+
+/* user NULL: as weftd itself. */
+static int start_as(struct exec *exec, const struct run_user *user)
+{
+    struct run_attempt *attempt = &exec->attempt;
+    const struct run_tree *tree = &attempt->tree;
+    const struct run_settings *settings = attempt->settings;
+    const char *own[] = {tree->marks[0], tree->marks[1], tree->marks[2], settings->socket, NULL};
+    const char *const *lists[RUN_ENV_LISTS] = {
+        own, (const char *const *)attempt->request->spec->env,
+        user ? (const char *const *)user->env : NULL, (const char *const *)settings->env};
+    enum weft_process_fault fault = WEFT_PROCESS_FAULT_OTHER;
+    const char **env;
+    int rc = run_env_merge(lists, &env);
     if (rc < 0)
-        return cannot_start(exec, fault, options.cwd, rc);
+        return cannot_start(exec, fault, rc);
+    rc = spawn_as(exec, user, env, &fault);
+    free(env);
+    return rc < 0 ? cannot_start(exec, fault, rc) : 0;
+}
+
+/* I15 */
+static int start_as_submitter(struct exec *exec)
+{
+    const struct run_request *request = exec->attempt.request;
+    struct run_user user = {0};
+    if (geteuid() != 0 || request->uid == 0)
+        return start_as(exec, NULL);
+    int rc = run_user_find(request->uid, &user);
+    if (rc == -ESRCH)
+        run_outcome_fail(exec->outcome, "its submitter is unknown here: there is no user %u",
+                         (unsigned)request->uid);
+    else if (rc < 0)
+        run_outcome_fail(exec->outcome, "cannot look up its submitter, user %u: %s",
+                         (unsigned)request->uid, strerror(-rc));
+    else
+        rc = start_as(exec, &user);
+    run_user_destroy(&user);
+    return rc;
+}
+
+static int start(struct exec *exec)
+{
+    struct run_attempt *attempt = &exec->attempt;
+    int rc = start_as_submitter(exec);
+    if (rc < 0)
+        return rc;
     rc = watch_end(attempt);
     if (rc < 0) {
         discard(attempt);
-        return cannot_start(exec, WEFT_PROCESS_FAULT_OTHER, NULL, rc);
+        return cannot_start(exec, WEFT_PROCESS_FAULT_OTHER, rc);
     }
     link_attempt(attempt);
     return 0;
@@ -338,7 +427,7 @@ static int run(struct exec *exec)
     if (rc == 0)
         rc = start(exec);
     else
-        cannot_start(exec, WEFT_PROCESS_FAULT_OTHER, NULL, rc);
+        cannot_start(exec, WEFT_PROCESS_FAULT_OTHER, rc);
     close_fds(exec); /* so that the pumps see the end */
     if (rc == 0) {
         rc = await_root(&exec->attempt);
@@ -361,7 +450,7 @@ int run_exec(struct runner *runner, const struct run_request *request,
     if (rc == 0)
         rc = run(&exec);
     else
-        cannot_start(&exec, WEFT_PROCESS_FAULT_OTHER, NULL, rc);
+        cannot_start(&exec, WEFT_PROCESS_FAULT_OTHER, rc);
     close_fds(&exec);
     close_streams(&exec);
     tree_destroy(&attempt->tree);

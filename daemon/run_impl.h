@@ -6,6 +6,7 @@
  *   run_pump.c    a pipe of a program into an output file
  *   run_exec.c    one attempt of a program
  *   run_stop.c    the end of its processes, and of an earlier life's
+ *   run_user.c    whom a program runs as
  *   run_native.c  one call of a handler (in native.c's terms)
  *   run_module.c  the same in a process of its own
  */
@@ -74,10 +75,28 @@ int run_module(struct runner *runner, const struct native_handler *handler,
  * block and its pointers, free with free(*ret_env).  Errors: -ENOMEM. */
 int run_env_allowed(char *const *names, char *const *from, char ***ret_env);
 
-/* allowed, over it the job's, over that `last`; free with free(*ret_env), the strings are
- * borrowed. */
-int run_env_merge(char *const *allowed, char *const *job, const char *const *last,
-                  const char ***ret_env);
+enum { RUN_ENV_LISTS = 4 };
+
+/* One environment from lists of "NAME=value" (NULL: none), of which an earlier one wins.  The names
+ * of lists[1], the job's, are unique among themselves.  Free with free(*ret_env), the strings are
+ * borrowed.  Errors: -ENOMEM. */
+int run_env_merge(const char *const *const lists[RUN_ENV_LISTS], const char ***ret_env);
+
+/* ---- run_user.c ---- */
+
+/* Whom a program runs as. */
+struct run_user {
+    uid_t uid;
+    gid_t gid;     /* the user's own group */
+    gid_t *groups; /* all that the user is in */
+    size_t groups_count;
+    char *env[5]; /* HOME, LOGNAME, SHELL and USER, NULL-terminated */
+};
+
+/* By the machine's user database, which may be on the network: on a thread of the pool.
+ * Errors: -ESRCH there is no such user; -ENOMEM; those of the database. */
+int run_user_find(uid_t uid, struct run_user *ret_user);
+void run_user_destroy(struct run_user *user); /* all zeroes is fine */
 
 /* ---- run_pump.c ---- */
 

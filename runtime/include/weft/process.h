@@ -83,8 +83,12 @@ struct weft_process_options {
     int cgroup_fd;    /* the folder of a version 2 control group to start in; -1: the parent's */
     int death_signal; /* sent to the child when the *thread* that started it ends, so at the
                          latest with the runtime; 0: none */
-    bool no_new_privileges;      /* neither it nor its children gain any by execve(2) */
-    const sigset_t *signal_mask; /* blocked in the child; NULL: none */
+    bool no_new_privileges;                 /* neither it nor its children gain any by execve(2) */
+    const sigset_t *signal_mask;            /* blocked in the child; NULL: none */
+    void (*on_start)(pid_t pid, void *arg); /* NULL, or called once if there is a child, before the
+                                               spawn suspends for the first time; also for one that
+                                               then fails, and is reaped when the spawn returns */
+    void *on_start_arg;
 };
 
 /** How a process ended. */

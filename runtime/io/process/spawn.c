@@ -191,6 +191,8 @@ static int run_child(struct spawn *spawn, enum weft_process_fault *ret_fault,
         *ret_fault = fault_of_clone(spawn, spawned.pid);
         return spawned.pid;
     }
+    if (spawn->options->on_start)
+        spawn->options->on_start(spawned.pid, spawn->options->on_start_arg);
     if (report->error < 0) { /* I4 */
         *ret_fault = report->fault;
         reap(spawned.pidfd);

@@ -93,16 +93,17 @@ Test(methods, submit_gives_the_id, .init = ask_as_ourselves)
     cr_assert_str_eq(world.queue, "q");
 }
 
-Test(methods, root_works_for_nobody_else, .init = ask_as_ourselves)
+Test(methods, as_root_it_calls_handlers_for_root_alone, .init = ask_as_ourselves)
 {
     peer.uid = getuid() + 1;
+    cr_assert_not_null(ask("job.submit", "{\"argv\":[\"true\"]}"));
     if (getuid() == 0) {
-        refused("job.submit", "{\"argv\":[\"true\"]}", RPC_NOT_SUPPORTED, "root only");
-        refused("job.submit_many", "{\"jobs\":[{\"argv\":[\"true\"]}]}", RPC_NOT_SUPPORTED,
-                "root only");
-    } else {
-        cr_assert_not_null(ask("job.submit", "{\"argv\":[\"true\"]}"));
+        refused("job.submit", "{\"call\":\"echo\"}", RPC_PERMISSION_DENIED, "only root may call");
+        const char *result = ask("job.submit_many", "{\"jobs\":[{\"call\":\"echo\"}]}");
+        cr_assert_not_null(strstr(result, "permission_denied"), "%s", result);
+        peer.uid = 0;
     }
+    cr_assert_not_null(ask("job.submit", "{\"call\":\"echo\"}"));
 }
 
 Test(methods, submit_many_answers_each_in_order, .init = ask_as_ourselves)

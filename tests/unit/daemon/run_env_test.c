@@ -35,16 +35,26 @@ Test(run_env, passes_what_is_named_and_nothing_else)
                    "PATH=/bin,PATHS=x,LC_ALL=C,LC_=y,SECRET=1,EMPTY=,");
 }
 
-Test(run_env, lets_the_job_win_and_weft_last)
+static void expect_merged(const char *const *const lists[RUN_ENV_LISTS], const char *expected)
 {
-    const char *allowed[] = {"PATH=/bin", "HOME=/", "TZ=UTC", NULL};
-    const char *job[] = {"HOME=/job", "WEFT_JOB_ID=9", "NEW=1", NULL};
-    const char *last[] = {"WEFT_JOB_ID=1", "WEFT_ATTEMPT=2", NULL};
     const char **env;
-    cr_assert_eq(run_env_merge((char *const *)allowed, (char *const *)job, last, &env), 0);
-    cr_assert_str_eq(joined(env), "WEFT_JOB_ID=1,WEFT_ATTEMPT=2,HOME=/job,NEW=1,PATH=/bin,TZ=UTC,");
+    cr_assert_eq(run_env_merge(lists, &env), 0);
+    cr_assert_str_eq(joined(env), expected);
     free(env);
-    cr_assert_eq(run_env_merge(NULL, NULL, last, &env), 0);
-    cr_assert_str_eq(joined(env), "WEFT_JOB_ID=1,WEFT_ATTEMPT=2,");
-    free(env);
+}
+
+Test(run_env, an_earlier_list_wins)
+{
+    const char *own[] = {"WEFT_JOB_ID=1", "WEFT_ATTEMPT=2", NULL};
+    const char *job[] = {"HOME=/job", "WEFT_JOB_ID=9", "NEW=1", NULL};
+    const char *user[] = {"HOME=/home/u", "USER=u", "NEW=2", NULL};
+    const char *allowed[] = {"PATH=/bin", "HOME=/", "TZ=UTC", "USER=root", NULL};
+    expect_merged((const char *const *const[]){own, job, user, allowed},
+                  "WEFT_JOB_ID=1,WEFT_ATTEMPT=2,HOME=/job,NEW=1,USER=u,PATH=/bin,TZ=UTC,");
+    expect_merged((const char *const *const[]){own, job, NULL, allowed},
+                  "WEFT_JOB_ID=1,WEFT_ATTEMPT=2,HOME=/job,NEW=1,PATH=/bin,TZ=UTC,USER=root,");
+    expect_merged((const char *const *const[]){own, NULL, user, NULL},
+                  "WEFT_JOB_ID=1,WEFT_ATTEMPT=2,HOME=/home/u,USER=u,NEW=2,");
+    expect_merged((const char *const *const[]){own, NULL, NULL, NULL},
+                  "WEFT_JOB_ID=1,WEFT_ATTEMPT=2,");
 }

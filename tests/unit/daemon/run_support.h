@@ -35,6 +35,7 @@ struct trial {
     const char *script;
     const char *cwd;
     const char *variable; /* one more for the environment */
+    uid_t uid;            /* the submitter */
     char *input;
     size_t input_size;
     uint64_t timeout_ns;
@@ -116,7 +117,7 @@ UNUSED static void expect_no_child(void)
 
 UNUSED static int attempt_trial(struct trial *trial, struct job_spec *spec)
 {
-    struct run_request request = {.spec = spec, .id = trial->id, .attempt = 1};
+    struct run_request request = {.spec = spec, .id = trial->id, .attempt = 1, .uid = trial->uid};
     run_outcome_init(&trial->outcome);
     weft_scope_enter(&trial->scope,
                      trial->timeout_ns ? weft_deadline_after(trial->timeout_ns) : WEFT_NO_DEADLINE);

@@ -324,6 +324,59 @@ Test(process_options, root_may_start_it_as_another_user)
         on_fibers_counting_fds(2, be_another, NULL);
 }
 
+struct start {
+    pid_t pid;
+    int calls;
+};
+
+static void note_start(pid_t pid, void *arg)
+{
+    struct start *start = arg;
+    start->pid = pid;
+    start->calls++;
+}
+
+static void expect_told(struct weft_process_options *options)
+{
+    struct weft_process_status status;
+    struct weft_process *process;
+    struct start start = {0};
+    options->on_start = note_start;
+    options->on_start_arg = &start;
+    EXPECT_EQ(weft_process_spawn(options, &process), 0);
+    EXPECT_EQ(start.calls, 1);
+    EXPECT_EQ(start.pid, weft_process_pid(process));
+    EXPECT_EQ(weft_process_wait(process, soon(), &status), 0);
+    weft_process_free(process);
+    options->program = "/no/such"; /* there is a child, and then there is none */
+    EXPECT_EQ(weft_process_spawn(options, &process), -ENOENT);
+    EXPECT_EQ(start.calls, 2);
+    EXPECT_EQ(waitpid(start.pid, NULL, WNOHANG), -1);
+    options->program = NULL;
+    options->argv = (const char *const[]){NULL};
+    EXPECT_EQ(weft_process_spawn(options, &process), -EINVAL);
+    EXPECT_EQ(start.calls, 2);
+}
+
+static int tell_of_a_start(void *arg)
+{
+    const char *const argv[] = {"true", NULL};
+    struct weft_process_options options = defaults();
+    (void)arg;
+    options.argv = argv;
+    expect_told(&options);
+    options.argv = argv;
+    options.uid = OTHER_UID;
+    if (geteuid() == 0)
+        expect_told(&options);
+    return 0;
+}
+
+Test(process_options, a_start_is_told_once)
+{
+    on_fibers_counting_fds(1, tell_of_a_start, NULL);
+}
+
 static int be_refused_another(void *arg)
 {
     struct weft_process_options options = defaults();

@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""A weftd that is root, and two ordinary users: neither has anything to do with the other's jobs.
+Root alone can be another user, so without root there is nothing to test."""
+
+import contextlib
+import grp
+import os
+import pwd
+import sys
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
+from support import weftd as support  # noqa: E402
+
+NO_SUCH_JOB = -32001
+PERMISSION_DENIED = -32008
+ONE, TWO = 'daemon', 'bin'  # users of every Debian, without a password
+
+
+@contextlib.contextmanager
+def acting_as(name):
+    """What is done inside is that user's: SO_PEERCRED tells the effective ids at connect(2)."""
+    user = pwd.getpwnam(name)
+    groups = os.getgroups()
+    os.setgroups([user.pw_gid])
+    os.setegid(user.pw_gid)
+    os.seteuid(user.pw_uid)
+    try:
+        yield user
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+@unittest.skipUnless(os.geteuid() == 0, 'needs root')
+class Users(support.WeftdTest):
+    config = '[daemon]\nsocket_mode = 0666\n[queue held]\nconcurrency = 0\n'
+
+    def setUp(self):
+        super().setUp()
+        os.chmod(self.weftd.folder, 0o755)
+        self.one, self.two = (self.connect_as(name) for name in (ONE, TWO))
+
+    def connect_as(self, name):
+        with acting_as(name):
+            connection = self.weftd.connect()
+        self.addCleanup(connection.close)
+        return connection
+
+    def run_as(self, connection, script, **params):
+        number = connection.call('job.submit', argv=['/bin/sh', '-c', script], **params)['id']
+        connection.call('job.wait', ids=[number], timeout=support.DEADLINE)
+        return number
+
+    def test_a_job_runs_as_its_submitter(self):
+        secret = self.weftd.path('secret')
+        with open(secret, 'w', encoding='utf-8') as file:
+            file.write('of root')
+        os.chmod(secret, 0o600)
+        for connection, name in ((self.one, ONE), (self.two, TWO)):
+            user = pwd.getpwnam(name)
+            self.assertEqual(connection.call('hello')['you'], {'uid': user.pw_uid, 'admin': False})
+            number = self.run_as(connection, 'id -un; id -gn; id -Gn; echo $HOME; cat "$0"; '
+                                 'exit 3'.replace('$0', secret))
+            job = connection.call('job.get', id=number)
+            self.assertEqual((job['state'], job['exit_code']), ('failed', 3))
+            group = grp.getgrgid(user.pw_gid).gr_name
+            self.assertEqual(connection.call('job.logs', id=number)['data'],
+                             f'{name}\n{group}\n{group}\n{user.pw_dir}\n')
+            self.assertIn('Permission denied',
+                          connection.call('job.logs', id=number, stream='stderr')['data'])
+        number = self.weftd.submit('id', '-u')
+        self.weftd.wait(number)
+        self.assertEqual(self.weftd.logs(number), b'0\n')
+
+    def test_neither_touches_the_others(self):
+        number = self.run_as(self.one, 'echo mine')
+        held = self.one.call('job.submit', argv=['true'], queue='held')['id']
+        for method, params in (('job.get', {'id': number}), ('job.logs', {'id': number}),
+                               ('job.explain', {'id': held})):
+            self.one.call(method, **params)
+            self.assert_refused(lambda m=method, p=params: self.two.call(m, **p), NO_SUCH_JOB)
+        self.assert_refused(lambda: self.two.call('job.wait', ids=[held]), NO_SUCH_JOB)
+        for method in ('job.cancel', 'job.retry'):
+            result = self.two.call(method, ids=[held, number])['results']
+            self.assertEqual([one['error']['code'] for one in result], [NO_SUCH_JOB] * 2)
+        self.assertEqual(self.two.call('job.list')['jobs'], [])
+        self.assertEqual([job['id'] for job in self.one.call('job.list')['jobs']], [held, number])
+        self.assertEqual([job['id'] for job in self.weftd.call('job.list')['jobs']],
+                         [held, number])  # root's
+        self.assertEqual(self.one.call('job.get', id=held)['state'], 'queued')
+        self.assert_refused(lambda: self.two.call('daemon.reload'), PERMISSION_DENIED)
+
+    def test_files_are_nobodys_but_weftds(self):
+        self.run_as(self.one, 'echo mine')
+        with acting_as(TWO):
+            with self.assertRaises(PermissionError):
+                os.listdir(self.weftd.state)
+        with acting_as(ONE):  # whose way to it is job.logs
+            with self.assertRaises(PermissionError):
+                os.listdir(self.weftd.state)
+
+    def test_a_user_may_not_call_what_runs_as_root(self):
+        self.assert_refused(lambda: self.one.call('job.submit', call='file.hash',
+                                                  args={'path': '/etc/shadow'}),
+                            PERMISSION_DENIED, 'only root may call', 'argv')
+        self.assertEqual(self.weftd.wait(self.weftd.echo({'a': 1}))['result'], {'a': 1})
+
+    def test_the_command_as_a_user(self):
+        with acting_as(ONE) as user:
+            def become():
+                os.seteuid(0)
+                os.setgid(user.pw_gid)
+                os.setuid(user.pw_uid)
+        done = self.weftd.weft('run', '--', 'id', '-un', preexec_fn=become)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, f'{ONE}\n', ''))
+
+
+@unittest.skipUnless(os.geteuid() == 0, 'needs root')
+class Groups(support.WeftdTest):
+    starts = False
+
+    def test_a_group_sees_all(self):
+        group = grp.getgrgid(pwd.getpwnam(TWO).pw_gid).gr_name
+        self.weftd.configure(f'[daemon]\nsocket_mode = 0666\n[access]\nadmin_group = {group}\n')
+        self.weftd.start()
+        os.chmod(self.weftd.folder, 0o755)
+        with acting_as(ONE), self.weftd.connect() as one:
+            number = one.call('job.submit', argv=['id', '-un'])['id']
+        with acting_as(TWO), self.weftd.connect() as two:
+            self.assertTrue(two.call('hello')['you']['admin'])
+            job = two.call('job.wait', ids=[number], timeout=support.DEADLINE)['jobs'][0]
+            self.assertEqual(job['state'], 'succeeded')
+            self.assertEqual(two.call('job.logs', id=number)['data'], f'{ONE}\n')
+            two.call('daemon.reload')
+
+
+if __name__ == '__main__':
+    support.main()
