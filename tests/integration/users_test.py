@@ -92,6 +92,11 @@ class Users(support.WeftdTest):
         self.assertEqual([job['id'] for job in self.weftd.call('job.list')['jobs']],
                          [held, number])  # root's
         self.assertEqual(self.one.call('job.get', id=held)['state'], 'queued')
+        secret = self.weftd.echo({'secret': True})
+        self.weftd.wait(secret)
+        for method in ('job.get', 'job.logs'):
+            self.assert_refused(lambda m=method: self.one.call(m, id=secret), NO_SUCH_JOB,
+                                str(secret))
         self.assert_refused(lambda: self.two.call('daemon.reload'), PERMISSION_DENIED)
 
     def test_files_are_nobodys_but_weftds(self):

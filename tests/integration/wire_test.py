@@ -172,39 +172,6 @@ class Lines(support.WeftdTest):
         self.assertEqual(self.weftd.call('hello')['instance'], hello['instance'],
                          'the instance is the state folder\'s')
 
-    @unittest.skipUnless(os.getuid() == 0, 'needs root to be somebody else')
-    def test_another_user_of_a_weftd_of_root(self):
-        """Whom it cannot run jobs as, it takes no jobs from; what is not theirs, they do not see."""
-        self.weftd.stop()
-        self.weftd.configure('[daemon]\nsocket_mode = 0666\n')
-        os.chmod(self.weftd.folder, 0o755)
-        self.weftd.start()
-        mine = self.weftd.echo({'secret': True})
-        self.weftd.wait(mine)
-        program = (
-            'import json, os, socket, sys\n'
-            'os.setgroups([]); os.setgid(65534); os.setuid(65534)\n'
-            'end = socket.socket(socket.AF_UNIX); end.connect(sys.argv[1])\n'
-            'end.sendall(sys.stdin.buffer.read()); end.shutdown(socket.SHUT_WR)\n'
-            'sys.stdout.write(end.makefile().read())\n')
-        lines = [('hello', {}), ('job.submit', {'argv': ['id']}), ('job.get', {'id': mine}),
-                 ('job.list', {}), ('job.logs', {'id': mine}), ('job.cancel', {'ids': [mine]}),
-                 ('daemon.reload', {})]
-        text = ''.join(json.dumps({'jsonrpc': '2.0', 'id': method, 'method': method,
-                                   'params': params}) + '\n' for method, params in lines)
-        result = support.run([sys.executable, '-c', program, self.weftd.socket], input=text)
-        replies = {}
-        for line in result.stdout.splitlines():
-            reply = json.loads(line)
-            replies[reply['id']] = reply
-        self.assertEqual(replies['hello']['result']['you'], {'uid': 65534, 'admin': False})
-        self.assert_error(replies['job.submit'], -32010, 'root')
-        self.assert_error(replies['job.get'], -32001, str(mine))
-        self.assert_error(replies['job.logs'], -32001, str(mine))
-        self.assert_error(replies['job.cancel']['result']['results'][0], -32001, str(mine))
-        self.assertEqual(replies['job.list']['result'], {'jobs': [], 'next': None})
-        self.assert_error(replies['daemon.reload'], -32008, 'reload')
-
 
 if __name__ == '__main__':
     support.main()
