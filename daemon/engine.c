@@ -12,6 +12,8 @@
  *      own node, so the job may be gone before the waiter runs.
  * I25  An event is published by engine_move_locked() alone, so each move tells one, under the lock
  *      and after its commit, if it has one: when job.get shows it.  The record is whole by then.
+ * I27  Once stopped, no job moves: what a client asked for and is being stored counts as active, as
+ *      a run does, and nothing is begun any more.  So no event is published after events_close().
  */
 #include "daemon/engine_impl.h"
 
@@ -368,6 +370,17 @@ void engine_drain(struct engine *engine)
     weft_event_set(&engine->kick);
 }
 
+void engine_hold_locked(struct engine *engine)
+{
+    engine->active++;
+}
+
+void engine_release_locked(struct engine *engine)
+{
+    if (--engine->active == 0)
+        weft_event_set(&engine->quiet);
+}
+
 static size_t count_active(struct engine *engine)
 {
     engine_lock_shielded(engine);
@@ -388,14 +401,16 @@ static void wait_drained(struct engine *engine, uint64_t deadline_ns)
     }
 }
 
-static void wait_stopped(struct engine *engine)
+/* I27.  Returns whether it has stopped now. */
+static bool try_stop(struct engine *engine)
 {
-    for (;;) {
-        weft_event_clear(&engine->quiet);
-        if (count_active(engine) == 0)
-            return;
-        weft_event_wait_shielded(&engine->quiet);
-    }
+    engine_lock_shielded(engine);
+    engine->stopped = engine->active == 0;
+    if (engine->stopped)
+        engine_wake_all_locked(engine, -ESHUTDOWN);
+    bool stopped = engine->stopped;
+    engine_unlock(engine);
+    return stopped;
 }
 
 static void interrupt_runs(struct engine *engine)
@@ -412,11 +427,8 @@ int engine_stop(struct engine *engine, uint64_t drain_deadline_ns)
     if (drain_deadline_ns != 0)
         wait_drained(engine, drain_deadline_ns);
     interrupt_runs(engine);
-    wait_stopped(engine);
-    engine_lock_shielded(engine);
-    engine->stopped = true;
-    engine_wake_all_locked(engine, -ESHUTDOWN);
-    engine_unlock(engine);
+    for (weft_event_clear(&engine->quiet); !try_stop(engine); weft_event_clear(&engine->quiet))
+        weft_event_wait_shielded(&engine->quiet);
     events_close(engine->events);
     weft_event_set(&engine->kick);
     return 0;

@@ -67,17 +67,20 @@ static int begin(struct engine *engine, struct cancel *cancel, struct engine_op 
     int rc = engine_lock(engine);
     if (rc < 0)
         return rc;
-    if (engine_failed(engine)) {
+    if (engine_failed(engine) || engine->stopped) {
+        rc = engine_failed(engine) ? -EIO : -ESHUTDOWN;
         engine_unlock(engine);
-        return -EIO;
+        return rc;
     }
     engine_waiter_add_locked(engine, &cancel->waiter, cancel->nodes, cancel->count);
     for (size_t i = 0; i < cancel->count; i++)
         cancel_one_locked(engine, cancel, i, now);
     op->op.rows = cancel->row_list;
     op->op.count = cancel->taken;
-    if (cancel->taken > 0)
+    if (cancel->taken > 0) {
         engine_push(engine, op, STORE_UPDATE);
+        engine_hold_locked(engine);
+    }
     engine_unlock(engine);
     return 0;
 }
@@ -95,6 +98,7 @@ static int end_taken(struct engine *engine, struct cancel *cancel, struct engine
         job->committing = false;
         engine_place_locked(engine, job);
     }
+    engine_release_locked(engine);
     engine_unlock(engine);
     return rc;
 }

@@ -147,13 +147,13 @@ struct engine {
     struct job *recent_first, *recent_last; /* ended ones, the oldest first */
     struct job *crashed;                    /* adopted as running; until engine_recover() */
     struct job_run *runs;
-    size_t active; /* length of runs */
+    size_t active; /* runs, and changes that clients asked for and that are being stored */
     struct engine_waiter *waiters;
     struct events *events; /* has a lock of its own; constant */
     bool heard;            /* an event was published that somebody waits for; until the unlock */
 
     bool draining;       /* no submits, no dispatch */
-    bool stopped;        /* nothing runs any more: engine_run() may return */
+    bool stopped;        /* active is 0 and stays so: engine_run() may return */
     atomic_bool failed;  /* I6; set by any thread, never cleared */
     atomic_bool hurried; /* engine_hurry() */
 
@@ -201,6 +201,10 @@ int engine_refuse_queue_locked(struct engine *engine, const char *name, struct r
 
 /* Hand op over / wait until it is done, whatever the caller's scope says.  Returns 0 or -EIO once
  * the store has failed (and then so has the engine), or the op's own -ENOSPC or -ENOMEM. */
+/* One of engine->active: engine_stop() waits for its release. */
+void engine_hold_locked(struct engine *engine);
+void engine_release_locked(struct engine *engine);
+
 void engine_push(struct engine *engine, struct engine_op *op, enum store_kind kind);
 int engine_await(struct engine *engine, struct engine_op *op);
 

@@ -182,8 +182,10 @@ static int push(struct engine *engine, struct retry *retry, struct engine_op *op
     job_table_insert(&engine->table, retry->fresh, retry->fresh_count); /* I21 */
     op->op.rows = retry->rows;
     op->op.count = retry->taken;
-    if (retry->taken > 0)
+    if (retry->taken > 0) {
         engine_push(engine, op, STORE_UPDATE);
+        engine_hold_locked(engine);
+    }
     engine_unlock(engine);
     return rc;
 }
@@ -223,6 +225,7 @@ static int commit(struct engine *engine, struct retry *retry, struct engine_op *
         else if (chance->job)
             give_up_locked(engine, chance);
     }
+    engine_release_locked(engine);
     engine_unlock(engine);
     weft_event_set(&engine->kick);
     return rc;

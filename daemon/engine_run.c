@@ -43,8 +43,7 @@ static void unlink_run_locked(struct engine *engine, struct job_run *run)
     *run->link = run->next;
     if (run->next)
         run->next->link = run->link;
-    if (--engine->active == 0)
-        weft_event_set(&engine->quiet);
+    engine_release_locked(engine);
 }
 
 static void link_run_locked(struct engine *engine, struct job_run *run, struct job *job)
@@ -57,7 +56,7 @@ static void link_run_locked(struct engine *engine, struct job_run *run, struct j
     if (run->next)
         run->next->link = &run->next;
     engine->runs = run;
-    engine->active++;
+    engine_hold_locked(engine);
     job->run = run;
 }
 

@@ -135,8 +135,10 @@ static int push_locked(struct engine *engine, struct submissions *these, struct 
     }
     op->op.rows = these->rows;
     op->op.count = these->accepted;
-    if (these->accepted > 0)
+    if (these->accepted > 0) {
         engine_push(engine, op, STORE_INSERT);
+        engine_hold_locked(engine);
+    }
     return 0;
 }
 
@@ -159,12 +161,15 @@ static void settle_locked(struct engine *engine, struct submissions *these, int6
 static int commit(struct engine *engine, struct submissions *these, struct engine_op *op,
                   int64_t now)
 {
-    int rc = these->accepted > 0 ? engine_await(engine, op) : 0;
+    bool held = these->accepted > 0;
+    int rc = held ? engine_await(engine, op) : 0;
     engine_lock_shielded(engine);
     if (rc == 0)
         settle_locked(engine, these, now);
     else
         drop_all_locked(engine, these);
+    if (held)
+        engine_release_locked(engine);
     engine_unlock(engine);
     weft_event_set(&engine->kick);
     return rc;
