@@ -26,6 +26,7 @@ struct native_module {
     char *version; /* NULL: it does not say */
     char *origin;  /* where it came from: a path, or "weftd" */
     bool apart;    /* each call has a process of its own, which loads it (run_module.c) */
+    struct native_module *next; /* the table's */
 };
 
 /* A handler that is known, with copies of what its module said.  The same. */

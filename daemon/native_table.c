@@ -25,6 +25,7 @@
 static struct {
     struct native_handler **handlers;
     size_t count;
+    struct native_module *modules; /* the last one first */
 } table;
 
 static pthread_once_t built_in = PTHREAD_ONCE_INIT;
@@ -269,10 +270,13 @@ static int add(const struct weft_module *module, const char *origin, bool apart,
         rc = module_new(module, origin, apart, &owner);
     if (rc < 0)
         return problem_set(problem, rc, "%s: out of memory", origin);
+    owner->next = table.modules;
+    table.modules = owner;
     for (size_t i = 0; rc == 0 && i < module->handlers_count; i++)
         rc = add_handler(module, i, owner, problem);
     if (rc == 0)
         return 0;
+    table.modules = owner->next;
     while (table.count > before)
         handler_free(table.handlers[--table.count]);
     module_free(owner);

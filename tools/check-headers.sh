@@ -41,8 +41,8 @@ internal | check c "${CC:-cc}" -std=gnu17 -D_GNU_SOURCE '-DWEFT_VERSION="0"' "$w
     -Wno-unused-function -I. -Iruntime -Iruntime/include -Idaemon/include -Itests || status=1
 
 # shellcheck disable=SC2086 # a list of folders
-bad=$(find $roots -name '*.h' 2>/dev/null |
-    xargs -r grep -nE '^[[:space:]]*#[[:space:]]*define[[:space:]]+' |
+bad=$(find $roots -name '*.h' -print0 2>/dev/null |
+    xargs -0 -r grep -nE '^[[:space:]]*#[[:space:]]*define[[:space:]]+' |
     grep -vE '#[[:space:]]*define[[:space:]]+(WEFT_|weft_)' || :)
 if [ -n "$bad" ]; then
     echo "$bad" >&2

@@ -14,8 +14,8 @@ static const char *const meanings[JOB_STATE_COUNT] = {
     [JOB_QUEUED] = "waits for a slot of its queue",
     [JOB_RUNNING] = "an attempt is under way",
     [JOB_SUCCEEDED] = "exit status 0, or the handler returned a result",
-    [JOB_FAILED] = "it failed and no retries were asked for, or weftd (or the process of a "
-                   "module's call) died and `on_crash` is `fail`",
+    [JOB_FAILED] = ("it failed and no retries were asked for, or weftd (or the process of a "
+                    "module's call) died and `on_crash` is `fail`"),
     [JOB_CANCELLED] = "by a client",
     [JOB_TIMED_OUT] = "it ran longer than its timeout and no retries were asked for",
     [JOB_DEAD] = "its retries are spent, or weftd has died too often while it ran",
