@@ -31,9 +31,9 @@ static struct guest *guests;   /* under the lock */
 
 /* ---- the room ------------------------------------------------------------------------------ */
 
-/* To all but `from`. */
-__attribute__((format(printf, 2, 3))) static void say(const struct guest *from, const char *format,
-                                                      ...)
+/* To all but `from`; under the lock, so that all read the lines in the same order. */
+__attribute__((format(printf, 2, 3))) static void say_locked(const struct guest *from,
+                                                             const char *format, ...)
 {
     struct line line;
     va_list arguments;
@@ -41,24 +41,30 @@ __attribute__((format(printf, 2, 3))) static void say(const struct guest *from, 
     va_start(arguments, format);
     vsnprintf(line.text, sizeof line.text, format, arguments);
     va_end(arguments);
-    weft_mutex_lock_shielded(&lock);
     for (struct guest *guest = guests; guest; guest = guest->next)
         if (guest != from)
             weft_channel_try_send(guest->lines, &line);
+}
+
+static void say(const struct guest *from, const char *text)
+{
+    weft_mutex_lock_shielded(&lock);
+    say_locked(from, "%s: %s\n", from->name, text);
     weft_mutex_unlock(&lock);
 }
 
+/* Under one hold of the lock: who has read the welcome is in, and has been announced. */
 static void enter_room(struct guest *guest)
 {
     struct line welcome;
 
     snprintf(welcome.text, sizeof welcome.text, "* welcome, %s\n", guest->name);
-    weft_channel_try_send(guest->lines, &welcome);
     weft_mutex_lock_shielded(&lock);
+    say_locked(guest, "* %s has come\n", guest->name);
     guest->next = guests;
     guests = guest;
+    weft_channel_try_send(guest->lines, &welcome);
     weft_mutex_unlock(&lock);
-    say(guest, "* %s has come\n", guest->name);
 }
 
 static void leave_room(struct guest *guest)
@@ -68,8 +74,8 @@ static void leave_room(struct guest *guest)
     while (*place != guest)
         place = &(*place)->next;
     *place = guest->next;
+    say_locked(guest, "* %s has left\n", guest->name);
     weft_mutex_unlock(&lock);
-    say(guest, "* %s has left\n", guest->name);
 }
 
 /* ---- a guest ------------------------------------------------------------------------------- */
@@ -98,7 +104,7 @@ static int read_lines(struct guest *guest, struct weft_reader *reader)
     snprintf(guest->name, sizeof guest->name, "%s", *line ? line : "somebody");
     enter_room(guest);
     while ((r = weft_reader_next_line(reader, &line, NULL)) > 0)
-        say(guest, "%s: %s\n", guest->name, line);
+        say(guest, line);
     leave_room(guest);
     return r;
 }
