@@ -4,7 +4,8 @@
  *
  * I1  A module under modules.load is never loaded into this process: what it has, its own process
  *     tells, and has LOAD_MS for it.
- * I2  A reply's file has a fixed size (sealed), so that a process cannot make us read more.
+ * I2  A reply's file has a fixed size (sealed), so that a process cannot make us read more, and its
+ *     text nests as deep as a result may, in the reply: reading it recurses, on a fiber's stack.
  *
  * At start, before there are threads or fibers: blocks.
  */
@@ -13,6 +14,7 @@
 #include "daemon/config.h"
 #include "daemon/native.h"
 #include "daemon/problem.h"
+#include "protocol/jsonrpc.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -29,7 +31,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LOAD_MS = 10000 };
+enum { LOAD_MS = 10000, REPLY_DEPTH_MAX = JSONRPC_DEPTH_MAX + 1 };
 
 /* ---- replies --------------------------------------------------------------------------------- */
 
@@ -48,7 +50,20 @@ __attribute__((noinline)) int module_reply_open(void)
     return fd;
 }
 
-/* I2.  The text ends at the first NUL. */
+/* I2.  NULL: it is no object that we read. */
+static json_t *parse_reply(const char *text, size_t size)
+{
+    if (jsonrpc_depth(text, size, REPLY_DEPTH_MAX) > REPLY_DEPTH_MAX)
+        return NULL;
+    json_t *reply = json_loadb(text, size, JSON_ALLOW_NUL, NULL);
+    if (reply && !json_is_object(reply)) {
+        json_decref(reply);
+        return NULL;
+    }
+    return reply;
+}
+
+/* The text ends at the first NUL. */
 __attribute__((noinline)) int module_reply_read(int fd, json_t **ret_reply)
 {
     char *text = malloc(MODULE_REPLY_MAX);
@@ -56,13 +71,10 @@ __attribute__((noinline)) int module_reply_read(int fd, json_t **ret_reply)
         return -ENOMEM;
     ssize_t size = pread(fd, text, MODULE_REPLY_MAX, 0);
     int rc = size < 0 ? -errno : size == 0 || text[0] == '\0' ? -ENODATA : 0;
-    json_t *reply =
-        rc == 0 ? json_loadb(text, strnlen(text, (size_t)size), JSON_ALLOW_NUL, NULL) : NULL;
+    json_t *reply = rc == 0 ? parse_reply(text, strnlen(text, (size_t)size)) : NULL;
     free(text);
-    if (rc == 0 && !json_is_object(reply)) {
-        json_decref(reply);
+    if (rc == 0 && !reply)
         rc = -EPROTO;
-    }
     if (rc == 0)
         *ret_reply = reply;
     return rc;

@@ -5,12 +5,15 @@
  * I1  The result is always one that can be written as JSON text: what cannot be is refused when it
  *     is said, and sticks (call.err), so that a handler need not look.
  * I2  Arguments were checked against the handler's table, so reading them cannot fail.
+ * I3  A result nests no deeper than a request may: reading and writing JSON recurses, on a fiber's
+ *     stack.
  *
  * Called by a handler's fiber, or for it by one thread at a time: no locks.
  */
 #include "daemon/native_call.h"
 
 #include "daemon/job.h"
+#include "protocol/jsonrpc.h"
 #include "protocol/params.h"
 
 #include <errno.h>
@@ -192,6 +195,8 @@ int weft_result_json(struct weft_attempt *call, const char *json, size_t size)
     json_t *whole;
     if (call->args && json == call->args_text && size == strlen(json)) /* echo: it is JSON */
         whole = json_incref((json_t *)call->args);
+    else if (jsonrpc_depth(json, size, JSONRPC_DEPTH_MAX) > JSONRPC_DEPTH_MAX) /* I3 */
+        whole = NULL;
     else
         whole = json_loadb(json, size, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     if (!whole)

@@ -96,7 +96,8 @@ class Trouble(support.WeftdTest):
         return self.weftd.call('job.submit', call='trouble', args=args, **params)['id']
 
     def test_a_poisoned_call_is_dead_after_the_crash_limit(self):
-        kinds = {'segfault': 'SIGSEGV', 'abort': 'SIGABRT', 'exit': 'without a result'}
+        kinds = {'segfault': 'SIGSEGV', 'abort': 'SIGABRT', 'exit': 'without a result',
+                 'deep': 'without a result'}
         if not support.SANITIZER:  # whose memory has no limit
             kinds['leak'] = 'SIGSEGV'
         numbers = {kind: self.trouble(kind) for kind in kinds}
@@ -124,11 +125,10 @@ class Trouble(support.WeftdTest):
         self.assertEqual(job['error'], 'no luck: Input/output error')
 
     def test_an_endless_loop_is_killed_at_its_timeout(self):
-        job = self.weftd.wait(self.trouble('loop', until=2, timeout='300ms', retries=3))
-        if support.SANITIZER:  # its start alone may take longer
-            self.assertIn(job['state'], ('succeeded', 'dead'))
-            return
-        self.assertEqual((job['state'], job['attempt']), ('succeeded', 2))
+        timeout = '3s' if support.SANITIZER else '300ms'  # its start is in it
+        job = self.weftd.wait(self.trouble('loop', until=2, timeout=timeout, retries=20))
+        self.assertEqual(job['state'], 'succeeded')
+        self.assertGreaterEqual(job['attempt'], 2)  # more, if a start took the whole time
 
 
 class CannotLoad(unittest.TestCase):

@@ -174,7 +174,7 @@ int weft_result_text_in(struct weft_attempt *attempt, const char *name, const ch
                         const char *text);
 
 /** The whole result as JSON text of any kind, instead of members.  Errors: -EINVAL it is no JSON,
- * -ENOMEM. */
+ * or nested deeper than 32; -ENOMEM. */
 int weft_result_json(struct weft_attempt *attempt, const char *json, size_t size);
 
 /**

@@ -10,7 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const kinds[] = {"segfault", "abort", "exit", "loop", "leak", "fail", NULL};
+static const char *const kinds[] = {"segfault", "abort", "exit", "loop",
+                                    "leak",     "deep",  "fail", NULL};
 
 static const struct weft_param trouble_params[] = {
     {"kind", WEFT_PARAM_TEXT, .required = true, .choices = kinds},
@@ -26,6 +27,19 @@ static void leak(void)
     }
 }
 
+/* A reply past the interface, that nobody's stack would be enough for. */
+static void reply_deep(void)
+{
+    enum { DEPTH = 200000, REPLY_FD = 3 };
+    char *text = malloc(DEPTH + 1);
+    memset(text, '[', DEPTH);
+    text[DEPTH] = '\0';
+    dprintf(REPLY_FD, "{\"rc\":0,\"result\":%s", text);
+    memset(text, ']', DEPTH);
+    dprintf(REPLY_FD, "%s}", text);
+    _exit(0);
+}
+
 static void make_trouble(const char *kind)
 {
     if (strcmp(kind, "segfault") == 0) {
@@ -38,6 +52,8 @@ static void make_trouble(const char *kind)
         _exit(0);
     } else if (strcmp(kind, "leak") == 0) {
         leak();
+    } else if (strcmp(kind, "deep") == 0) {
+        reply_deep();
     }
     for (volatile int forever = 1; forever;)
         ;

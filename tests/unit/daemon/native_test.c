@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* Handlers by name, and what is said of a bad call. */
+#include "daemon/module_host.h"
 #include "daemon/native.h"
+#include "daemon/native_call.h"
 
 #include "protocol/error.h"
+#include "protocol/jsonrpc.h"
 
 #include "support/test.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 Test(native, finds_every_handler_that_it_lists)
 {
@@ -70,4 +75,56 @@ Test(native, names_the_nearest_handler)
     cr_assert_str_eq(error.nearest, "file.hash");
     cr_assert_eq(native_check("nothing.like.it", NULL, &error), -EINVAL);
     cr_assert_str_eq(error.nearest, "");
+}
+
+/* ---- results --------------------------------------------------------------------------------- */
+
+/* before, so many arrays in each other, after.  The caller frees it. */
+static char *nested(const char *before, size_t depth, const char *after)
+{
+    char *text = calloc(1, strlen(before) + 2 * depth + strlen(after) + 1);
+    char *at = stpcpy(text, before);
+    memset(at, '[', depth);
+    memset(at + depth, ']', depth);
+    strcpy(at + 2 * depth, after);
+    return text;
+}
+
+static int set_nested(size_t depth)
+{
+    struct weft_attempt call = {0};
+    char *text = nested("", depth, "");
+    int rc = weft_result_json(&call, text, strlen(text));
+    cr_assert_eq(call.err, rc);
+    free(text);
+    native_call_destroy(&call);
+    return rc;
+}
+
+Test(native, result_that_no_stack_could_read_is_refused)
+{
+    cr_assert_eq(set_nested(JSONRPC_DEPTH_MAX), 0);
+    cr_assert_eq(set_nested(JSONRPC_DEPTH_MAX + 1), -EINVAL);
+    cr_assert_eq(set_nested(100000), -EINVAL);
+}
+
+static int read_nested(size_t depth)
+{
+    json_t *reply;
+    int fd = module_reply_open();
+    char *text = nested("{\"result\":", depth, "}");
+    cr_assert_eq(pwrite(fd, text, strlen(text), 0), (ssize_t)strlen(text));
+    int rc = module_reply_read(fd, &reply);
+    if (rc == 0)
+        json_decref(reply);
+    free(text);
+    close(fd);
+    return rc;
+}
+
+Test(native, reply_of_a_module_nests_as_deep_as_a_result)
+{
+    cr_assert_eq(read_nested(JSONRPC_DEPTH_MAX), 0);
+    cr_assert_eq(read_nested(JSONRPC_DEPTH_MAX + 1), -EPROTO);
+    cr_assert_eq(read_nested(100000), -EPROTO);
 }
