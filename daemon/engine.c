@@ -360,6 +360,14 @@ void engine_stats(struct engine *engine, struct engine_stats *ret_stats)
     ret_stats->live[JOB_NONE] = 0; /* being submitted: not accepted yet */
 }
 
+enum job_state engine_after_crash(const struct engine *engine, const struct job_record *record,
+                                  enum job_on_crash wish)
+{
+    if (wish == JOB_CRASH_FAIL)
+        return JOB_FAILED;
+    return record->crashes + 1 > engine->limits.crash_limit ? JOB_DEAD : JOB_QUEUED;
+}
+
 /* ---- stop ------------------------------------------------------------------------------------ */
 
 void engine_drain(struct engine *engine)
@@ -379,6 +387,17 @@ void engine_release_locked(struct engine *engine)
 {
     if (--engine->active == 0)
         weft_event_set(&engine->quiet);
+}
+
+void engine_push_change_locked(struct engine *engine, struct engine_op *op, enum store_kind kind,
+                               const struct job_record **rows, size_t count)
+{
+    if (count == 0)
+        return;
+    op->op.rows = rows;
+    op->op.count = count;
+    engine_push(engine, op, kind);
+    engine_hold_locked(engine);
 }
 
 static size_t count_active(struct engine *engine)

@@ -93,8 +93,9 @@ int engine_run(struct engine *engine);
 void engine_drain(struct engine *engine);
 
 /* Phase 2: wait for running jobs until drain_deadline_ns (0: do not wait), then stop the rest: each
- * goes back to queued, attempt given back, committed.  Returns 0 when nothing runs any more.
- * Implies engine_drain().  Waiters of unfinished jobs get -ESHUTDOWN. */
+ * goes back to queued, attempt given back, committed.  Returns 0 when nothing runs any more, and
+ * nothing that a client asked for is being stored.  Implies engine_drain().  Waiters of unfinished
+ * jobs get -ESHUTDOWN, and so does cancel from then on. */
 int engine_stop(struct engine *engine, uint64_t drain_deadline_ns);
 
 /* A second signal: no more waiting, no more grace.  Any fiber, during engine_stop(). */

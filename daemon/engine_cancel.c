@@ -75,12 +75,7 @@ static int begin(struct engine *engine, struct cancel *cancel, struct engine_op 
     engine_waiter_add_locked(engine, &cancel->waiter, cancel->nodes, cancel->count);
     for (size_t i = 0; i < cancel->count; i++)
         cancel_one_locked(engine, cancel, i, now);
-    op->op.rows = cancel->row_list;
-    op->op.count = cancel->taken;
-    if (cancel->taken > 0) {
-        engine_push(engine, op, STORE_UPDATE);
-        engine_hold_locked(engine);
-    }
+    engine_push_change_locked(engine, op, STORE_UPDATE, cancel->row_list, cancel->taken);
     engine_unlock(engine);
     return 0;
 }

@@ -201,12 +201,17 @@ int engine_refuse_queue_locked(struct engine *engine, const char *name, struct r
 
 /* Hand op over / wait until it is done, whatever the caller's scope says.  Returns 0 or -EIO once
  * the store has failed (and then so has the engine), or the op's own -ENOSPC or -ENOMEM. */
+void engine_push(struct engine *engine, struct engine_op *op, enum store_kind kind);
+int engine_await(struct engine *engine, struct engine_op *op);
+
 /* One of engine->active: engine_stop() waits for its release. */
 void engine_hold_locked(struct engine *engine);
 void engine_release_locked(struct engine *engine);
 
-void engine_push(struct engine *engine, struct engine_op *op, enum store_kind kind);
-int engine_await(struct engine *engine, struct engine_op *op);
+/* Push a change that a client asked for, and hold: until the caller has awaited it, made the moves
+ * and released.  No rows: nothing to be stored, nothing held. */
+void engine_push_change_locked(struct engine *engine, struct engine_op *op, enum store_kind kind,
+                               const struct job_record **rows, size_t count);
 
 bool engine_may_see(const struct peer *peer, const struct job_record *record);
 /* The job if it is in memory, accepted, and peer may see it. */
@@ -218,9 +223,13 @@ void engine_add_live_locked(struct engine *engine, struct job *job);
 void engine_count_live_locked(struct engine *engine, struct job *job); /* it is in the table */
 void engine_drop_locked(struct engine *engine, struct job *job); /* a submit that failed; frees */
 
+/* Where one more crash sends a running job, which wishes so. */
+enum job_state engine_after_crash(const struct engine *engine, const struct job_record *record,
+                                  enum job_on_crash wish);
+
 /* Move job, count it and tell the event: whatever else the move changes in the record is changed
- * before (what job_move() sets apart).  Room was reserved.  _place puts it where its new state belongs: into a
- * heap, or among the recent ones after its waiters were woken.  It may be freed then. */
+ * before (what job_move() sets apart).  Room was reserved.  _place puts it where its new state
+ * belongs: into a heap, or among the recent ones after its waiters were woken.  It may be freed then. */
 void engine_move_locked(struct engine *engine, struct job *job, enum job_state to,
                         enum job_cause cause, int64_t now);
 void engine_place_locked(struct engine *engine, struct job *job);

@@ -99,18 +99,12 @@ static enum job_on_crash on_crash(const struct job *job)
     return wish;
 }
 
-static enum job_state after_crash(const struct engine *engine, const struct job *job)
-{
-    if (on_crash(job) == JOB_CRASH_FAIL)
-        return JOB_FAILED;
-    return job->record.crashes + 1 > engine->limits.crash_limit ? JOB_DEAD : JOB_QUEUED;
-}
-
 static void plan(struct engine *engine, struct crash *crash, struct job *job, int64_t now)
 {
     crash->job = job;
     crash->row = job->record;
-    (void)job_record_move(&crash->row, after_crash(engine, job), JOB_BY_CRASH, now);
+    enum job_state to = engine_after_crash(engine, &job->record, on_crash(job));
+    (void)job_record_move(&crash->row, to, JOB_BY_CRASH, now);
     snprintf(crash->error, sizeof(crash->error), "weftd died during attempt %" PRIu32 "%s",
              job->record.attempt,
              crash->row.state == JOB_DEAD ? "; it has died too often for another" : "");

@@ -180,12 +180,7 @@ static int push(struct engine *engine, struct retry *retry, struct engine_op *op
     for (size_t i = 0; rc == 0 && i < retry->count; i++)
         take_locked(engine, retry, &retry->all[i], now);
     job_table_insert(&engine->table, retry->fresh, retry->fresh_count); /* I21 */
-    op->op.rows = retry->rows;
-    op->op.count = retry->taken;
-    if (retry->taken > 0) {
-        engine_push(engine, op, STORE_UPDATE);
-        engine_hold_locked(engine);
-    }
+    engine_push_change_locked(engine, op, STORE_UPDATE, retry->rows, retry->taken);
     engine_unlock(engine);
     return rc;
 }

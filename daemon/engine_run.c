@@ -186,14 +186,6 @@ static enum job_state after_failure(const struct job_run *run, enum job_cause ca
     return cause == JOB_BY_TIMEOUT ? JOB_TIMED_OUT : JOB_FAILED;
 }
 
-/* As recovery does after a crash of weftd (engine_recover.c). */
-static enum job_state after_crash(const struct job_run *run)
-{
-    if (run->spec->on_crash == JOB_CRASH_FAIL)
-        return JOB_FAILED;
-    return run->row.crashes + 1 > run->engine->limits.crash_limit ? JOB_DEAD : JOB_QUEUED;
-}
-
 static enum job_state target(struct job_run *run, enum job_cause *cause)
 {
     run->row.failures++; /* as the move will, if it is one */
@@ -207,7 +199,7 @@ static enum job_state target(struct job_run *run, enum job_cause *cause)
     case JOB_BY_INTERRUPT:
         return JOB_QUEUED;
     case JOB_BY_CRASH:
-        return after_crash(run);
+        return engine_after_crash(run->engine, &run->row, run->spec->on_crash);
     default:
         if (failed != JOB_DELAYED || run->stop != RUN_CANCELLED)
             return failed;

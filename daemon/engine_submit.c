@@ -133,12 +133,7 @@ static int push_locked(struct engine *engine, struct submissions *these, struct 
         drop_all_locked(engine, these);
         return -EINVAL;
     }
-    op->op.rows = these->rows;
-    op->op.count = these->accepted;
-    if (these->accepted > 0) {
-        engine_push(engine, op, STORE_INSERT);
-        engine_hold_locked(engine);
-    }
+    engine_push_change_locked(engine, op, STORE_INSERT, these->rows, these->accepted);
     return 0;
 }
 
