@@ -190,8 +190,9 @@ void http_reply_error(struct http_request *request, const struct rpc_error *erro
 
 /* ---- methods ------------------------------------------------------------------------------- */
 
-/* Of the query's names those that are numbers: what is none stays text, and is refused as such. */
-static json_t *value_of(const char *name, const char *text)
+/* Of the query's names those that are numbers: what is none stays text, and is refused as such.
+ * Noinline: errno's address must not be kept over a suspension. */
+__attribute__((noinline)) static json_t *value_of(const char *name, const char *text)
 {
     static const char *const numbers[] = {"limit", "before", "offset"};
     char *end;

@@ -85,7 +85,8 @@ int runner_kill_leftovers(struct runner *runner);
 int runner_kill_orphans(struct runner *runner);
 
 /**
- * Run a program.  Environment: the allow-list of exec.env, then the job's env, then WEFT_JOB_ID,
+ * Run a program; as root, as its submitter (run_user.c).  Environment: the allow-list of exec.env,
+ * then HOME, LOGNAME, SHELL and USER of that submitter, then the job's env, then WEFT_JOB_ID,
  * WEFT_ATTEMPT, WEFT_INSTANCE, WEFT_SOCKET (these last win).  stdin from a memfd, or /dev/null.
  * Returns: 0       it ended by itself; success is exit_code == 0, outcome says which.
  * Errors:  -ECANCELED, -ETIMEDOUT: the scope stopped it, and the tree is gone (outcome may carry

@@ -2,7 +2,8 @@
 /*
  * session: see session.h.
  *
- *   reader (the caller's fiber): first byte -> HTTP, or bytes -> framer -> line -> a fiber per request of it
+ *   reader (the caller's fiber): first byte -> HTTP, or
+ *                                bytes -> framer -> line -> a fiber per request of it
  *   request fiber: rpc_call_run -> its place in the line; the last one of a line makes the reply
  *   session_output: replies -> socket
  *

@@ -13,7 +13,8 @@
  * I3  The write lock is taken only when there is somebody to reap: a job without orphans costs one
  *     short read of /proc.
  *
- * Any thread; the locks are held over system calls that do not wait, and over spawns.
+ * Any thread; the locks are held over system calls that do not wait, and over spawns as
+ * far as these do not suspend (run_exec.c, I11).
  */
 #include "daemon/tree.h"
 

@@ -42,7 +42,7 @@ static struct events_reader open_at(uint64_t since)
 {
     struct events_reader reader;
     uint64_t last;
-    cr_assert_eq(events_open(events, since, &reader, &last), 0);
+    EXPECT_EQ(events_open(events, since, &reader, &last), 0);
     return reader;
 }
 
@@ -51,13 +51,13 @@ static void expect_batch(struct events_reader *reader, uint64_t gap_from, uint64
                          uint64_t from, uint64_t to)
 {
     struct events_batch batch;
-    cr_assert_eq(events_read(reader, &batch, 0), 0);
-    cr_assert_eq(batch.gap_from, gap_from);
-    cr_assert_eq(batch.gap_to, gap_to);
-    cr_assert_eq(batch.count, to - from + 1, "%zu events", batch.count);
+    EXPECT_EQ(events_read(reader, &batch, 0), 0);
+    EXPECT_EQ(batch.gap_from, gap_from);
+    EXPECT_EQ(batch.gap_to, gap_to);
+    EXPECT_EQ(batch.count, to - from + 1);
     for (size_t i = 0; i < batch.count; i++) {
-        cr_assert_eq(batch.list[i]->seq, from + i);
-        cr_assert_eq(batch.list[i]->id, from + i);
+        EXPECT_EQ(batch.list[i]->seq, from + i);
+        EXPECT_EQ(batch.list[i]->id, from + i);
     }
     events_release(&batch);
 }
