@@ -275,3 +275,52 @@ char *units_format_size(uint64_t bytes, char buffer[static UNITS_TEXT_MAX])
     snprintf(buffer, UNITS_TEXT_MAX, "%" PRIu64 "%s", bytes, suffixes[i]);
     return buffer;
 }
+
+static const struct time_unit rate_units[] = {{"s", NS_PER_S},
+                                              {"m", 60 * NS_PER_S},
+                                              {"min", 60 * NS_PER_S},
+                                              {"h", 3600 * NS_PER_S},
+                                              {"d", 86400 * NS_PER_S}};
+#define RATE_UNITS  (sizeof(rate_units) / sizeof(rate_units[0]))
+#define RATE_NS_MIN 1000 /* from one to the next */
+
+/* 0 if it is none. */
+static uint64_t rate_unit(const char *name)
+{
+    for (size_t i = 0; i < RATE_UNITS; i++)
+        if (strcmp(rate_units[i].name, name) == 0)
+            return rate_units[i].ns;
+    return 0;
+}
+
+int units_parse_rate(const char *text, struct units_rate *ret_rate)
+{
+    struct units_rate rate = {0};
+    size_t digits = strspn(text, "0123456789");
+    if (strcmp(text, "none") == 0) {
+        *ret_rate = rate;
+        return 0;
+    }
+    rate.per_ns = digits > 0 && text[digits] == '/' ? rate_unit(text + digits + 1) : 0;
+    if (rate.per_ns == 0)
+        return -EINVAL;
+    for (size_t i = 0; i < digits && rate.count <= rate.per_ns; i++)
+        rate.count = rate.count * 10 + (uint64_t)(text[i] - '0');
+    if (rate.count == 0 || rate.count > rate.per_ns / RATE_NS_MIN)
+        return -ERANGE;
+    *ret_rate = rate;
+    return 0;
+}
+
+char *units_format_rate(struct units_rate rate, char buffer[static UNITS_TEXT_MAX])
+{
+    const char *name = "s";
+    for (size_t i = 0; i < RATE_UNITS; i++)
+        if (rate_units[i].ns == rate.per_ns && strcmp(rate_units[i].name, "min") != 0)
+            name = rate_units[i].name;
+    if (rate.count == 0)
+        snprintf(buffer, UNITS_TEXT_MAX, "none");
+    else
+        snprintf(buffer, UNITS_TEXT_MAX, "%" PRIu64 "/%s", rate.count, name);
+    return buffer;
+}

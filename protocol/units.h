@@ -20,10 +20,20 @@ int units_parse_duration(const char *text, uint64_t *ret_ns);
  * Errors: -EINVAL not a size, -ERANGE does not fit. */
 int units_parse_size(const char *text, uint64_t *ret_bytes);
 
+/* So many in so much time: "10/s", "100/m", "5/h", "1/d"; "none": no limit, count 0. */
+struct units_rate {
+    uint64_t count;
+    uint64_t per_ns;
+};
+
+/* At most one in a microsecond.  Errors: -EINVAL not a rate, -ERANGE none or too many of them. */
+int units_parse_rate(const char *text, struct units_rate *ret_rate);
+
 /* Seconds as JSON gives them, to the nearest nanosecond.
  * Errors: -EINVAL negative or not a number, -ERANGE does not fit. */
 int units_seconds_to_ns(double seconds, uint64_t *ret_ns);
 
 /* Shortest exact text: "2h30m", "1.5s", "250us", "0s"; "64M", "1500".  Returns buffer. */
 char *units_format_duration(uint64_t ns, char buffer[static UNITS_TEXT_MAX]);
+char *units_format_rate(struct units_rate rate, char buffer[static UNITS_TEXT_MAX]);
 char *units_format_size(uint64_t bytes, char buffer[static UNITS_TEXT_MAX]);

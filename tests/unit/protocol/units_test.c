@@ -218,3 +218,44 @@ Test(units, what_is_shown_is_read_back_exactly)
         cr_assert(back == value, "%s", text);
     }
 }
+
+/* ---- rates ---- */
+
+static void reads_rate(const char *text, uint64_t count, uint64_t per_ns)
+{
+    char shown[UNITS_TEXT_MAX];
+    struct units_rate rate = {7, 7}, back = {7, 7};
+    cr_assert_eq(units_parse_rate(text, &rate), 0, "%s", text);
+    cr_assert(rate.count == count && rate.per_ns == per_ns, "%s", text);
+    cr_assert_eq(units_parse_rate(units_format_rate(rate, shown), &back), 0, "%s", shown);
+    cr_assert(back.count == count && back.per_ns == per_ns, "%s", shown);
+}
+
+static void refuses_rate(const char *text, int err)
+{
+    struct units_rate rate = {7, 7};
+    cr_assert_eq(units_parse_rate(text, &rate), err, "%s", text);
+    cr_assert(rate.count == 7 && rate.per_ns == 7, "%s was written", text);
+}
+
+Test(units, rates_are_so_many_in_a_unit_of_time)
+{
+    reads_rate("none", 0, 0);
+    reads_rate("10/s", 10, S);
+    reads_rate("100/m", 100, 60 * S);
+    reads_rate("100/min", 100, 60 * S);
+    reads_rate("5/h", 5, 3600 * S);
+    reads_rate("1/d", 1, 86400 * S);
+    reads_rate("1000000/s", 1000000, S);
+}
+
+Test(units, what_is_no_rate_is_refused)
+{
+    static const char *const bad[] = {"",      "10",    "/s",    "10/",   "10/x", "-1/s",
+                                      "1.5/s", "10 /s", "10/ s", "10/s ", "+1/s", "None"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        refuses_rate(bad[i], -EINVAL);
+    refuses_rate("0/s", -ERANGE);
+    refuses_rate("1000001/s", -ERANGE);
+    refuses_rate("99999999999999999999999999999999/d", -ERANGE);
+}
