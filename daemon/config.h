@@ -11,6 +11,7 @@
 #pragma once
 
 #include "daemon/problem.h"
+#include "protocol/units.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -63,11 +64,16 @@ struct config_memory {
     uint32_t arenas; /* 0: jemalloc's choice                         (restart) */
 };
 
+#define QUEUE_NAME_MAX 40 /* inih cuts a section's name at 49 bytes */
+
 struct config_queue { /* [queue NAME]; "default" is always there */
     char *name;
-    uint32_t concurrency; /* "auto": 4 x CPUs (default queue); others 1; 0 pauses */
-    uint64_t timeout;     /* 0: none */
-    uint64_t aging;       /* 60s: waiting that is worth one step of priority; 0: strict */
+    uint32_t concurrency;   /* "auto": 4 x CPUs (default queue); others 1; 0 pauses */
+    uint64_t timeout;       /* 0: none */
+    uint64_t aging;         /* 60s: waiting that is worth one step of priority; 0: strict */
+    bool paused;            /* no: starts nothing; jobs are accepted */
+    struct units_rate rate; /* none: most starts in a time, evenly spread */
+    uint64_t max_waiting;   /* 0: no limit; jobs that have not ended and do not run */
 };
 
 struct config_exec {

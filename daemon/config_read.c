@@ -20,8 +20,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#define LINE_SIZE      4096 /* longest line, with newline and NUL */
-#define QUEUE_NAME_MAX 40   /* inih cuts a section's name at 49 bytes */
+#define LINE_SIZE 4096 /* longest line, with newline and NUL */
 
 struct reader {
     struct config *config;

@@ -61,6 +61,9 @@ const struct config_key config_keys[] = {
     QUEUE(concurrency, CONFIG_CONCURRENCY, "1", 0, 1000000),
     QUEUE(timeout, CONFIG_DURATION, "0s", 0, 365 * DAY),
     QUEUE(aging, CONFIG_DURATION, "1m", 0, 365 * DAY),
+    QUEUE(paused, CONFIG_SWITCH, "no", 0, 0),
+    QUEUE(rate, CONFIG_RATE, "none", 0, 0),
+    QUEUE(max_waiting, CONFIG_COUNT64, "0", 0, UINT64_C(1) << 32),
 
     ROW(exec, env, CONFIG_WORDS, "PATH HOME USER LOGNAME SHELL LANG LANGUAGE LC_* TZ TMPDIR", 0, 0,
         true),

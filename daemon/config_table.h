@@ -15,6 +15,8 @@ enum config_type {
     CONFIG_DURATION,    /* uint64_t: nanoseconds with units.h's suffixes */
     CONFIG_MODE,        /* uint32_t: octal */
     CONFIG_CONCURRENCY, /* uint32_t: decimal, or "auto": 4 x CPUs */
+    CONFIG_SWITCH,      /* bool: yes or no */
+    CONFIG_RATE,        /* struct units_rate: 10/s, 100/m, none */
     CONFIG_STRING,      /* char *: one word or path, may be empty */
     CONFIG_WORDS,       /* char **: words with spaces between, NULL-terminated */
     CONFIG_LEVEL,       /* enum config_log_level: its name */

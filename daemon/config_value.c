@@ -16,6 +16,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const struct {
     const char *name;
@@ -167,6 +168,31 @@ static int set_level(const struct config_key *key, const char *text, void *base,
     return -EINVAL;
 }
 
+static int set_switch(const struct config_key *key, const char *text, void *base, char *why)
+{
+    static const char *const yes[] = {"yes", "true", "on", "1"}, *const no[] = {"no", "false",
+                                                                                "off", "0"};
+    for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++) {
+        bool is_yes = strcasecmp(text, yes[i]) == 0;
+        if (!is_yes && strcasecmp(text, no[i]) != 0)
+            continue;
+        *(bool *)field(key, base) = is_yes;
+        return 0;
+    }
+    snprintf(why, CONFIG_WHY_MAX, "must be yes or no");
+    return -EINVAL;
+}
+
+static int set_rate(const struct config_key *key, const char *text, void *base, char *why)
+{
+    int err = units_parse_rate(text, field(key, base));
+    if (err == -ERANGE)
+        snprintf(why, CONFIG_WHY_MAX, "must be from 1/d to 1000000/s; none for no limit");
+    else if (err)
+        snprintf(why, CONFIG_WHY_MAX, "not a rate, such as 10/s, 100/m, 5/h or none");
+    return err ? -EINVAL : 0;
+}
+
 /* The words lie behind the array, in one block. */
 static int set_words(const struct config_key *key, const char *text, void *base)
 {
@@ -196,6 +222,10 @@ int config_value_parse(const struct config_key *key, const char *text, void *bas
         return set_words(key, text, base);
     case CONFIG_LEVEL:
         return set_level(key, text, base, why);
+    case CONFIG_SWITCH:
+        return set_switch(key, text, base, why);
+    case CONFIG_RATE:
+        return set_rate(key, text, base, why);
     default:
         return set_number(key, text, base, why);
     }
@@ -236,6 +266,10 @@ char *config_value_text(const struct config_key *key, const void *base)
         return words_text(*(char **const *)value);
     case CONFIG_LEVEL:
         return strdup(level_text(*(const enum config_log_level *)value));
+    case CONFIG_SWITCH:
+        return strdup(*(const bool *)value ? "yes" : "no");
+    case CONFIG_RATE:
+        return strdup(units_format_rate(*(const struct units_rate *)value, text));
     default:
         format_number(key, is_wide(key->type) ? *(const uint64_t *)value : *(const uint32_t *)value,
                       text);

@@ -145,6 +145,26 @@ Test(config, empty_concurrency_of_the_default_queue_is_auto)
     config_free(config);
 }
 
+Test(config, a_queue_has_a_switch_and_a_rate)
+{
+    struct config *config = parse("[queue a]\npaused = Yes\nrate = 100/min\nmax_waiting = 7\n"
+                                  "[queue b]\npaused =\nrate =\n[queue c]\nrate = none\n");
+    cr_assert(queue_of(config, "a")->paused);
+    cr_assert_eq(queue_of(config, "a")->rate.count, 100);
+    cr_assert_eq(queue_of(config, "a")->rate.per_ns, UINT64_C(60000000000));
+    cr_assert_eq(queue_of(config, "a")->max_waiting, 7);
+    cr_assert_not(queue_of(config, "b")->paused);
+    cr_assert_eq(queue_of(config, "b")->rate.count, 0);
+    cr_assert_eq(queue_of(config, "c")->rate.count, 0);
+    char *text = print(config);
+    cr_assert(strstr(text, "paused = yes\nrate = 100/m\nmax_waiting = 7\n") != NULL, "%s", text);
+    free(text);
+    config_free(config);
+    assert_refused("[queue x]\npaused = perhaps\n", "must be yes or no");
+    assert_refused("[queue x]\nrate = 10\n", "not a rate, such as 10/s");
+    assert_refused("[queue x]\nrate = 2000000/s\n", "must be from 1/d to 1000000/s");
+}
+
 Test(config, queue_without_keys_exists)
 {
     struct config *config = parse("[queue a]\n[queue b]\ntimeout = 5m\n[queue a]\n");
