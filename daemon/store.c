@@ -146,6 +146,13 @@ void store_life(const struct store *store, struct store_life *ret_life)
     *ret_life = store->life;
 }
 
+int store_settings(struct store *store,
+                   int (*setting)(void *arg, const char *name, const char *value), void *arg,
+                   struct problem *problem)
+{
+    return store->ops->settings ? store->ops->settings(store->backend, setting, arg, problem) : 0;
+}
+
 int store_recover(struct store *store, int (*row)(void *arg, const struct job_record *record),
                   void *arg, struct problem *problem)
 {
@@ -261,9 +268,14 @@ static uint64_t op_bytes(const struct store_op *op)
     return bytes;
 }
 
+static bool op_writes(const struct store_op *op)
+{
+    return op->kind == STORE_INSERT || op->kind == STORE_UPDATE || op->kind == STORE_SET;
+}
+
 static uint64_t op_rows(const struct store_op *op)
 {
-    return op->kind == STORE_INSERT || op->kind == STORE_UPDATE ? op->count : 1;
+    return op_writes(op) ? op->count : 1;
 }
 
 /* Cut the next batch off `todo`: at least one op, then as many as the limits allow. */
@@ -329,7 +341,7 @@ static int apply_writes(struct store *store, struct op_list batch, struct proble
     bool begun = false, asked = false;
     for (struct store_op *op = batch.first; op; op = op->next) {
         op->err = 0;
-        if (op->kind != STORE_INSERT && op->kind != STORE_UPDATE)
+        if (!op_writes(op))
             continue;
         if (op->kind == STORE_INSERT && !fits(store, op, &room, &asked)) {
             op->err = -ENOSPC;

@@ -40,7 +40,8 @@ enum store_kind {
                    * says it */
     STORE_GET,    /* ids -> found, in the order of ids; an unknown id gives NULL */
     STORE_LIST,   /* filter -> found */
-    STORE_PING,   /* nothing: completes when the thread gets to it (watchdog, flush) */
+    STORE_SET,  /* settings: each is kept, or forgotten; all or none.  Not held up by the reserve */
+    STORE_PING, /* nothing: completes when the thread gets to it (watchdog, flush) */
 };
 
 /* Which ended jobs STORE_LIST wants, newest (highest id) first. */
@@ -54,6 +55,12 @@ struct store_filter {
     size_t limit;      /* 1 and up */
 };
 
+/* A thing to be remembered besides the jobs: "queue video" -> {"paused":true}. */
+struct store_setting {
+    const char *name;
+    const char *value; /* NULL: forget it */
+};
+
 struct store_op {
     struct store_op *next; /* the store's, between push and done */
     enum store_kind kind;
@@ -63,7 +70,8 @@ struct store_op {
     /* input, borrowed until done */
     const struct job_record *const *rows; /* INSERT, UPDATE; strings need not outlive done */
     const uint64_t *ids;                  /* GET */
-    size_t count;                         /* of rows or ids */
+    const struct store_setting *settings; /* SET */
+    size_t count;                         /* of rows, ids or settings */
     struct store_filter filter;           /* LIST */
 
     /* output, valid in done */
@@ -110,6 +118,16 @@ struct store_life {
 
 /* As read at open.  Any thread. */
 void store_life(const struct store *store, struct store_life *ret_life);
+
+/**
+ * Hand every setting that is kept to `setting`, in order of name; its texts are lent for the call.  A
+ * non-zero return stops and is returned.
+ * Context: any thread, may block; after store_open(), before store_recover().
+ * Errors:  -EBADMSG corrupt, and setting's.
+ */
+int store_settings(struct store *store,
+                   int (*setting)(void *arg, const char *name, const char *value), void *arg,
+                   struct problem *problem);
 
 /**
  * Hand every job that has not ended to `row`, in order of id.  The record is lent for the call.

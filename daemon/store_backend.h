@@ -16,13 +16,18 @@ struct store_backend_ops {
     /* Once, first: the life data.  Reads only. */
     int (*life)(void *backend, struct problem *problem, struct store_life *ret_life);
 
-    /* All jobs that have not ended; see store_recover().  Then counts the start, durably: before
+    /* All settings; see store_settings().  NULL: there are none. */
+    int (*settings)(void *backend, int (*setting)(void *arg, const char *name, const char *value),
+                    void *arg, struct problem *problem);
+
+    /* All jobs that have not ended; see store_recover().  Then brings an older store to this
+     * version, and counts the start, durably: before
      * that nothing has been written. */
     int (*recover)(void *backend, int (*row)(void *arg, const struct job_record *record), void *arg,
                    struct problem *problem);
 
     int (*begin)(void *backend, struct problem *problem);
-    /* One STORE_INSERT or STORE_UPDATE inside the transaction.  An update of an id that is not
+    /* One STORE_INSERT, STORE_UPDATE or STORE_SET inside the transaction.  An update of an id that is not
      * there is -EBADMSG: memory and disk disagree. */
     int (*apply)(void *backend, const struct store_op *op, struct problem *problem);
     /* Durable when it returns 0. */

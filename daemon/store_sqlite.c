@@ -289,6 +289,7 @@ static uint64_t sqlite_file_bytes(void *backend)
 const struct store_backend_ops store_sqlite_ops = {
     .name = "sqlite",
     .life = sqlite_rows_life,
+    .settings = sqlite_rows_settings,
     .recover = sqlite_rows_recover,
     .begin = sqlite_begin,
     .apply = sqlite_rows_apply,

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define SQLITE_STORE_ID      0x57656674 /* PRAGMA application_id: "Weft" */
-#define SQLITE_STORE_VERSION 1          /* PRAGMA user_version: of the schema */
+#define SQLITE_STORE_VERSION 2          /* PRAGMA user_version: of the schema */
 
 enum sqlite_statement {
     SQL_BEGIN,
@@ -31,6 +31,10 @@ enum sqlite_statement {
     SQL_SCAN,
     SQL_LIFE,
     SQL_COUNT_START,
+    SQL_OF_VERSION_2, /* these need tables that a store of version 1 gets at recovery */
+    SQL_SETTINGS = SQL_OF_VERSION_2,
+    SQL_SET,
+    SQL_FORGET,
     SQL_STATEMENT_COUNT
 };
 
@@ -40,6 +44,7 @@ struct sqlite_store {
     char *folder, *path, *wal_path;
     uint64_t wal_bytes; /* as of the last commit, 0 once all of it is folded back */
     uint64_t starts;    /* number of this start */
+    int version;        /* of the schema on disk; this program's once recovery is through */
     bool failed;        /* an error that is not a shortage of memory: no checkpoint at close */
     _Atomic uint64_t reserve, checkpoint;
 };
@@ -63,15 +68,24 @@ int sqlite_file_create(struct sqlite_store *store, struct problem *problem);
  * Returns: 1 it is, 0 there is no store yet.  Errors: -EBADMSG, the system's; with problem. */
 int sqlite_file_check(struct sqlite_store *store, struct problem *problem);
 
-/* With SQLite: version, schema, structure of every page.  Errors: -EBADMSG, -EPROTONOSUPPORT. */
+/* With SQLite: version, schema of that version, structure of every page; sets store->version.
+ * Errors: -EBADMSG, -EPROTONOSUPPORT. */
 int sqlite_content_check(struct sqlite_store *store, struct problem *problem);
+
+/* Inside a transaction: what later versions have brought is made, up to this program's.  Nothing to
+ * do if it is of this version.  The caller sets store->version after the commit. */
+int sqlite_file_migrate(struct sqlite_store *store, struct problem *problem);
 
 /* store_sqlite_rows.c -------------------------------------------------------------------------- */
 
+/* The statements that a store of its version can have. */
 int sqlite_rows_prepare(struct sqlite_store *store, struct problem *problem);
 int sqlite_rows_life(void *backend, struct problem *problem, struct store_life *ret_life);
 int sqlite_rows_recover(void *backend, int (*row)(void *arg, const struct job_record *record),
                         void *arg, struct problem *problem);
+int sqlite_rows_settings(void *backend,
+                         int (*setting)(void *arg, const char *name, const char *value), void *arg,
+                         struct problem *problem);
 int sqlite_rows_apply(void *backend, const struct store_op *op, struct problem *problem);
 int sqlite_rows_read(void *backend, struct store_op *op, struct problem *problem);
 
@@ -79,5 +93,6 @@ int sqlite_rows_read(void *backend, struct store_op *op, struct problem *problem
 int sqlite_run(struct sqlite_store *store, enum sqlite_statement which, const char *doing,
                struct problem *problem);
 
-/* Checksum of the life row. */
+/* Checksums of the life row, and of a setting. */
 uint64_t sqlite_life_sum(const char *instance, uint64_t starts);
+uint64_t sqlite_setting_sum(const char *name, const char *value);

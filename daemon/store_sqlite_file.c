@@ -6,8 +6,11 @@
  *     empty or half-written weft.db is damage, never a start that was cut short.
  * I2  Its first page always says that it is ours and in WAL mode, whatever is still in the WAL; so
  *     a file that is not ours is recognised before SQLite opens, recovers or locks it.
- * I3  Nothing here writes to a file that was found, and nothing removes one but weft.db.new, which
- *     nobody ever had a use for.
+ * I3  Nothing here writes to a file that was found, but sqlite_file_migrate(), which recovery calls
+ *     once every row was found good; and nothing removes one but weft.db.new, which nobody ever had
+ *     a use for.
+ * I4  A store of an older version has what was made since that version or before, as it is written
+ *     here today: what was once made is changed only together with a step that brings it there.
  */
 #include "daemon/store_files.h"
 #include "daemon/store_sqlite.h"
@@ -29,25 +32,32 @@
  * does not write it again.  Only ended jobs are in the indexes: the live ones are in memory, and a
  * start reads every row anyway. */
 static const struct {
+    int since; /* version of the store */
     const char *name, *sql;
 } schema[] = {
-    {"life", "CREATE TABLE life (id INTEGER PRIMARY KEY CHECK (id = 1), instance TEXT NOT NULL, "
-             "starts INTEGER NOT NULL, sum INTEGER NOT NULL, next_id INTEGER NOT NULL) STRICT"},
-    {"job", "CREATE TABLE job (id INTEGER PRIMARY KEY CHECK (id > 0), state INTEGER NOT NULL, "
-            "uid INTEGER NOT NULL, gid INTEGER NOT NULL, queue TEXT NOT NULL, "
-            "priority INTEGER NOT NULL, attempt INTEGER NOT NULL, failures INTEGER NOT NULL, "
-            "crashes INTEGER NOT NULL, exit_code INTEGER NOT NULL, term_signal INTEGER NOT NULL, "
-            "submitted_at INTEGER NOT NULL, due_at INTEGER NOT NULL, started_at INTEGER NOT NULL, "
-            "finished_at INTEGER NOT NULL, sum INTEGER NOT NULL, fixed_sum INTEGER NOT NULL, "
-            "spec TEXT, result TEXT, error TEXT) STRICT"},
-    {"long_spec", "CREATE TABLE long_spec (id INTEGER PRIMARY KEY, spec TEXT NOT NULL) STRICT"},
-    {"ended_by_state", "CREATE INDEX ended_by_state ON job (state, id, uid) WHERE state >= 5"},
-    {"ended_by_queue",
+    {1, "life",
+     "CREATE TABLE life (id INTEGER PRIMARY KEY CHECK (id = 1), instance TEXT NOT NULL, "
+     "starts INTEGER NOT NULL, sum INTEGER NOT NULL, next_id INTEGER NOT NULL) STRICT"},
+    {1, "job",
+     "CREATE TABLE job (id INTEGER PRIMARY KEY CHECK (id > 0), state INTEGER NOT NULL, "
+     "uid INTEGER NOT NULL, gid INTEGER NOT NULL, queue TEXT NOT NULL, "
+     "priority INTEGER NOT NULL, attempt INTEGER NOT NULL, failures INTEGER NOT NULL, "
+     "crashes INTEGER NOT NULL, exit_code INTEGER NOT NULL, term_signal INTEGER NOT NULL, "
+     "submitted_at INTEGER NOT NULL, due_at INTEGER NOT NULL, started_at INTEGER NOT NULL, "
+     "finished_at INTEGER NOT NULL, sum INTEGER NOT NULL, fixed_sum INTEGER NOT NULL, "
+     "spec TEXT, result TEXT, error TEXT) STRICT"},
+    {1, "long_spec", "CREATE TABLE long_spec (id INTEGER PRIMARY KEY, spec TEXT NOT NULL) STRICT"},
+    {1, "ended_by_state", "CREATE INDEX ended_by_state ON job (state, id, uid) WHERE state >= 5"},
+    {1, "ended_by_queue",
      "CREATE INDEX ended_by_queue ON job (queue, state, id, uid) WHERE state >= 5"},
     /* An id is never given twice, whoever deletes the row of the highest one. */
-    {"job_deleted", "CREATE TRIGGER job_deleted AFTER DELETE ON job BEGIN "
-                    "UPDATE life SET next_id = max(next_id, old.id + 1); "
-                    "DELETE FROM long_spec WHERE id = old.id; END"},
+    {1, "job_deleted",
+     "CREATE TRIGGER job_deleted AFTER DELETE ON job BEGIN "
+     "UPDATE life SET next_id = max(next_id, old.id + 1); "
+     "DELETE FROM long_spec WHERE id = old.id; END"},
+    {2, "setting",
+     "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) "
+     "STRICT, WITHOUT ROWID"},
 };
 
 #define SCHEMA_COUNT (sizeof schema / sizeof schema[0])
@@ -248,21 +258,22 @@ static int check_version(struct sqlite_store *store, struct problem *problem)
         return err;
     long version = strtol(text, NULL, 10);
     free(text);
+    store->version = version > 0 && version <= SQLITE_STORE_VERSION ? (int)version : 0;
     if (version > SQLITE_STORE_VERSION)
         return problem_set(problem, -EPROTONOSUPPORT,
                            "%s was written by a newer weftd (version %ld of the store, this one "
                            "knows %d)",
                            store->path, version, SQLITE_STORE_VERSION);
-    return version == SQLITE_STORE_VERSION
-               ? 0
-               : sqlite_corrupt(store, problem, "version %ld of the store", version);
+    return store->version ? 0 : sqlite_corrupt(store, problem, "version %ld of the store", version);
 }
 
-/* Our tables and indexes are there and say what we said; others may be there too. */
+/* Our tables and indexes are there and say what we said (I4); others may be there too. */
 static int check_schema(struct sqlite_store *store, struct problem *problem)
 {
     for (size_t i = 0; i < SCHEMA_COUNT; i++) {
         char *sql;
+        if (schema[i].since > store->version)
+            continue;
         int err = query_text(store, "SELECT sql FROM sqlite_schema WHERE name = ?1", schema[i].name,
                              problem, &sql);
         if (err && err != -ENOENT)
@@ -296,4 +307,18 @@ int sqlite_content_check(struct sqlite_store *store, struct problem *problem)
     if (!err)
         err = check_schema(store, problem);
     return err ? err : check_pages(store, problem);
+}
+
+/* ---- from one version to the next ------------------------------------------------------------ */
+
+int sqlite_file_migrate(struct sqlite_store *store, struct problem *problem)
+{
+    int code = SQLITE_OK;
+    for (size_t i = 0; code == SQLITE_OK && i < SCHEMA_COUNT; i++)
+        if (schema[i].since > store->version)
+            code = sqlite3_exec(store->db, schema[i].sql, NULL, NULL, NULL);
+    if (code == SQLITE_OK && store->version < SQLITE_STORE_VERSION)
+        code =
+            run_sql(store->db, sqlite3_mprintf("PRAGMA user_version = %d", SQLITE_STORE_VERSION));
+    return code == SQLITE_OK ? 0 : sqlite_problem(store, code, "migrate", problem);
 }

@@ -77,11 +77,17 @@ static const char *const statements[SQL_STATEMENT_COUNT] = {
     [SQL_LIFE] = ("SELECT instance, starts, sum, max(next_id, (SELECT ifnull(max(id), 0) + 1 "
                   "FROM job)) FROM life"),
     [SQL_COUNT_START] = "UPDATE life SET starts = ?1, sum = ?2",
+    [SQL_SETTINGS] = "SELECT name, value, sum FROM setting ORDER BY name",
+    [SQL_SET] = "INSERT OR REPLACE INTO setting (name, value, sum) VALUES (?1, ?2, ?3)",
+    [SQL_FORGET] = "DELETE FROM setting WHERE name = ?1",
 };
 
 int sqlite_rows_prepare(struct sqlite_store *store, struct problem *problem)
 {
-    for (size_t i = 0; i < SQL_STATEMENT_COUNT; i++) {
+    size_t count = store->version < 2 ? SQL_OF_VERSION_2 : SQL_STATEMENT_COUNT;
+    for (size_t i = 0; i < count; i++) {
+        if (store->statements[i])
+            continue;
         int code = sqlite3_prepare_v3(store->db, statements[i], -1, SQLITE_PREPARE_PERSISTENT,
                                       &store->statements[i], NULL);
         if (code != SQLITE_OK)
@@ -152,6 +158,11 @@ uint64_t sqlite_life_sum(const char *instance, uint64_t starts)
     return mix_text(mix(3, starts), instance);
 }
 
+uint64_t sqlite_setting_sum(const char *name, const char *value)
+{
+    return mix_text(mix_text(4, name), value);
+}
+
 /* ---- record -> row --------------------------------------------------------------------------- */
 
 static void bind_int(sqlite3_stmt *statement, enum job_column column, int64_t value)
@@ -219,13 +230,40 @@ static int update_row(struct sqlite_store *store, const struct job_record *recor
     return err;
 }
 
+static int write_setting(struct sqlite_store *store, const struct store_setting *setting,
+                         struct problem *problem)
+{
+    enum sqlite_statement which = setting->value ? SQL_SET : SQL_FORGET;
+    sqlite3_stmt *statement = store->statements[which];
+    sqlite3_bind_text(statement, 1, setting->name, -1, SQLITE_STATIC);
+    if (setting->value) {
+        sqlite3_bind_text(statement, 2, setting->value, -1, SQLITE_STATIC);
+        sqlite3_bind_int64(statement, 3,
+                           (int64_t)sqlite_setting_sum(setting->name, setting->value));
+    }
+    int err = sqlite_run(store, which, "set", problem);
+    sqlite3_clear_bindings(statement); /* the texts are not ours */
+    return err;
+}
+
+static int apply_one(struct sqlite_store *store, const struct store_op *op, size_t i,
+                     struct problem *problem)
+{
+    switch (op->kind) {
+    case STORE_INSERT:
+        return insert_row(store, op->rows[i], problem);
+    case STORE_SET:
+        return write_setting(store, &op->settings[i], problem);
+    default:
+        return update_row(store, op->rows[i], problem);
+    }
+}
+
 int sqlite_rows_apply(void *backend, const struct store_op *op, struct problem *problem)
 {
-    struct sqlite_store *store = backend;
     int err = 0;
     for (size_t i = 0; !err && i < op->count; i++)
-        err = op->kind == STORE_INSERT ? insert_row(store, op->rows[i], problem)
-                                       : update_row(store, op->rows[i], problem);
+        err = apply_one(backend, op, i, problem);
     return err;
 }
 
@@ -368,6 +406,24 @@ static int count_start(struct sqlite_store *store, struct problem *problem)
     return sqlite_run(store, SQL_COUNT_START, "count the start", problem);
 }
 
+/* The first thing that is written: what the version lacks, and the start; both or neither. */
+static int begin_life(struct sqlite_store *store, struct problem *problem)
+{
+    int err = sqlite_run(store, SQL_BEGIN, "begin", problem);
+    if (!err)
+        err = sqlite_file_migrate(store, problem);
+    if (!err)
+        err = count_start(store, problem);
+    if (!err)
+        err = sqlite_run(store, SQL_COMMIT, "commit", problem);
+    if (err) {
+        sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+        return err;
+    }
+    store->version = SQLITE_STORE_VERSION;
+    return sqlite_rows_prepare(store, problem);
+}
+
 int sqlite_rows_recover(void *backend, int (*row)(void *arg, const struct job_record *record),
                         void *arg, struct problem *problem)
 {
@@ -375,7 +431,36 @@ int sqlite_rows_recover(void *backend, int (*row)(void *arg, const struct job_re
     int err = scan(store, store->statements[SQL_SCAN], row, arg, problem);
     sqlite3_reset(store->statements[SQL_SCAN]);
     sqlite3_reset(store->statements[SQL_GET_LONG]);
-    return err ? err : count_start(store, problem); /* I3 */
+    return err ? err : begin_life(store, problem); /* I3 */
+}
+
+static int read_setting(struct sqlite_store *store, sqlite3_stmt *statement,
+                        int (*setting)(void *arg, const char *name, const char *value), void *arg,
+                        struct problem *problem)
+{
+    const char *name, *value;
+    int err = column_text(store, statement, 0, problem, &name);
+    if (!err)
+        err = column_text(store, statement, 1, problem, &value);
+    if (err)
+        return err;
+    if (!name || !value ||
+        sqlite_setting_sum(name, value) != (uint64_t)sqlite3_column_int64(statement, 2)) /* I2 */
+        return sqlite_corrupt(store, problem, "the checksum of a setting is wrong");
+    return setting(arg, name, value);
+}
+
+int sqlite_rows_settings(void *backend,
+                         int (*setting)(void *arg, const char *name, const char *value), void *arg,
+                         struct problem *problem)
+{
+    struct sqlite_store *store = backend;
+    sqlite3_stmt *statement = store->statements[SQL_SETTINGS];
+    int code = SQLITE_DONE, err = 0;
+    while (!err && statement && (code = sqlite3_step(statement)) == SQLITE_ROW)
+        err = read_setting(store, statement, setting, arg, problem);
+    sqlite3_reset(statement);
+    return err || code == SQLITE_DONE ? err : sqlite_problem(store, code, "read", problem);
 }
 
 /* ---- GET and LIST ---------------------------------------------------------------------------- */

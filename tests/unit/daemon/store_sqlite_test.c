@@ -54,6 +54,85 @@ Test(store_sqlite, a_restart_keeps_the_instance_and_counts_itself)
     folder_remove(folder);
 }
 
+/* ---- settings -------------------------------------------------------------------------------- */
+
+static int write_down(void *arg, const char *name, const char *value)
+{
+    char *text = arg;
+    size_t used = strlen(text);
+    snprintf(text + used, 512 - used, "%s=%s;", name, value);
+    return 0;
+}
+
+static int give_up(void *arg, const char *name, const char *value)
+{
+    (void)arg, (void)name, (void)value;
+    return -ENOMEM;
+}
+
+/* All of them, as a start reads them. */
+static void expect_settings(const char *folder, const char *expected)
+{
+    char text[512] = "";
+    struct problem problem = {0};
+    struct store *store;
+    cr_assert_eq(store_open(&test_config, folder, &problem, &store), 0, "%s", problem.text);
+    cr_assert_eq(store_settings(store, write_down, text, &problem), 0, "%s", problem.text);
+    cr_assert_str_eq(text, expected);
+    cr_assert_eq(store_settings(store, give_up, NULL, &problem), *expected ? -ENOMEM : 0);
+    store_free(store);
+}
+
+Test(store_sqlite, settings_survive_until_they_are_forgotten)
+{
+    char folder[64];
+    struct store *store = boot(folder_make(folder, true));
+    cr_assert_eq(put_setting(store, "b", "first"), 0);
+    cr_assert_eq(put_setting(store, "a", ""), 0);
+    cr_assert_eq(put_setting(store, "b", "second"), 0);
+    cr_assert_eq(put_setting(store, "c", "third"), 0);
+    cr_assert_eq(put_setting(store, "c", NULL), 0);
+    cr_assert_eq(put_setting(store, "was never there", NULL), 0);
+    store_free(store);
+    expect_settings(folder, "a=;b=second;");
+    folder_remove(folder);
+}
+
+/* ---- an older store -------------------------------------------------------------------------- */
+
+/* What version 1 had, and nothing that came later. */
+static void make_version_1(const char *folder)
+{
+    char path[128];
+    sqlite3 *db;
+    path_in(path, folder, "weft.db");
+    cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+    cr_assert_eq(sqlite3_exec(db, "DROP TABLE setting; PRAGMA user_version = 1", NULL, NULL, NULL),
+                 SQLITE_OK, "%s", sqlite3_errmsg(db));
+    sqlite3_close(db);
+}
+
+Test(store_sqlite, a_store_of_version_1_is_brought_to_this_one)
+{
+    char folder[64];
+    size_t live = 0;
+    struct problem problem = {0};
+    struct store *store = boot(folder_make(folder, true));
+    cr_assert_eq(insert_range(store, 1, 10), 0);
+    store_free(store);
+    make_version_1(folder);
+    expect_settings(folder, ""); /* looking alone changes nothing */
+    expect_settings(folder, "");
+    cr_assert_eq(store_boot(&test_config, folder, &live, &problem, &store), 0, "%s", problem.text);
+    cr_assert_eq(live, 10u);
+    cr_assert_eq(put_setting(store, "a", "b"), 0);
+    store_free(store);
+    expect_settings(folder, "a=b;");
+    store = boot(folder);
+    store_free(store);
+    folder_remove(folder);
+}
+
 Test(store_sqlite, every_field_survives)
 {
     char folder[64];

@@ -246,6 +246,20 @@ UNUSED static int ignore_row(void *arg, const struct job_record *record)
     return 0;
 }
 
+UNUSED static int ignore_setting(void *arg, const char *name, const char *value)
+{
+    (void)arg, (void)name, (void)value;
+    return 0;
+}
+
+/* value NULL: forget it. */
+UNUSED static int put_setting(struct store *store, const char *name, const char *value)
+{
+    struct store_setting setting = {name, value};
+    struct waited_op waited = {.op = {.kind = STORE_SET, .settings = &setting, .count = 1}};
+    return op_run(store, &waited);
+}
+
 UNUSED static int store_boot(const struct config_store *config, const char *folder, size_t *live,
                              struct problem *problem, struct store **ret_store)
 {
