@@ -6,7 +6,7 @@
  * I8   Room for a job in every container it may enter is made before it is accepted; from then on
  *      nothing on its way can fail but the store and the attempt itself.
  * I9   engine.live counts the jobs that have not ended; queue.live those of one queue; stats.live
- *      splits them by state.  engine_move_locked() and engine_place_locked() keep them so.  A job
+ *      and queue.states split them by state.  engine_move_locked() and engine_place_locked() keep them so.  A job
  *      whose retry is being committed counts already, under the end that it is still shown in.
  * I10  A waiter hears of an end under the lock, after the job's commit; it finds the result in its
  *      own node, so the job may be gone before the waiter runs.
@@ -160,6 +160,27 @@ int engine_reserve_locked(struct engine *engine, struct queue *queue, size_t mor
     return rc;
 }
 
+/* Jobs that have not ended and do not run, those being submitted included. */
+static size_t waiting(const struct queue *queue)
+{
+    return queue->live - queue->states[JOB_RUNNING];
+}
+
+int engine_room_locked(struct engine *engine, struct queue *queue, struct rpc_error *error)
+{
+    uint64_t most = queue->now.max_waiting;
+    if (most && waiting(queue) >= most) {
+        rpc_error_set_param(error, RPC_BUSY, "queue", NULL,
+                            "queue \"%s\" has %zu jobs waiting and takes %" PRIu64
+                            " (max_waiting): wait for some",
+                            queue->name, waiting(queue), most);
+        return -EAGAIN;
+    }
+    int rc =
+        engine->live >= engine->limits.max_jobs ? -EAGAIN : engine_reserve_locked(engine, queue, 1);
+    return rc < 0 ? engine_refuse(engine, error, rc) : 0;
+}
+
 void engine_add_live_locked(struct engine *engine, struct job *job)
 {
     job_table_append(&engine->table, job);
@@ -169,6 +190,7 @@ void engine_add_live_locked(struct engine *engine, struct job *job)
 void engine_count_live_locked(struct engine *engine, struct job *job)
 {
     job->queue->live++;
+    job->queue->states[job->record.state]++;
     engine->live++;
     engine->stats.live[job->record.state]++;
 }
@@ -184,6 +206,7 @@ static void end_live(struct engine *engine, struct job *job)
 void engine_drop_locked(struct engine *engine, struct job *job)
 {
     engine->stats.live[job->record.state]--;
+    job->queue->states[job->record.state]--;
     end_live(engine, job);
     job_table_remove(&engine->table, job->record.id);
     job_free(job);
@@ -199,10 +222,13 @@ void engine_move_locked(struct engine *engine, struct job *job, enum job_state t
         return;
     }
     engine->stats.live[from]--;
-    if (job_state_is_end(to))
+    job->queue->states[from]--;
+    if (job_state_is_end(to)) {
         engine->stats.ended[to]++;
-    else
+    } else {
         engine->stats.live[to]++;
+        job->queue->states[to]++;
+    }
     if (events_publish(engine->events, &job->record, from, cause, now)) /* I25 */
         engine->heard = true;
 }
@@ -301,6 +327,7 @@ int engine_new(const struct engine_parts *parts, struct engine **ret_engine)
     engine->runners =
         (struct engine_runners){run_exec, run_native, runner_kill_leftovers, runner_hurry};
     weft_rwlock_init(&engine->retrying);
+    weft_mutex_init(&engine->setting);
     weft_mutex_init(&engine->lock);
     weft_event_init(&engine->kick);
     weft_event_init(&engine->quiet);

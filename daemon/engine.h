@@ -33,6 +33,7 @@
 #include "daemon/events.h"
 #include "daemon/job.h"
 #include "daemon/output.h"
+#include "daemon/queue_settings.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -59,6 +60,10 @@ int engine_new(const struct engine_parts *parts, struct engine **ret_engine);
 /* Take over one job from the store: the `row` callback of store_recover(), arg is the engine; the
  * record is copied.  Context: main, before engine_recover().  Errors: -ENOMEM, -EBADMSG. */
 int engine_adopt(void *engine, const struct job_record *record);
+
+/* Take over what an admin had set: the `setting` callback of store_settings(), arg is the engine.
+ * Context: main, before store_recover().  Errors: -ENOMEM, -EBADMSG. */
+int engine_adopt_setting(void *engine, const char *name, const char *value);
 
 /* store_life.next_id: no id below it is given.  Before engine_recover(). */
 void engine_set_next_id(struct engine *engine, uint64_t next_id);
@@ -188,18 +193,20 @@ int engine_retry(struct engine *engine, const struct peer *peer, const uint64_t 
 /* Why a job does not run, or that it does; of several reasons the one that has to go first. */
 enum engine_why {
     ENGINE_WHY_ENDED,
-    ENGINE_WHY_RETRYING,    /* it has ended, and its way back is being committed */
-    ENGINE_WHY_CANCELLING,  /* its cancel is under way */
-    ENGINE_WHY_RUNNING,     /* it does */
-    ENGINE_WHY_ENDING,      /* its attempt is over; what follows is being committed */
-    ENGINE_WHY_STOPPING,    /* weftd stops: it still runs, and goes back to its queue */
-    ENGINE_WHY_DRAINING,    /* weftd stops: it waits for the next start */
-    ENGINE_WHY_DELAY,       /* the client's */
-    ENGINE_WHY_BACKOFF,     /* the wait after an attempt that failed */
-    ENGINE_WHY_QUEUE_OFF,   /* its queue runs nothing: concurrency 0 */
-    ENGINE_WHY_QUEUE_FULL,  /* every slot of its queue is taken */
-    ENGINE_WHY_QUEUE_ORDER, /* a slot is free, and others get it first */
-    ENGINE_WHY_NEXT,        /* nothing holds it up: the dispatcher is about to take it */
+    ENGINE_WHY_RETRYING,     /* it has ended, and its way back is being committed */
+    ENGINE_WHY_CANCELLING,   /* its cancel is under way */
+    ENGINE_WHY_RUNNING,      /* it does */
+    ENGINE_WHY_ENDING,       /* its attempt is over; what follows is being committed */
+    ENGINE_WHY_STOPPING,     /* weftd stops: it still runs, and goes back to its queue */
+    ENGINE_WHY_DRAINING,     /* weftd stops: it waits for the next start */
+    ENGINE_WHY_DELAY,        /* the client's */
+    ENGINE_WHY_BACKOFF,      /* the wait after an attempt that failed */
+    ENGINE_WHY_QUEUE_PAUSED, /* its queue is paused */
+    ENGINE_WHY_QUEUE_OFF,    /* its queue runs nothing: concurrency 0 */
+    ENGINE_WHY_QUEUE_RATE,   /* its queue has started as many as its rate allows by now */
+    ENGINE_WHY_QUEUE_FULL,   /* every slot of its queue is taken */
+    ENGINE_WHY_QUEUE_ORDER,  /* a slot is free, and others get it first */
+    ENGINE_WHY_NEXT,         /* nothing holds it up: the dispatcher is about to take it */
     ENGINE_WHY_COUNT
 };
 
@@ -208,10 +215,13 @@ struct engine_explanation {
     struct job_record *record; /* a copy, free with job_record_free() */
     enum engine_why why;
     bool draining;
-    bool configured;      /* its queue is in the configuration */
-    uint32_t running;     /* of its queue: slots taken, … */
-    uint32_t concurrency; /* … and how many there are */
-    size_t queued;        /* of its queue: jobs that wait for a slot, this one included */
+    bool configured;        /* its queue is in the configuration */
+    bool paused;            /* its queue is */
+    uint32_t running;       /* of its queue: slots taken, … */
+    uint32_t concurrency;   /* … and how many there are */
+    struct units_rate rate; /* of its queue's starts */
+    int64_t next_start_at;  /* wall: when its rate allows the next; 0: now, as far as that goes */
+    size_t queued;          /* of its queue: jobs that wait for a slot, this one included */
     size_t ahead; /* queued: of those, how many start before it; ENGINE_AHEAD_MAX: or more */
 };
 /* Counting costs O(ahead) under the lock: half a millisecond at most. */
@@ -219,6 +229,36 @@ struct engine_explanation {
 
 int engine_explain(struct engine *engine, const struct peer *peer, uint64_t id,
                    struct engine_explanation *ret_explanation, struct rpc_error *error);
+
+/* ---- queues ---------------------------------------------------------------------------------- */
+
+struct engine_queue {
+    const char *name; /* borrowed, good while the engine lives */
+    bool configured;  /* false: it is not in the configuration and takes no new jobs */
+    uint32_t running; /* slots taken */
+    uint32_t given;   /* bits of enum queue_setting: set by an admin, not the configuration's */
+    struct queue_settings now;
+    int64_t next_start_at; /* wall: when its rate allows the next; 0: now, as far as that goes */
+    uint64_t states[JOB_STATE_COUNT]; /* its jobs that have not ended */
+};
+
+/* Every queue that is configured, has jobs, or something set.  The array is the caller's. */
+int engine_queue_list(struct engine *engine, struct engine_queue **ret_queues, size_t *ret_count,
+                      struct rpc_error *error);
+
+/* Change what is set of the queue called `name`, NULL: of every one that is listed; all or none.
+ * Committed before it holds and before this returns.  Not being paused is nothing set where the
+ * configuration does not pause the queue either.  The array, of what was changed, is the caller's.
+ * Errors: -EINVAL no_such_queue. */
+int engine_queue_change(struct engine *engine, const struct peer *peer, const char *name,
+                        const struct queue_change *change, struct engine_queue **ret_queues,
+                        size_t *ret_count, struct rpc_error *error);
+
+/* Cancel the jobs of a queue that wait, in one of these states (bit 1u << state), newest first;
+ * those that are submitted or start meanwhile stay.  *ret_count of them, committed, some hundred at
+ * a time: after an error some may be gone all the same.  Errors: -EINVAL no_such_queue. */
+int engine_queue_purge(struct engine *engine, const struct peer *peer, const char *name,
+                       uint32_t states, uint64_t *ret_count, struct rpc_error *error);
 
 /* Which piece of a job's output. */
 struct engine_piece {

@@ -32,14 +32,27 @@ struct cancel {
     struct engine_waiter waiter;
 };
 
-static void take_locked(struct engine *engine, struct cancel *cancel, struct job *job, int64_t now)
+void engine_take_waiting_locked(struct engine *engine, struct job *job, struct job_record *row,
+                                int64_t now)
 {
     bool queued = job->record.state == JOB_QUEUED;
-    struct job_record *row = &cancel->rows[cancel->taken];
     job_heap_remove(queued ? &job->queue->ready : &engine->delayed, job);
     job->committing = true;
     *row = job->record;
     (void)job_record_move(row, JOB_CANCELLED, JOB_BY_CANCEL, now);
+}
+
+void engine_cancel_taken_locked(struct engine *engine, struct job *job, int64_t now)
+{
+    engine_move_locked(engine, job, JOB_CANCELLED, JOB_BY_CANCEL, now);
+    job->committing = false;
+    engine_place_locked(engine, job);
+}
+
+static void take_locked(struct engine *engine, struct cancel *cancel, struct job *job, int64_t now)
+{
+    struct job_record *row = &cancel->rows[cancel->taken];
+    engine_take_waiting_locked(engine, job, row, now);
     cancel->row_list[cancel->taken] = row;
     cancel->jobs[cancel->taken++] = job;
 }
@@ -87,12 +100,8 @@ static int end_taken(struct engine *engine, struct cancel *cancel, struct engine
         return 0;
     int rc = engine_await(engine, op);
     engine_lock_shielded(engine);
-    for (size_t i = 0; rc == 0 && i < cancel->taken; i++) {
-        struct job *job = cancel->jobs[i];
-        engine_move_locked(engine, job, JOB_CANCELLED, JOB_BY_CANCEL, now);
-        job->committing = false;
-        engine_place_locked(engine, job);
-    }
+    for (size_t i = 0; rc == 0 && i < cancel->taken; i++)
+        engine_cancel_taken_locked(engine, cancel->jobs[i], now);
     engine_release_locked(engine);
     engine_unlock(engine);
     return rc;

@@ -4,7 +4,7 @@
  *
  * What may hold a job up is a table, in the order in which it has to be got out of the way: the
  * first row that holds is the reason.  A new thing that holds jobs up is a row in it, at its place:
- * a paused queue and a rate before the slots, a dependency beside the delay.
+ * a dependency beside the delay.
  *
  * I24  All facts of one explanation are of one moment, under one hold of the lock; what that costs
  *      is bounded (ENGINE_AHEAD_MAX).
@@ -85,9 +85,19 @@ static bool is_delayed(const struct view *view)
     return state_of(view) == JOB_DELAYED;
 }
 
+static bool queue_is_paused(const struct view *view)
+{
+    return view->facts->paused;
+}
+
 static bool queue_is_off(const struct view *view)
 {
     return view->facts->concurrency == 0;
+}
+
+static bool rate_is_used_up(const struct view *view)
+{
+    return view->facts->next_start_at != 0;
 }
 
 static bool queue_is_full(const struct view *view)
@@ -108,7 +118,8 @@ static const struct {
     {ENGINE_WHY_CANCELLING, is_cancelling}, {ENGINE_WHY_ENDING, is_ending},
     {ENGINE_WHY_STOPPING, is_stopping},     {ENGINE_WHY_RUNNING, is_running},
     {ENGINE_WHY_DRAINING, is_drained},      {ENGINE_WHY_BACKOFF, backs_off},
-    {ENGINE_WHY_DELAY, is_delayed},         {ENGINE_WHY_QUEUE_OFF, queue_is_off},
+    {ENGINE_WHY_DELAY, is_delayed},         {ENGINE_WHY_QUEUE_PAUSED, queue_is_paused},
+    {ENGINE_WHY_QUEUE_OFF, queue_is_off},   {ENGINE_WHY_QUEUE_RATE, rate_is_used_up},
     {ENGINE_WHY_QUEUE_FULL, queue_is_full}, {ENGINE_WHY_QUEUE_ORDER, others_come_first},
 };
 
@@ -126,7 +137,10 @@ static void look_at_queue(const struct queue *queue, struct engine_explanation *
 {
     facts->configured = queue->configured;
     facts->running = queue->running;
-    facts->concurrency = queue->concurrency;
+    facts->concurrency = queue->now.concurrency;
+    facts->paused = queue->now.paused;
+    facts->rate = queue->now.rate;
+    facts->next_start_at = engine_next_start_locked(queue);
     facts->queued = queue->ready.count;
 }
 

@@ -11,6 +11,7 @@
  *   engine_cancel.c   cancel
  *   engine_retry.c    retry: ended jobs live again
  *   engine_explain.c  explain
+ *   engine_queue.c    what is set of queues; purge
  *   engine_read.c     get, list, logs, subscribe
  *
  * Every function that takes a locked engine says so in its name: engine_…_locked.
@@ -135,6 +136,9 @@ struct engine {
      * then at the store, and must not miss what goes from there to here in between (I22).  Held over
      * store waits; taken before `lock`. */
     struct weft_rwlock retrying;
+    /* From a look at what is set of queues until the change of it is committed and holds.  Held over
+     * store waits; taken before `lock`. */
+    struct weft_mutex setting;
     struct weft_mutex lock; /* guards all that follows but what says otherwise */
     struct engine_limits limits;
     struct job_table table;
@@ -219,6 +223,9 @@ struct job *engine_find_locked(struct engine *engine, const struct peer *peer, u
 
 /* Make room in every container for `more` further jobs, `queue` getting them.  -ENOMEM. */
 int engine_reserve_locked(struct engine *engine, struct queue *queue, size_t more);
+/* Whether the limits leave room for one more job in `queue`, and then the same for one.
+ * Errors: -EAGAIN, -ENOMEM, with error. */
+int engine_room_locked(struct engine *engine, struct queue *queue, struct rpc_error *error);
 void engine_add_live_locked(struct engine *engine, struct job *job);
 void engine_count_live_locked(struct engine *engine, struct job *job); /* it is in the table */
 void engine_drop_locked(struct engine *engine, struct job *job); /* a submit that failed; frees */
@@ -236,6 +243,19 @@ void engine_place_locked(struct engine *engine, struct job *job);
 void engine_trim_recent_locked(struct engine *engine);
 void engine_leave_recent_locked(struct engine *engine, struct job *job); /* it is one of them */
 uint64_t engine_random_locked(struct engine *engine);
+
+/* ---- engine_cancel.c ---- */
+
+/* Take a job that waits out of its heap, to be cancelled at `now`; row is what the store is to be
+ * told.  After that commit, _cancel_taken. */
+void engine_take_waiting_locked(struct engine *engine, struct job *job, struct job_record *row,
+                                int64_t now);
+void engine_cancel_taken_locked(struct engine *engine, struct job *job, int64_t now);
+
+/* ---- engine_queue.c ---- */
+
+/* Wall time of the queue's next token, 0 if there is one now. */
+int64_t engine_next_start_locked(const struct queue *queue);
 
 /* ---- engine_wait.c ---- */
 

@@ -117,12 +117,13 @@ static int check_locked(struct engine *engine, const struct job_record *record,
 }
 
 /* Room for one more live job, and for all fresh ones in the table. */
-static int reserve_locked(struct engine *engine, const struct retry *retry, struct queue *queue)
+static int reserve_locked(struct engine *engine, const struct retry *retry, struct queue *queue,
+                          struct rpc_error *error)
 {
-    if (engine->live >= engine->limits.max_jobs)
-        return -EAGAIN;
-    int rc = engine_reserve_locked(engine, queue, 1);
-    return rc < 0 ? rc : job_table_reserve(&engine->table, retry->fresh_count + 1);
+    int rc = engine_room_locked(engine, queue, error);
+    if (rc == 0 && job_table_reserve(&engine->table, retry->fresh_count + 1) < 0)
+        rc = engine_refuse(engine, error, -ENOMEM);
+    return rc;
 }
 
 /* Nothing can fail any more: it is taken. */
@@ -164,10 +165,7 @@ static void take_locked(struct engine *engine, struct retry *retry, struct chanc
     if (check_locked(engine, record, job, error) < 0)
         return;
     struct queue *queue = queue_set_find(engine->queues, record->queue);
-    int rc = reserve_locked(engine, retry, queue);
-    if (rc < 0)
-        engine_refuse(engine, error, rc);
-    else
+    if (reserve_locked(engine, retry, queue, error) == 0)
         claim_locked(engine, retry, chance, job, queue, now);
 }
 
@@ -203,6 +201,7 @@ static void settle_locked(struct engine *engine, struct retry *retry, struct cha
 static void give_up_locked(struct engine *engine, struct chance *chance)
 {
     engine->stats.live[chance->job->record.state]--;
+    chance->job->queue->states[chance->job->record.state]--;
     chance->job->committing = false;
     engine_place_locked(engine, chance->job);
 }

@@ -381,9 +381,10 @@ static int run_main(void *arg)
 struct batch {
     struct job_run *runs[BATCH]; /* [0, taken) have a job, [taken, made) are spare */
     size_t made, taken;
-    size_t most;          /* to take at once: one after a shortage, then twice as many each time */
-    uint64_t next_due_ns; /* monotonic; WEFT_NO_DEADLINE: nothing is delayed */
-    bool more;            /* due jobs are left */
+    size_t most;      /* to take at once: one after a shortage, then twice as many each time */
+    uint64_t next_ns; /* monotonic: the next job is due, or gets a token of its queue's rate;
+                       * WEFT_NO_DEADLINE: nothing waits for time to pass */
+    bool more;        /* due jobs are left */
 };
 
 static void fill_spare(struct batch *batch)
@@ -422,10 +423,11 @@ static void move_due_locked(struct engine *engine, struct batch *batch, int64_t 
     batch->more = moved > DUE_BATCH;
 }
 
-static void take_jobs_locked(struct engine *engine, struct batch *batch, int64_t now)
+static void take_jobs_locked(struct engine *engine, struct batch *batch, int64_t now,
+                             uint64_t now_ns)
 {
     while (batch->taken < batch->made && batch->taken < batch->most) {
-        struct job *job = queue_set_take_next(engine->queues);
+        struct job *job = queue_set_take_next(engine->queues, now_ns);
         if (!job)
             return;
         struct job_run *run = batch->runs[batch->taken++];
@@ -439,10 +441,21 @@ static void take_jobs_locked(struct engine *engine, struct batch *batch, int64_t
 static uint64_t next_due_locked(const struct engine *engine, int64_t now)
 {
     const struct job *first = job_heap_peek(&engine->delayed);
-    if (!first || engine->draining)
+    if (!first)
         return WEFT_NO_DEADLINE;
     return weft_deadline_after(first->record.due_at > now ? (uint64_t)(first->record.due_at - now)
                                                           : 0);
+}
+
+/* The one timer of delays and rates.  now_ns: when the jobs were taken; what had no token then is
+ * what is waited for, even if it has one by now. */
+static uint64_t next_time_locked(const struct engine *engine, int64_t now, uint64_t now_ns)
+{
+    if (engine->draining)
+        return WEFT_NO_DEADLINE;
+    uint64_t due = next_due_locked(engine, now);
+    uint64_t token = queue_set_next_token(engine->queues, now_ns);
+    return token < due ? token : due;
 }
 
 /* Returns false once the engine is to end: nothing was taken then. */
@@ -450,12 +463,13 @@ static bool take_batch(struct engine *engine, struct batch *batch)
 {
     int64_t now = job_wall_now();
     engine_lock_shielded(engine);
+    uint64_t now_ns = weft_now_ns();
     bool goes_on = !engine->stopped && !engine_failed(engine);
     if (goes_on && !engine->draining) {
         move_due_locked(engine, batch, now);
-        take_jobs_locked(engine, batch, now);
+        take_jobs_locked(engine, batch, now, now_ns);
     }
-    batch->next_due_ns = next_due_locked(engine, now);
+    batch->next_ns = next_time_locked(engine, now, now_ns);
     engine_unlock(engine);
     return goes_on;
 }
@@ -489,7 +503,7 @@ static int start_batch(struct engine *engine, struct batch *batch)
 /* Wait until there is something to do: a kick, the next due job, or better times. */
 static int pause_dispatch(struct engine *engine, const struct batch *batch, bool shortage)
 {
-    uint64_t deadline = batch->next_due_ns;
+    uint64_t deadline = batch->next_ns;
     uint64_t retry = shortage ? weft_deadline_after(SHORTAGE_PAUSE_NS) : WEFT_NO_DEADLINE;
     if (batch->more)
         return weft_yield();

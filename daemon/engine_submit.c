@@ -81,10 +81,11 @@ static void accept_locked(struct engine *engine, struct submission *one, int64_t
         one->err = engine_refuse_queue_locked(engine, name, one->item->error);
         return;
     }
-    int err =
-        engine->live >= engine->limits.max_jobs ? -EAGAIN : engine_reserve_locked(engine, queue, 1);
+    int err = engine_room_locked(engine, queue, one->item->error);
     if (err < 0) {
-        refuse(engine, one, err);
+        job_free(one->job);
+        one->job = NULL;
+        one->err = err;
         return;
     }
     one->job->record.id = engine->next_id++;

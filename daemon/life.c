@@ -81,7 +81,9 @@ static int make_engine(struct life *life, struct problem *problem)
     int err = engine_new(&parts, &life->engine);
     if (err)
         return problem_set(problem, err, "the engine: %s", strerrordesc_np(-err));
-    err = store_recover(life->store, engine_adopt, life->engine, problem);
+    err = store_settings(life->store, engine_adopt_setting, life->engine, problem);
+    if (!err)
+        err = store_recover(life->store, engine_adopt, life->engine, problem);
     if (err)
         return err;
     store_life(life->store, &store);

@@ -117,6 +117,11 @@ static void say_backoff(FILE *to, const struct engine_explanation *facts)
     say_time(to, facts->record->due_at);
 }
 
+static void say_queue_paused(FILE *to, const struct engine_explanation *facts)
+{
+    fprintf(to, "queue \"%s\" is paused", facts->record->queue);
+}
+
 static void say_queue_off(FILE *to, const struct engine_explanation *facts)
 {
     fprintf(to, "queue \"%s\" has a concurrency of 0 and starts nothing", facts->record->queue);
@@ -131,6 +136,16 @@ static void say_ahead(FILE *to, const struct engine_explanation *facts)
     else
         fprintf(to, "%s%zu jobs are ahead of it",
                 facts->ahead >= ENGINE_AHEAD_MAX ? "at least " : "", facts->ahead);
+}
+
+static void say_queue_rate(FILE *to, const struct engine_explanation *facts)
+{
+    char rate[UNITS_TEXT_MAX];
+    fprintf(to, "queue \"%s\" starts at most %s, the next at ", facts->record->queue,
+            units_format_rate(facts->rate, rate));
+    say_time(to, facts->next_start_at);
+    fputs(", and ", to);
+    say_ahead(to, facts);
 }
 
 static void say_queue_full(FILE *to, const struct engine_explanation *facts)
@@ -168,7 +183,9 @@ static const struct {
     [ENGINE_WHY_DRAINING] = {"draining", say_draining},
     [ENGINE_WHY_DELAY] = {"delay", say_delay},
     [ENGINE_WHY_BACKOFF] = {"backoff", say_backoff},
+    [ENGINE_WHY_QUEUE_PAUSED] = {"queue_paused", say_queue_paused},
     [ENGINE_WHY_QUEUE_OFF] = {"queue_off", say_queue_off},
+    [ENGINE_WHY_QUEUE_RATE] = {"queue_rate", say_queue_rate},
     [ENGINE_WHY_QUEUE_FULL] = {"queue_full", say_queue_full},
     [ENGINE_WHY_QUEUE_ORDER] = {"queue_order", say_queue_order},
     [ENGINE_WHY_NEXT] = {"next", say_next},
@@ -199,9 +216,21 @@ static json_t *reason_json(const struct engine_explanation *facts)
 
 static json_t *queue_json(const struct engine_explanation *facts)
 {
-    return json_pack("{s:s, s:b, s:I, s:I, s:I}", "name", facts->record->queue, "configured",
-                     (int)facts->configured, "running", (json_int_t)facts->running, "concurrency",
-                     (json_int_t)facts->concurrency, "queued", (json_int_t)facts->queued);
+    char rate[UNITS_TEXT_MAX];
+    json_t *queue = json_pack("{s:s, s:b, s:b, s:I, s:I, s:I}", "name", facts->record->queue,
+                              "configured", (int)facts->configured, "paused", (int)facts->paused,
+                              "running", (json_int_t)facts->running, "concurrency",
+                              (json_int_t)facts->concurrency, "queued", (json_int_t)facts->queued);
+    int rc = queue ? 0 : -1;
+    if (rc == 0 && facts->rate.count)
+        rc = json_object_set_new(queue, "rate", json_string(units_format_rate(facts->rate, rate)));
+    if (rc == 0 && facts->next_start_at)
+        rc = json_object_set_new(queue, "next_start_at",
+                                 json_real((double)facts->next_start_at / 1e9));
+    if (rc == 0)
+        return queue;
+    json_decref(queue);
+    return NULL;
 }
 
 static int add_ahead(json_t *result, const struct engine_explanation *facts)

@@ -12,7 +12,6 @@
 #include "daemon/queue.h"
 
 #include "daemon/config.h"
-#include "daemon/job.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -193,6 +192,22 @@ int64_t queue_rank(const struct queue *queue, int64_t since, int32_t priority)
     return rank;
 }
 
+/* I7 */
+static void queue_settle(struct queue *queue)
+{
+    struct units_rate before = queue->now.rate;
+    queue->now = queue->configured_as;
+    queue_settings_put(&queue->now, &queue->over.values, queue->over.given);
+    if (before.count != queue->now.rate.count || before.per_ns != queue->now.rate.per_ns)
+        rate_set(&queue->rate, queue->now.rate);
+}
+
+void queue_set_over(struct queue *queue, const struct queue_change *over)
+{
+    queue->over = *over;
+    queue_settle(queue);
+}
+
 static int queue_new(const char *name, struct queue **ret_queue)
 {
     struct queue *queue = calloc(1, sizeof(*queue));
@@ -202,7 +217,8 @@ static int queue_new(const char *name, struct queue **ret_queue)
         return -ENOMEM;
     }
     queue->name = copy;
-    queue->concurrency = 1;
+    queue->configured_as.concurrency = 1;
+    queue_settle(queue);
     job_heap_init(&queue->ready, JOB_HEAP_BY_RANK);
     *ret_queue = queue;
     return 0;
@@ -228,7 +244,13 @@ static void configure(struct queue *queue, const struct config_queue *config)
 {
     bool rank_changes = queue->aging_ns != config->aging;
     queue->configured = true;
-    queue->concurrency = config->concurrency;
+    queue->configured_as = (struct queue_settings){
+        .concurrency = config->concurrency,
+        .paused = config->paused,
+        .rate = config->rate,
+        .max_waiting = config->max_waiting,
+    };
+    queue_settle(queue);
     queue->timeout_ns = config->timeout;
     queue->aging_ns = config->aging;
     if (rank_changes)
@@ -334,9 +356,15 @@ int queue_set_new(const struct config *config, struct queue_set **ret_set)
     return 0;
 }
 
-static bool may_start(const struct queue *queue)
+/* All but a token. */
+static bool is_ready(const struct queue *queue)
 {
-    return queue->running < queue->concurrency && queue->ready.count > 0;
+    return !queue->now.paused && queue->running < queue->now.concurrency && queue->ready.count > 0;
+}
+
+static bool may_start(const struct queue *queue, uint64_t now_ns)
+{
+    return is_ready(queue) && rate_next(&queue->rate) <= now_ns;
 }
 
 /* The next in the ring: behind the last comes the first. */
@@ -345,10 +373,10 @@ static struct queue *behind(const struct queue_set *set, const struct queue *que
     return queue && queue->next ? queue->next : set->first;
 }
 
-struct job *queue_set_take_next(struct queue_set *set)
+struct job *queue_set_take_next(struct queue_set *set, uint64_t now_ns)
 {
     struct queue *first = behind(set, set->cursor), *queue = first;
-    while (queue && !may_start(queue)) {
+    while (queue && !may_start(queue, now_ns)) {
         queue = behind(set, queue);
         if (queue == first)
             return NULL;
@@ -357,7 +385,20 @@ struct job *queue_set_take_next(struct queue_set *set)
         return NULL;
     set->cursor = queue;
     queue->running++;
+    if (queue->now.rate.count)
+        rate_take(&queue->rate, now_ns);
     return job_heap_pop(&queue->ready);
+}
+
+uint64_t queue_set_next_token(const struct queue_set *set, uint64_t now_ns)
+{
+    uint64_t first = UINT64_MAX;
+    for (const struct queue *queue = set->first; queue; queue = queue->next) {
+        uint64_t next = rate_next(&queue->rate);
+        if (is_ready(queue) && next > now_ns && next < first)
+            first = next;
+    }
+    return first;
 }
 
 void queue_release(struct queue *queue)

@@ -9,9 +9,15 @@
  * I2  queue.running counts the runs that hold one of its slots; slots are taken by
  *     queue_set_take_next() and given back by queue_release(), nowhere else.
  * I3  A queue is never freed before the set: jobs borrow its address and its name.
+ * I7  `now` is `configured_as` with what `over` gives put over it; queue_settle() alone writes it.
+ *     So a reload leaves what an admin has set, and what is given back is the configuration's.
  * Everything is guarded by the engine's lock; never suspends, never logs.
  */
 #pragma once
+
+#include "daemon/job.h"
+#include "daemon/queue_settings.h"
+#include "daemon/rate.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,7 +25,6 @@
 
 struct config;
 struct config_queue;
-struct job;
 
 /* By what a heap is ordered. */
 enum job_heap_order {
@@ -53,14 +58,18 @@ size_t job_heap_count_before(const struct job_heap *heap, const struct job *job,
 struct queue {
     struct queue *next; /* in the set, in order of configuration */
     char *name;
-    struct job_heap ready; /* the queued jobs */
-    uint32_t concurrency;  /* most runs at once; 0 pauses the queue */
-    uint32_t running;      /* I2 */
-    size_t live;           /* the engine's: its jobs that have not ended, in whatever state; ready
+    struct job_heap ready;               /* the queued jobs */
+    struct queue_settings now;           /* in force, I7 */
+    struct queue_settings configured_as; /* of the configuration, or of an orphan */
+    struct queue_change over;            /* set by an admin over it; .reset is empty */
+    struct rate rate;                    /* of starts */
+    uint32_t running;                    /* I2 */
+    size_t live; /* the engine's: its jobs that have not ended, in whatever state; ready
                             * has room for them all, so going back to queued cannot fail */
-    uint64_t timeout_ns;   /* for jobs that name none; 0: none */
-    uint64_t aging_ns;     /* see queue_rank() */
-    bool configured;       /* false: left out of the configuration since; takes no submits, its
+    size_t states[JOB_STATE_COUNT]; /* the engine's: `live`, by state */
+    uint64_t timeout_ns;            /* for jobs that name none; 0: none */
+    uint64_t aging_ns;              /* see queue_rank() */
+    bool configured; /* false: left out of the configuration since; takes no submits, its
                             * jobs still run with the last settings */
 };
 
@@ -80,7 +89,10 @@ struct queue *queue_set_find(const struct queue_set *set, const char *name);
 /* First queue; go on with queue->next. */
 struct queue *queue_set_first(const struct queue_set *set);
 
-/* For recovery: a queue that jobs in the store name and the configuration no longer has
+/* An admin's settings, instead of those that were there; I7. */
+void queue_set_over(struct queue *queue, const struct queue_change *over);
+
+/* For recovery: a queue that the store names and the configuration no longer has
  * (configured = false, concurrency 1).  Errors: -ENOMEM. */
 int queue_set_add_orphan(struct queue_set *set, const char *name, struct queue **ret_queue);
 
@@ -88,9 +100,15 @@ int queue_set_add_orphan(struct queue_set *set, const char *name, struct queue *
  * rebuilds that heap.  Errors: -ENOMEM, nothing changed. */
 int queue_set_apply(struct queue_set *set, const struct config *config);
 
-/* Take the next job that may start: round-robin over the queues with a free slot and a job; the
- * job leaves its heap and holds a slot.  NULL: nothing may start. */
-struct job *queue_set_take_next(struct queue_set *set);
+/* Take the next job that may start: round-robin over the queues with a free slot, a token of their
+ * rate and a job, and not paused; the job leaves its heap, holds a slot, and the token is spent.
+ * NULL: nothing may start at now_ns (monotonic). */
+struct job *queue_set_take_next(struct queue_set *set, uint64_t now_ns);
+
+/* When the first of the queues that lacked nothing but a token at now_ns gets one; UINT64_MAX: there
+ * is none.  Ask with the time with which the jobs were taken: one that comes in between is not missed
+ * then. */
+uint64_t queue_set_next_token(const struct queue_set *set, uint64_t now_ns);
 
 /* Give back the slot of a run that is over. */
 void queue_release(struct queue *queue);

@@ -21,13 +21,14 @@
 
 /* ---- the database ---------------------------------------------------------------------------- */
 
-enum { BASE_IDS = 20000, BASE_OPS = 20000 };
+enum { BASE_IDS = 20000, BASE_OPS = 20000, BASE_SETTINGS = 16 };
 
 struct base {
     struct job_record *rows[BASE_IDS]; /* by id; guarded by lock */
     const struct store_op *batch[BASE_OPS];
     size_t batch_count;
-    pthread_mutex_t lock; /* also guards held */
+    struct store_setting settings[BASE_SETTINGS]; /* names NULL: free */
+    pthread_mutex_t lock;                         /* also guards held */
     pthread_cond_t released;
     bool held;           /* commits wait */
     atomic_int waiting;  /* commits that do */
@@ -100,6 +101,36 @@ static void base_write(struct base *base, enum store_kind kind, const struct job
         base->next_id = record->id + 1;
 }
 
+static void base_set(struct base *base, const struct store_setting *setting)
+{
+    struct store_setting *at = NULL;
+    for (size_t i = 0; i < BASE_SETTINGS; i++) {
+        struct store_setting *one = &base->settings[i];
+        if (one->name && strcmp(one->name, setting->name) == 0)
+            at = one;
+        else if (!one->name && !at)
+            at = one;
+    }
+    EXPECT(at != NULL);
+    free((char *)at->name);
+    free((char *)at->value);
+    *at = (struct store_setting){0};
+    if (setting->value)
+        *at = (struct store_setting){strdup(setting->name), strdup(setting->value)};
+}
+
+static int base_settings(void *arg, int (*setting)(void *arg, const char *name, const char *value),
+                         void *setting_arg, struct problem *problem)
+{
+    struct base *base = arg;
+    int rc = 0;
+    (void)problem;
+    for (size_t i = 0; rc == 0 && i < BASE_SETTINGS; i++)
+        if (base->settings[i].name)
+            rc = setting(setting_arg, base->settings[i].name, base->settings[i].value);
+    return rc;
+}
+
 static void base_wait(struct base *base)
 {
     pthread_mutex_lock(&base->lock);
@@ -108,6 +139,14 @@ static void base_wait(struct base *base)
         pthread_cond_wait(&base->released, &base->lock);
     atomic_fetch_sub(&base->waiting, 1);
     pthread_mutex_unlock(&base->lock);
+}
+
+static void base_apply_one(struct base *base, const struct store_op *op, size_t i)
+{
+    if (op->kind == STORE_SET)
+        base_set(base, &op->settings[i]);
+    else
+        base_write(base, op->kind, op->rows[i]);
 }
 
 static int base_commit(void *arg, struct problem *problem)
@@ -119,7 +158,7 @@ static int base_commit(void *arg, struct problem *problem)
     pthread_mutex_lock(&base->lock);
     for (size_t i = 0; i < base->batch_count; i++)
         for (size_t k = 0; k < base->batch[i]->count; k++)
-            base_write(base, base->batch[i]->kind, base->batch[i]->rows[k]);
+            base_apply_one(base, base->batch[i], k);
     pthread_mutex_unlock(&base->lock);
     atomic_fetch_add(&base->commits, 1);
     return 0;
@@ -189,6 +228,7 @@ static void base_close(void *arg)
 static const struct store_backend_ops base_ops = {
     .name = "memory",
     .life = base_life,
+    .settings = base_settings,
     .recover = base_recover,
     .begin = base_begin,
     .apply = base_apply,
@@ -368,6 +408,10 @@ UNUSED static void base_free(struct base *base)
 {
     for (size_t id = 0; id < BASE_IDS; id++)
         job_record_free(base->rows[id]);
+    for (size_t i = 0; i < BASE_SETTINGS; i++) {
+        free((char *)base->settings[i].name);
+        free((char *)base->settings[i].value);
+    }
     free(base);
 }
 
@@ -398,6 +442,7 @@ static void world_make(struct world *world)
     struct problem problem = {0};
     struct store_life life;
     store_life(world->store, &life);
+    EXPECT_EQ(store_settings(world->store, engine_adopt_setting, world->engine, &problem), 0);
     EXPECT_EQ(store_recover(world->store, engine_adopt, world->engine, &problem), 0);
     engine_set_next_id(world->engine, life.next_id);
     EXPECT_EQ(store_start(world->store), 0);

@@ -68,16 +68,33 @@ static void expect_reason(enum engine_why why, const char *name, const char *rea
     expect_piece(piece);
 }
 
+Test(methods_explain, a_queue_is_paused_or_keeps_to_its_rate, .init = ask_of_a_queued_job)
+{
+    world.facts.paused = true;
+    expect_reason(ENGINE_WHY_QUEUE_PAUSED, "queue_paused", "queue \\\"one\\\" is paused");
+    expect_piece("\"paused\":true");
+    world.facts.paused = false;
+    world.facts.rate = (struct units_rate){5, UINT64_C(3600000000000)};
+    world.facts.next_start_at = THEN + INT64_C(500000000);
+    world.facts.ahead = 2;
+    expect_reason(ENGINE_WHY_QUEUE_RATE, "queue_rate",
+                  "queue \\\"one\\\" starts at most 5/h, the next at 2026-11-29T01:02:03Z, and 2 "
+                  "jobs are ahead of it");
+    expect_piece("\"rate\":\"5/h\"");
+    expect_piece("\"next_start_at\":1795914123.5");
+}
+
 Test(methods_explain, a_queued_job_is_told_the_slots_and_its_place, .init = ask_of_a_queued_job)
 {
     const char *result = ask("job.explain", "{\"id\":17}");
     cr_assert_not_null(result, "%s", error.message);
-    cr_assert_str_eq(
-        result, "{\"ahead\":0,\"attempt\":0,\"crashes\":0,\"draining\":false,\"failures\":0,"
-                "\"id\":17,\"queue\":{\"concurrency\":1,\"configured\":true,\"name\":\"one\","
-                "\"queued\":4,\"running\":1},\"reason\":\"the one slot of queue \\\"one\\\" is "
-                "taken, and it is the next\",\"retries\":5,\"state\":\"queued\","
-                "\"submitted_at\":1795914123.0,\"why\":\"queue_full\"}");
+    cr_assert_str_eq(result,
+                     "{\"ahead\":0,\"attempt\":0,\"crashes\":0,\"draining\":false,\"failures\":0,"
+                     "\"id\":17,\"queue\":{\"concurrency\":1,\"configured\":true,\"name\":\"one\","
+                     "\"paused\":false,\"queued\":4,\"running\":1},\"reason\":\"the one slot of "
+                     "queue \\\"one\\\" is "
+                     "taken, and it is the next\",\"retries\":5,\"state\":\"queued\","
+                     "\"submitted_at\":1795914123.0,\"why\":\"queue_full\"}");
     world.facts.ahead = 1;
     world.facts.concurrency = 8;
     expect_reason(ENGINE_WHY_QUEUE_FULL, "queue_full",

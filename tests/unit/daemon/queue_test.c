@@ -11,6 +11,9 @@
 
 enum { COUNT = 2000 };
 
+#define S   UINT64_C(1000000000)
+#define NOW (1000 * S)
+
 static uint64_t seed = 88172645463325252u;
 
 static uint64_t next_random(void)
@@ -185,17 +188,17 @@ Test(queue, set_takes_in_turn_and_within_the_limits)
 {
     struct queue_set *set;
     cr_assert_eq(queue_set_new(&config, &set), 0);
-    cr_assert_null(queue_set_take_next(set));
+    cr_assert_null(queue_set_take_next(set, NOW));
     fill(queue_set_find(set, "default"), 0, 10);
     fill(queue_set_find(set, "one"), 10, 10);
     fill(queue_set_find(set, "paused"), 20, 10);
-    cr_assert_eq(queue_set_take_next(set), &jobs[0]);
-    cr_assert_eq(queue_set_take_next(set), &jobs[10]);
-    cr_assert_eq(queue_set_take_next(set), &jobs[1]);
-    cr_assert_null(queue_set_take_next(set));
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[0]);
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[10]);
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[1]);
+    cr_assert_null(queue_set_take_next(set, NOW));
     queue_release(queue_set_find(set, "one"));
-    cr_assert_eq(queue_set_take_next(set), &jobs[11]);
-    cr_assert_null(queue_set_take_next(set));
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[11]);
+    cr_assert_null(queue_set_take_next(set, NOW));
     queue_set_free(set);
 }
 
@@ -208,12 +211,12 @@ Test(queue, set_applies_a_new_configuration)
     struct config next = {.queues = fresh, .queues_count = 3};
     cr_assert_eq(queue_set_apply(set, &next), 0);
     cr_assert_not(one->configured);
-    cr_assert_eq(one->concurrency, 1); /* its last */
+    cr_assert_eq(one->now.concurrency, 1); /* its last */
     cr_assert_eq(queue_set_find(set, "one"), one);
     cr_assert(paused->configured);
-    cr_assert_eq(paused->concurrency, 3);
+    cr_assert_eq(paused->now.concurrency, 3);
     cr_assert_eq(paused->timeout_ns, 7);
-    cr_assert_eq(queue_set_find(set, "new")->concurrency, 4);
+    cr_assert_eq(queue_set_find(set, "new")->now.concurrency, 4);
     cr_assert_eq(queue_set_apply(set, &config), 0);
     cr_assert(one->configured);
     cr_assert_not(queue_set_find(set, "new")->configured);
@@ -253,9 +256,112 @@ Test(queue, set_keeps_orphans)
     cr_assert_eq(queue_set_add_orphan(set, "old", &orphan), 0);
     cr_assert_eq(queue_set_find(set, "old"), orphan);
     cr_assert_not(orphan->configured);
-    cr_assert_eq(orphan->concurrency, 1);
+    cr_assert_eq(orphan->now.concurrency, 1);
     fill(orphan, 0, 2);
-    cr_assert_eq(queue_set_take_next(set), &jobs[0]);
-    cr_assert_null(queue_set_take_next(set));
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[0]);
+    cr_assert_null(queue_set_take_next(set, NOW));
+    queue_set_free(set);
+}
+
+/* ---- what an admin sets ---------------------------------------------------------------------- */
+
+static void set_over(struct queue *queue, uint32_t given, struct queue_settings values)
+{
+    struct queue_change change = {.given = given, .values = values};
+    queue_set_over(queue, &change);
+}
+
+Test(queue, a_paused_queue_gives_nothing_and_takes_no_turn)
+{
+    struct queue_set *set;
+    cr_assert_eq(queue_set_new(&config, &set), 0);
+    struct queue *first = queue_set_find(set, "default"), *one = queue_set_find(set, "one");
+    fill(first, 0, 2);
+    fill(one, 10, 2);
+    set_over(first, QUEUE_PAUSED, (struct queue_settings){.paused = true});
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[10]);
+    cr_assert_null(queue_set_take_next(set, NOW));
+    cr_assert_eq(queue_set_next_token(set, NOW), UINT64_MAX);
+    set_over(first, 0, (struct queue_settings){0});
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[0]);
+    queue_set_free(set);
+}
+
+Test(queue, what_is_set_lies_over_the_configuration_until_it_is_given_back)
+{
+    struct queue_set *set;
+    cr_assert_eq(queue_set_new(&config, &set), 0);
+    struct queue *queue = queue_set_find(set, "default");
+    set_over(queue, QUEUE_CONCURRENCY, (struct queue_settings){.concurrency = 7, .paused = true});
+    cr_assert_eq(queue->now.concurrency, 7);
+    cr_assert_not(queue->now.paused); /* not given */
+    struct config_queue fresh[] = {{"default", 3, .paused = true, .max_waiting = 9}};
+    struct config next = {.queues = fresh, .queues_count = 1};
+    cr_assert_eq(queue_set_apply(set, &next), 0);
+    cr_assert_eq(queue->now.concurrency, 7);
+    cr_assert(queue->now.paused);
+    cr_assert_eq(queue->now.max_waiting, 9);
+    set_over(queue, 0, (struct queue_settings){0});
+    cr_assert_eq(queue->now.concurrency, 3);
+    queue_set_free(set);
+}
+
+/* ---- rate ------------------------------------------------------------------------------------ */
+
+Test(queue, a_rate_spreads_the_starts_of_its_queue_alone)
+{
+    struct queue_set *set;
+    struct config_queue two[] = {{"default", 100}, {"slow", 100, .rate = {10, S}}};
+    struct config with_rate = {.queues = two, .queues_count = 2};
+    cr_assert_eq(queue_set_new(&with_rate, &set), 0);
+    fill(queue_set_find(set, "default"), 0, 2);
+    fill(queue_set_find(set, "slow"), 10, 5);
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[0]);
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[10]);
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[1]);
+    cr_assert_null(queue_set_take_next(set, NOW));
+    cr_assert_eq(queue_set_next_token(set, NOW), NOW + S / 10);
+    cr_assert_null(queue_set_take_next(set, NOW + S / 10 - 1));
+    cr_assert_eq(queue_set_take_next(set, NOW + S / 10), &jobs[11]);
+    cr_assert_null(queue_set_take_next(set, NOW + S / 10));
+    /* long after, it has not been saved up */
+    cr_assert_eq(queue_set_take_next(set, NOW + 100 * S), &jobs[12]);
+    cr_assert_null(queue_set_take_next(set, NOW + 100 * S));
+    queue_set_free(set);
+}
+
+Test(queue, nobody_waits_for_a_token_that_would_not_be_used)
+{
+    struct queue_set *set;
+    struct config_queue slow[] = {{"default", 1, .rate = {1, S}}};
+    struct config with_rate = {.queues = slow, .queues_count = 1};
+    cr_assert_eq(queue_set_new(&with_rate, &set), 0);
+    struct queue *queue = queue_set_find(set, "default");
+    fill(queue, 0, 2);
+    cr_assert_eq(queue_set_next_token(set, NOW), UINT64_MAX); /* it is there already */
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[0]);
+    cr_assert_eq(queue_set_next_token(set, NOW), UINT64_MAX); /* no slot */
+    queue_release(queue);
+    cr_assert_eq(queue_set_next_token(set, NOW), NOW + S);
+    job_heap_pop(&queue->ready);
+    cr_assert_eq(queue_set_next_token(set, NOW), UINT64_MAX); /* no job */
+    queue_set_free(set);
+}
+
+Test(queue, a_new_rate_holds_at_once)
+{
+    struct queue_set *set;
+    struct config_queue slow[] = {{"default", 100, .rate = {1, 3600 * S}}};
+    struct config with_rate = {.queues = slow, .queues_count = 1};
+    cr_assert_eq(queue_set_new(&with_rate, &set), 0);
+    struct queue *queue = queue_set_find(set, "default");
+    fill(queue, 0, 5);
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[0]);
+    cr_assert_eq(queue_set_next_token(set, NOW), NOW + 3600 * S);
+    set_over(queue, QUEUE_RATE, (struct queue_settings){.rate = {1, S}});
+    cr_assert_eq(queue_set_next_token(set, NOW), NOW + S);
+    set_over(queue, QUEUE_RATE, (struct queue_settings){.rate = {0}});
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[1]);
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[2]);
     queue_set_free(set);
 }
