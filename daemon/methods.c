@@ -63,6 +63,18 @@ static const struct param_spec subscribe_params[] = {
     {"queue", PARAM_STRING},
 };
 
+/* queue: "default" where it is left out, as in job.submit; all of them with `all`. */
+static const struct param_spec which_queue_params[] = {
+    {"queue", PARAM_STRING},
+    {"all", PARAM_BOOL},
+};
+
+static const char *const purge_names[] = {"waiting", "delayed", "queued", NULL};
+static const struct param_spec purge_params[] = {
+    {"queue", PARAM_STRING, .required = true},
+    {"state", PARAM_STRING | PARAM_STRINGS, .length_min = 1, .choices = purge_names},
+};
+
 #define TAKES(table) table, PARAMS_COUNT(table)
 #define TAKES_NONE   NULL, 0
 
@@ -81,6 +93,11 @@ const struct method methods[] = {
     {"job.submit_many", TAKES(submit_many_params), method_job_submit_many, .takes_turns = true},
     {"job.wait", TAKES(wait_params), method_job_wait},
     {"ping", TAKES_NONE, method_ping},
+    {"queue.list", TAKES_NONE, method_queue_list},
+    {"queue.pause", TAKES(which_queue_params), method_queue_pause},
+    {"queue.purge", TAKES(purge_params), method_queue_purge},
+    {"queue.resume", TAKES(which_queue_params), method_queue_resume},
+    {"queue.set", TAKES_NONE, method_queue_set, .checks_itself = true},
 };
 const size_t methods_count = sizeof methods / sizeof methods[0];
 

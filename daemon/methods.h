@@ -7,7 +7,8 @@
  *   returns 0       -> *ret_result is the reply's result (reference handed over, never NULL)
  *   returns -errno  -> request->error is the reply; if its code is still RPC_OK the errno is
  *                      translated by the one table in methods.c
- * job.submit's own row has no param table: job_spec_from_json() checks everything.
+ * job.submit's and queue.set's own rows have no param table: job_spec_from_json() and
+ * queue_change_from_json() check everything.
  */
 #pragma once
 
@@ -76,12 +77,13 @@ struct method {
     const struct param_spec *params; /* NULL with params_count 0: takes none */
     size_t params_count;
     int (*handle)(struct request *request, json_t **ret_result);
-    bool checks_itself; /* params go to the handler unchecked (job.submit) */
+    bool checks_itself; /* params go to the handler unchecked */
     bool takes_turns;   /* a client's requests of this kind take effect in the order they came */
 };
 
 /* hello ping job.submit job.submit_many job.get job.list job.wait job.cancel job.retry job.explain
- * job.logs events.subscribe daemon.stats daemon.reload.  Sorted by name. */
+ * job.logs queue.list queue.pause queue.resume queue.set queue.purge events.subscribe daemon.stats
+ * daemon.reload.  Sorted by name. */
 extern const struct method methods[];
 extern const size_t methods_count;
 

@@ -84,15 +84,22 @@ int method_hello(struct request *request, json_t **ret_result)
     return 0;
 }
 
+int request_needs_admin(struct request *request, const char *what)
+{
+    if (request->peer->admin)
+        return 0;
+    rpc_error_set(&request->error, RPC_PERMISSION_DENIED,
+                  "only root, weftd's own user and access.admin_group may %s", what);
+    return -EPERM;
+}
+
 int method_daemon_reload(struct request *request, json_t **ret_result)
 {
-    if (!request->peer->admin) {
-        rpc_error_set(&request->error, RPC_PERMISSION_DENIED,
-                      "only root, weftd's own user and access.admin_group may reload");
-        return -EPERM;
-    }
     struct problem problem = {0};
-    int err = request->context->reload(request->context, &problem, ret_result);
+    int err = request_needs_admin(request, "reload");
+    if (err)
+        return err;
+    err = request->context->reload(request->context, &problem, ret_result);
     if (err && problem.err)
         rpc_error_set(&request->error, err == -EINVAL ? RPC_BAD_CONFIG : RPC_INTERNAL_ERROR,
                       "%s; the settings in force stay as they are", problem.text);

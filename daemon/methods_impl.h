@@ -22,6 +22,13 @@ int method_job_explain(struct request *request, json_t **ret_result);
 /* methods_events.c */
 int method_events_subscribe(struct request *request, json_t **ret_result);
 
+/* methods_queue.c */
+int method_queue_list(struct request *request, json_t **ret_result);
+int method_queue_pause(struct request *request, json_t **ret_result);
+int method_queue_resume(struct request *request, json_t **ret_result);
+int method_queue_set(struct request *request, json_t **ret_result);
+int method_queue_purge(struct request *request, json_t **ret_result);
+
 /* methods_daemon.c */
 int method_hello(struct request *request, json_t **ret_result);
 int method_ping(struct request *request, json_t **ret_result);
@@ -29,6 +36,9 @@ int method_daemon_reload(struct request *request, json_t **ret_result);
 
 /* methods_stats.c */
 int method_daemon_stats(struct request *request, json_t **ret_result);
+
+/* 0 for an admin; else -EPERM, and the error says who may do `what` ("reload"). */
+int request_needs_admin(struct request *request, const char *what);
 
 /* The ids of a checked PARAM_INTS, malloc'ed.  Errors: -ENOMEM. */
 int request_ids(const struct request *request, uint64_t **ret_ids, size_t *ret_count);

@@ -155,6 +155,7 @@ class Answers(support.WeftdTest):
             self.ask('job.cancel', {'ids': [late, done, 999]})
             self.ask('job.retry', {'ids': [bad, done]})
             self.ask('job.wait', {'ids': [bad]})
+            self.queues()
             for method in ('daemon.stats', 'daemon.reload', 'ping'):
                 self.ask(method)
             self.events(follower)
@@ -172,6 +173,19 @@ class Answers(support.WeftdTest):
         killed, late, refused, bad = results
         self.assertIn('error', refused)
         return result['id'], killed['id'], late['id'], bad['id']
+
+    def queues(self):
+        self.ask('queue.set', {'queue': 'off', 'rate': '1/h', 'concurrency': 1,
+                               'max_waiting': None})
+        numbers = [self.weftd.echo(queue='off') for _ in range(2)]
+        self.ask('job.wait', {'ids': numbers[:1]})
+        self.ask('job.explain', {'id': numbers[1]})
+        self.ask('queue.pause', {'queue': 'off'})
+        self.ask('job.explain', {'id': numbers[1]})
+        self.ask('queue.list')
+        self.ask('queue.resume', {'all': True})
+        self.ask('queue.purge', {'queue': 'off', 'state': 'queued'})
+        self.ask('queue.purge', {'queue': 'off', 'state': ['delayed', 'waiting']})
 
     def events(self, follower):
         """Those that have come, and a gap for who comes late."""

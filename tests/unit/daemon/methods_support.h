@@ -41,6 +41,9 @@ static struct world {
     size_t output_size;
     bool at_end, eof;
     int reload_err;
+    struct engine_queue queue_facts; /* what a queue is said to be */
+    struct queue_change change;      /* what was asked for */
+    uint32_t purged;                 /* states */
     struct engine_explanation facts; /* what engine_explain() gives; the record is the test's */
     struct events *events;           /* what engine_subscribe() opens; the test's */
     uint64_t since;                  /* it was asked for */
@@ -186,6 +189,45 @@ int engine_explain(struct engine *engine, const struct peer *peer, uint64_t id,
     return 0;
 }
 
+/* One queue comes back, called as it was asked for, or "all". */
+static int answer_queue(const char *name, struct engine_queue **ret_queues, size_t *ret_count)
+{
+    snprintf(world.queue, sizeof world.queue, "%s", name ? name : "all");
+    *ret_queues = calloc(1, sizeof **ret_queues);
+    **ret_queues = world.queue_facts;
+    (*ret_queues)->name = world.queue;
+    *ret_count = 1;
+    return 0;
+}
+
+int engine_queue_list(struct engine *engine, struct engine_queue **ret_queues, size_t *ret_count,
+                      struct rpc_error *error)
+{
+    (void)engine;
+    return world.err ? fail(error) : answer_queue("listed", ret_queues, ret_count);
+}
+
+int engine_queue_change(struct engine *engine, const struct peer *peer, const char *name,
+                        const struct queue_change *change, struct engine_queue **ret_queues,
+                        size_t *ret_count, struct rpc_error *error)
+{
+    (void)engine, (void)peer;
+    world.change = *change;
+    return world.err ? fail(error) : answer_queue(name, ret_queues, ret_count);
+}
+
+int engine_queue_purge(struct engine *engine, const struct peer *peer, const char *name,
+                       uint32_t states, uint64_t *ret_count, struct rpc_error *error)
+{
+    (void)engine, (void)peer;
+    snprintf(world.queue, sizeof world.queue, "%s", name);
+    world.purged = states;
+    if (world.err)
+        return fail(error);
+    *ret_count = 12;
+    return 0;
+}
+
 int engine_logs(struct engine *engine, const struct peer *peer, const struct engine_piece *piece,
                 struct output_chunk *ret_chunk, bool *ret_eof, struct rpc_error *error)
 {
@@ -289,7 +331,7 @@ static struct peer peer = {.admin = true};
 static struct request_follow_up *asked_follow_up; /* where a request may leave one */
 static struct rpc_error error;
 
-static void ask_as_ourselves(void)
+static inline void ask_as_ourselves(void)
 {
     peer.uid = getuid();
 }
