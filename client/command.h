@@ -86,6 +86,9 @@ int command_number(struct command *command, const char *option, int64_t min, int
 /* Check a duration; *ret_text is borrowed, untouched if the option was not given. */
 int command_duration(struct command *command, const char *option, const char **ret_text);
 
+/* "a,b" as a list of strings.  NULL: out of memory. */
+json_t *command_split(const char *text);
+
 /* ---- printing ---- */
 
 void command_print_json(struct command *command, const json_t *value);

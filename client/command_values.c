@@ -58,6 +58,17 @@ int command_duration(struct command *command, const char *option, const char **r
     return COMMAND_OK;
 }
 
+json_t *command_split(const char *text)
+{
+    json_t *list = json_array();
+    while (list && *text) {
+        size_t size = strcspn(text, ",");
+        json_array_append_new(list, json_stringn(text, size));
+        text += size + (text[size] == ',');
+    }
+    return list;
+}
+
 struct ids {
     int64_t *list;
     size_t count, capacity;

@@ -30,17 +30,6 @@ struct listing {
     size_t printed;
 };
 
-static json_t *split(const char *text)
-{
-    json_t *list = json_array();
-    while (list && *text) {
-        size_t size = strcspn(text, ",");
-        json_array_append_new(list, json_stringn(text, size));
-        text += size + (text[size] == ',');
-    }
-    return list;
-}
-
 static json_t *page_params(const struct listing *listing)
 {
     json_int_t limit = listing->left < PAGE_MAX ? listing->left : PAGE_MAX;
@@ -48,7 +37,7 @@ static json_t *page_params(const struct listing *listing)
     if (listing->before > 0)
         json_object_set_new(params, "before", json_integer(listing->before));
     if (listing->states)
-        json_object_set_new(params, "state", split(listing->states));
+        json_object_set_new(params, "state", command_split(listing->states));
     if (listing->queue)
         json_object_set_new(params, "queue", json_string(listing->queue));
     return params;
