@@ -137,6 +137,20 @@ const struct verb verbs[] = {
         .run = verb_events,
     },
     {
+        .name = "queue",
+        .usage = "[list] | pause|resume [NAME...|--all] | set NAME --OPTION... | purge NAME",
+        .summary = "List, pause, resume, set and purge queues",
+        .details =
+            "A paused queue starts nothing; what runs goes on.  Without a name it is the queue\n"
+            "\"default\".  What is set here is kept over restarts and goes before the\n"
+            "configuration until --reset; list marks it with *.  purge cancels the jobs that\n"
+            "wait.  All but list are for admins.\n",
+        .example = "weft queue set thumbs --concurrency 2 --rate 100/m",
+        .options = {queue_options, common_options},
+        .words_max = ANY,
+        .run = verb_queue,
+    },
+    {
         .name = "stats",
         .usage = "[options]",
         .summary = "Show weftd's counters: workers, jobs, store, memory",

@@ -36,6 +36,10 @@ int verb_retry(struct command *command);
 extern const struct option_spec events_options[];
 int verb_events(struct command *command);
 
+/* verb_queue.c */
+extern const struct option_spec queue_options[];
+int verb_queue(struct command *command);
+
 /* verb_stats.c */
 int verb_stats(struct command *command);
 

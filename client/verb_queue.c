@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/* verb_queue: queues: listing, pausing, setting, purging.  The first word says which; each action is
+ * a row of a table. */
+#include "client/job_text.h"
+#include "client/table.h"
+#include "client/text.h"
+#include "client/verbs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct option_spec queue_options[] = {
+    {"all", 'a', NULL, "pause, resume: every queue"},
+    {"concurrency", 'c', "COUNT", "set: most jobs that run at once"},
+    {"rate", 'r', "RATE", "set: most starts: 10/s, 100/m, 5/h, none"},
+    {"max-waiting", 0, "COUNT", "set: most jobs that wait; 0: no limit"},
+    {"reset", 0, NULL, "set: what was set is the configuration's again"},
+    {"state", 's', "STATE,...", "purge: only these: queued, delayed, waiting"},
+    {0},
+};
+
+struct action {
+    const char *name;
+    const char *method;
+    size_t names_min, names_max; /* queues */
+    int (*run)(struct command *command, const struct action *action);
+};
+
+/* ---- printing -------------------------------------------------------------------------------- */
+
+static long long number(const json_t *queue, const char *member)
+{
+    return json_integer_value(json_object_get(queue, member));
+}
+
+/* Marked if an admin has set it. */
+static const char *mark(const json_t *queue, const char *member)
+{
+    return json_object_get(json_object_get(queue, "set"), member) ? "*" : "";
+}
+
+static void add_limit(struct table *table, const json_t *queue)
+{
+    long long most = number(queue, "max_waiting");
+    if (most > 0)
+        table_add(table, "%lld%s", most, mark(queue, "max_waiting"));
+    else
+        table_add(table, "-%s", mark(queue, "max_waiting"));
+}
+
+static void add_queue(struct table *table, const json_t *queue)
+{
+    char text[128];
+    const char *name = job_string(queue, "name"), *rate = job_string(queue, "rate");
+    bool paused = json_is_true(json_object_get(queue, "paused"));
+    bool gone = json_is_false(json_object_get(queue, "configured"));
+    table_add(table, "%s", text_safe(name, strlen(name), text, 64));
+    table_add(table, "%lld", number(queue, "running"));
+    table_add(table, "%lld%s", number(queue, "concurrency"), mark(queue, "concurrency"));
+    table_add(table, "%lld", number(queue, "queued"));
+    table_add(table, "%lld", number(queue, "delayed"));
+    table_add(table, "%lld", number(queue, "waiting"));
+    add_limit(table, queue);
+    table_add(table, "%s%s", text_safe(rate, strlen(rate), text, 32), mark(queue, "rate"));
+    table_add(table, "%s%s%s", paused ? "paused" : "open", mark(queue, "paused"),
+              gone ? ", not in the configuration" : "");
+}
+
+static int print_table(struct command *command, const json_t *queues)
+{
+    static const char *const names[] = {"QUEUE",   "RUNNING", "OF",   "QUEUED", "DELAYED",
+                                        "WAITING", "MOST",    "RATE", "STATE"};
+    struct table table;
+    size_t i;
+    json_t *queue;
+    table_init(&table, "lrrrrrrrl");
+    for (i = 0; i < sizeof names / sizeof names[0]; i++)
+        table_add(&table, "%s", names[i]);
+    json_array_foreach(queues, i, queue) add_queue(&table, queue);
+    int err = table_print(&table, command->out, command_width(command));
+    table_destroy(&table);
+    return err ? command_explain(command, err, NULL) : COMMAND_OK;
+}
+
+static int print_queues(struct command *command, const json_t *queues)
+{
+    size_t i;
+    json_t *queue;
+    if (!command->json)
+        return print_table(command, queues);
+    json_array_foreach(queues, i, queue) command_print_json(command, queue);
+    return COMMAND_OK;
+}
+
+/* ---- actions --------------------------------------------------------------------------------- */
+
+/* Ask, and print the queues that come back.  Takes over params. */
+static int ask(struct command *command, const char *method, json_t *params)
+{
+    json_t *result;
+    int status = command_call(command, method, params, &result);
+    if (status)
+        return status;
+    status = print_queues(command, json_object_get(result, "queues"));
+    json_decref(result);
+    return status;
+}
+
+static int list(struct command *command, const struct action *action)
+{
+    return ask(command, action->method, NULL);
+}
+
+static int pause_or_resume(struct command *command, const struct action *action)
+{
+    const struct arguments *arguments = &command->arguments;
+    bool all = arguments_has(arguments, "all");
+    if (all && arguments->words_count > 1)
+        return command_misuse(command, "either --all or names of queues");
+    if (all)
+        return ask(command, action->method, json_pack("{s:b}", "all", 1));
+    if (arguments->words_count < 2)
+        return ask(command, action->method, NULL); /* "default", as a job that names none */
+    int status = COMMAND_OK;
+    for (size_t i = 1; !status && i < arguments->words_count; i++)
+        status = ask(command, action->method, json_pack("{s:s}", "queue", arguments->words[i]));
+    return status;
+}
+
+static int add_count(struct command *command, json_t *params, const char *option,
+                     const char *member)
+{
+    int64_t count = -1;
+    int status = command_number(command, option, 0, INT64_C(1) << 32, &count);
+    if (!status && count >= 0)
+        json_object_set_new(params, member, json_integer(count));
+    return status;
+}
+
+static int add_settings(struct command *command, json_t *params)
+{
+    static const char *const members[] = {"concurrency", "rate", "max_waiting", "paused"};
+    const char *rate = arguments_value(&command->arguments, "rate");
+    bool reset = arguments_has(&command->arguments, "reset");
+    for (size_t i = 0; reset && i < sizeof members / sizeof members[0]; i++)
+        json_object_set_new(params, members[i], json_null());
+    if (rate)
+        json_object_set_new(params, "rate", json_string(rate));
+    int status = add_count(command, params, "concurrency", "concurrency");
+    if (!status)
+        status = add_count(command, params, "max-waiting", "max_waiting");
+    return status;
+}
+
+static int set(struct command *command, const struct action *action)
+{
+    json_t *params = json_pack("{s:s}", "queue", command->arguments.words[1]);
+    int status = params ? add_settings(command, params) : command_explain(command, -ENOMEM, NULL);
+    if (!status && json_object_size(params) == 1)
+        status = command_misuse(command, "set what?");
+    if (!status)
+        return ask(command, action->method, params);
+    json_decref(params);
+    return status;
+}
+
+static int purge(struct command *command, const struct action *action)
+{
+    json_t *result;
+    const char *states = arguments_value(&command->arguments, "state");
+    json_t *params = json_pack("{s:s}", "queue", command->arguments.words[1]);
+    if (params && states)
+        json_object_set_new(params, "state", command_split(states));
+    int status = command_call(command, action->method, params, &result);
+    if (status)
+        return status;
+    if (command->json)
+        command_print_json(command, result);
+    else
+        fprintf(command->out, "%lld jobs cancelled\n", number(result, "cancelled"));
+    json_decref(result);
+    return COMMAND_OK;
+}
+
+static const struct action actions[] = {
+    {"list", "queue.list", 0, 0, list},
+    {"pause", "queue.pause", 0, SIZE_MAX, pause_or_resume},
+    {"resume", "queue.resume", 0, SIZE_MAX, pause_or_resume},
+    {"set", "queue.set", 1, 1, set},
+    {"purge", "queue.purge", 1, 1, purge},
+};
+
+int verb_queue(struct command *command)
+{
+    const struct arguments *arguments = &command->arguments;
+    const char *name = arguments->words_count > 0 ? arguments->words[0] : "list";
+    size_t names = arguments->words_count > 0 ? arguments->words_count - 1 : 0;
+    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
+        const struct action *action = &actions[i];
+        if (strcmp(action->name, name) != 0)
+            continue;
+        if (names < action->names_min)
+            return command_misuse(command, "%s which queue?", name);
+        if (names > action->names_max)
+            return command_misuse(command, "%s takes %s", name,
+                                  action->names_max ? "one queue" : "no queue");
+        return action->run(command, action);
+    }
+    return command_misuse(command, "'%s' is none of list, pause, resume, set and purge", name);
+}
