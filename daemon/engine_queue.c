@@ -7,7 +7,7 @@
  *
  * I26  What is set of a queue is read and written by one request at a time (engine.setting), so the
  *      store's last word is memory's.
- * I27  A purge holds the lock for a bounded piece of the table at a time, and commits what it took
+ * I28  A purge holds the lock for a bounded piece of the table at a time, and commits what it took
  *      there before it goes on.
  *
  * Who may call: request fibers; engine_adopt_setting(): main, before recovery.
@@ -147,13 +147,28 @@ static int write_texts(struct plans *plans)
     return rc;
 }
 
-static int commit(struct engine *engine, const struct plans *plans)
+/* -EIO, -ESHUTDOWN: nothing may be changed any more. */
+static int may_change_locked(struct engine *engine)
 {
-    struct engine_op op = {.op = {.settings = plans->settings, .count = plans->count}};
     if (engine_failed(engine))
         return -EIO;
-    engine_push(engine, &op, STORE_SET);
-    return engine_await(engine, &op);
+    return engine->stopped ? -ESHUTDOWN : 0;
+}
+
+static int push_settings(struct engine *engine, const struct plans *plans, struct engine_op *op)
+{
+    int rc = engine_lock(engine);
+    if (rc < 0)
+        return rc;
+    rc = may_change_locked(engine);
+    if (rc == 0) {
+        op->op.settings = plans->settings;
+        op->op.count = plans->count;
+        engine_push(engine, op, STORE_SET);
+        engine_hold_locked(engine);
+    }
+    engine_unlock(engine);
+    return rc;
 }
 
 static void log_plan(const struct peer *peer, const struct plan *plan)
@@ -162,18 +177,26 @@ static void log_plan(const struct peer *peer, const struct plan *plan)
                plan->text ? plan->text : "nothing more: the configuration holds");
 }
 
-static void settle(struct engine *engine, const struct peer *peer, const struct plans *plans,
-                   struct engine_queue *queues)
+static void settle_locked(const struct plans *plans, struct engine_queue *queues)
 {
-    engine_lock_shielded(engine);
     for (size_t i = 0; i < plans->count; i++) {
         queue_set_over(plans->all[i].queue, &plans->all[i].live);
         look_at(plans->all[i].queue, &queues[i]);
     }
+}
+
+/* What was pushed is stored, and holds from here on. */
+static int end_settings(struct engine *engine, const struct plans *plans, struct engine_op *op,
+                        struct engine_queue *queues)
+{
+    int rc = engine_await(engine, op);
+    engine_lock_shielded(engine);
+    if (rc == 0)
+        settle_locked(plans, queues);
+    engine_release_locked(engine);
     engine_unlock(engine);
     weft_event_set(&engine->kick);
-    for (size_t i = 0; i < plans->count; i++)
-        log_plan(peer, &plans->all[i]);
+    return rc;
 }
 
 static void plans_destroy(struct plans *plans)
@@ -184,19 +207,23 @@ static void plans_destroy(struct plans *plans)
     free(plans->settings);
 }
 
-/* I26 holds.  queues: room for all of plans. */
+/* I26 holds. */
 static int carry_out(struct engine *engine, const struct peer *peer, struct plans *plans,
                      struct engine_queue **ret_queues)
 {
+    struct engine_op op = {0};
     struct engine_queue *queues = calloc(plans->count + 1, sizeof(*queues));
     int rc = queues ? write_texts(plans) : -ENOMEM;
     if (rc == 0)
-        rc = commit(engine, plans);
+        rc = push_settings(engine, plans, &op);
+    if (rc == 0)
+        rc = end_settings(engine, plans, &op, queues);
     if (rc < 0) {
         free(queues);
         return rc;
     }
-    settle(engine, peer, plans, queues);
+    for (size_t i = 0; i < plans->count; i++)
+        log_plan(peer, &plans->all[i]);
     *ret_queues = queues;
     return 0;
 }
@@ -290,31 +317,27 @@ static void take_locked(struct engine *engine, struct purge *purge)
 static int end_taken(struct engine *engine, const struct purge *purge, struct engine_op *op)
 {
     int rc = engine_await(engine, op);
-    if (rc < 0)
-        return rc;
     engine_lock_shielded(engine);
-    for (size_t i = 0; i < purge->taken; i++)
+    for (size_t i = 0; rc == 0 && i < purge->taken; i++)
         engine_cancel_taken_locked(engine, purge->jobs[i], purge->now);
+    engine_release_locked(engine);
     engine_unlock(engine);
-    return 0;
+    return rc;
 }
 
-/* The next piece of the table; I27. */
+/* The next piece of the table; I28. */
 static int purge_some(struct engine *engine, struct purge *purge)
 {
-    struct engine_op op = {.op = {.rows = purge->row_list}};
+    struct engine_op op = {0};
     int rc = engine_lock(engine);
     if (rc < 0)
         return rc;
     purge->taken = 0;
     purge->now = job_wall_now();
-    if (engine_failed(engine))
-        rc = -EIO;
-    else
+    rc = may_change_locked(engine);
+    if (rc == 0)
         take_locked(engine, purge);
-    op.op.count = purge->taken;
-    if (purge->taken > 0)
-        engine_push(engine, &op, STORE_UPDATE);
+    engine_push_change_locked(engine, &op, STORE_UPDATE, purge->row_list, purge->taken);
     engine_unlock(engine);
     return purge->taken > 0 ? end_taken(engine, purge, &op) : rc;
 }
