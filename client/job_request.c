@@ -25,6 +25,8 @@ const struct option_spec job_options[] = {
     {"delay", 0, "DURATION", "not before this long from now: 90, 1.5s, 10m"},
     {"timeout", 0, "DURATION", "stop an attempt that runs longer"},
     {"retries", 0, "COUNT", "attempts after the first one failed"},
+    {"after", 0, "ID,...", "only once these jobs have succeeded; if one does not, cancel it"},
+    {"after-any", 0, "ID,...", "only once these jobs have ended, however they did"},
     {"on-crash", 0, "ACTION", "if weftd dies meanwhile: requeue (default) or fail"},
     {0},
 };
@@ -91,6 +93,42 @@ static int put_tags(struct command *command, json_t *job)
     return put(command, job, "tags", tags);
 }
 
+/* Ids with commas between them. */
+static int read_ids(struct command *command, const char *text, json_t *ids)
+{
+    char one[32];
+    int status = COMMAND_OK;
+    for (;;) {
+        int64_t id;
+        size_t size = strcspn(text, ",");
+        snprintf(one, sizeof one, "%.*s", (int)size, text);
+        status = command_id(command, one, &id);
+        if (!status && json_array_append_new(ids, json_integer(id)))
+            status = no_memory(command);
+        if (status || text[size] == '\0')
+            return status;
+        text += size + 1;
+    }
+}
+
+static int put_after(struct command *command, json_t *job)
+{
+    const char *ok = arguments_value(&command->arguments, "after");
+    const char *any = arguments_value(&command->arguments, "after-any");
+    if (!ok && !any)
+        return COMMAND_OK;
+    if (ok && any)
+        return command_misuse(command, "either --after or --after-any, not both");
+    json_t *ids = json_array();
+    int status = ids ? read_ids(command, ok ? ok : any, ids) : no_memory(command);
+    if (status) {
+        json_decref(ids);
+        return status;
+    }
+    json_t *after = ok ? ids : json_pack("{s:o, s:s}", "ids", ids, "when", "end");
+    return after ? put(command, job, "after", after) : no_memory(command);
+}
+
 static int put_options(struct command *command, json_t *job)
 {
     int status = put_text(command, job, "queue", "queue");
@@ -106,6 +144,8 @@ static int put_options(struct command *command, json_t *job)
         status = put_duration(command, job, "delay");
     if (!status)
         status = put_duration(command, job, "timeout");
+    if (!status)
+        status = put_after(command, job);
     return status ? status : put_text(command, job, "on-crash", "on_crash");
 }
 

@@ -14,7 +14,7 @@
 #define COMMAND_MAX   256
 
 const struct option_spec list_options[] = {
-    {"state", 's', "STATE,...", "only these: delayed queued running succeeded failed ..."},
+    {"state", 's', "STATE,...", "only these: waiting delayed queued running failed ..."},
     {"queue", 'q', "NAME", "only this queue"},
     {"limit", 'l', "COUNT", "at most so many (default 50)"},
     {"before", 0, "ID", "only ids below this one"},

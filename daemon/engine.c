@@ -207,6 +207,7 @@ void engine_drop_locked(struct engine *engine, struct job *job)
 {
     engine->stats.live[job->record.state]--;
     job->queue->states[job->record.state]--;
+    engine_needs_drop_locked(job);
     end_live(engine, job);
     job_table_remove(&engine->table, job->record.id);
     job_free(job);
@@ -256,6 +257,8 @@ void engine_trim_recent_locked(struct engine *engine)
 static void place_ended(struct engine *engine, struct job *job)
 {
     end_live(engine, job);
+    engine_needs_drop_locked(job);
+    engine_tell_dependents_locked(engine, job);
     engine_wake_locked(job);
     job->recent_next = NULL;
     job->recent_before = engine->recent_last;

@@ -69,10 +69,10 @@ int engine_adopt_setting(void *engine, const char *name, const char *value);
 void engine_set_next_id(struct engine *engine, uint64_t next_id);
 
 struct engine_recovery {
-    size_t queued, delayed; /* taken over as they were */
-    size_t requeued;        /* were running, will run again */
-    size_t failed, dead;    /* were running: on_crash=fail, crash_limit */
-    size_t killed;          /* left-over processes */
+    size_t queued, delayed, waiting; /* taken over as they were */
+    size_t requeued;                 /* were running, will run again */
+    size_t failed, dead;             /* were running: on_crash=fail, crash_limit */
+    size_t killed;                   /* left-over processes */
 };
 
 /**
@@ -125,7 +125,7 @@ struct engine_turn {
 
 /**
  * Accept a job.  Takes over spec on success and on failure alike.  turn may be NULL.
- * Errors: -EINVAL (no_such_queue, with the nearest), -EAGAIN (busy) over daemon.max_jobs, -ENOSPC.
+ * Errors: -EINVAL (no_such_queue, with the nearest; no_such_job in `after`), -EAGAIN (busy) over daemon.max_jobs, -ENOSPC.
  */
 int engine_submit(struct engine *engine, const struct peer *peer, struct job_spec *spec,
                   const struct engine_turn *turn, uint64_t *ret_id, struct rpc_error *error);
@@ -199,6 +199,7 @@ enum engine_why {
     ENGINE_WHY_ENDING,       /* its attempt is over; what follows is being committed */
     ENGINE_WHY_STOPPING,     /* weftd stops: it still runs, and goes back to its queue */
     ENGINE_WHY_DRAINING,     /* weftd stops: it waits for the next start */
+    ENGINE_WHY_DEPENDENCIES, /* jobs that it is to run after have not ended */
     ENGINE_WHY_DELAY,        /* the client's */
     ENGINE_WHY_BACKOFF,      /* the wait after an attempt that failed */
     ENGINE_WHY_QUEUE_PAUSED, /* its queue is paused */
@@ -209,6 +210,8 @@ enum engine_why {
     ENGINE_WHY_NEXT,         /* nothing holds it up: the dispatcher is about to take it */
     ENGINE_WHY_COUNT
 };
+
+#define ENGINE_NEEDS_MAX 100
 
 /* The facts; methods_explain.c puts them into words. */
 struct engine_explanation {
@@ -222,6 +225,8 @@ struct engine_explanation {
     struct units_rate rate; /* of its queue's starts */
     int64_t next_start_at;  /* wall: when its rate allows the next; 0: now, as far as that goes */
     size_t queued;          /* of its queue: jobs that wait for a slot, this one included */
+    uint64_t waits_for[ENGINE_NEEDS_MAX]; /* waiting: the first of the jobs it waits for … */
+    size_t waits_for_count;               /* … and how many there are in all */
     size_t ahead; /* queued: of those, how many start before it; ENGINE_AHEAD_MAX: or more */
 };
 /* Counting costs O(ahead) under the lock: half a millisecond at most. */

@@ -2,7 +2,7 @@
 /*
  * engine_cancel: cancelling jobs in any state.
  *
- * Queued and delayed jobs leave their heaps, one store op ends them all, and then they move.  A
+ * Waiting, queued and delayed jobs leave their places, one store op ends them all, and then they move.  A
  * running job's run is told to stop, and ends it.  A job that awaits a commit already is left to
  * whoever awaits it: a run looks at run.stop once more after its commit (I14 of engine_run.c).
  * Then this fiber waits, like job.wait, until each has ended.
@@ -35,8 +35,9 @@ struct cancel {
 void engine_take_waiting_locked(struct engine *engine, struct job *job, struct job_record *row,
                                 int64_t now)
 {
-    bool queued = job->record.state == JOB_QUEUED;
-    job_heap_remove(queued ? &job->queue->ready : &engine->delayed, job);
+    if (job->record.state != JOB_WAITING)
+        job_heap_remove(job->record.state == JOB_QUEUED ? &job->queue->ready : &engine->delayed,
+                        job);
     job->committing = true;
     *row = job->record;
     (void)job_record_move(row, JOB_CANCELLED, JOB_BY_CANCEL, now);
@@ -103,7 +104,7 @@ static int end_taken(struct engine *engine, struct cancel *cancel, struct engine
     for (size_t i = 0; rc == 0 && i < cancel->taken; i++)
         engine_cancel_taken_locked(engine, cancel->jobs[i], now);
     engine_release_locked(engine);
-    engine_unlock(engine);
+    engine_unlock_settling(engine);
     return rc;
 }
 

@@ -3,8 +3,7 @@
  * engine_explain: why a job does not run.
  *
  * What may hold a job up is a table, in the order in which it has to be got out of the way: the
- * first row that holds is the reason.  A new thing that holds jobs up is a row in it, at its place:
- * a dependency beside the delay.
+ * first row that holds is the reason.  A new thing that holds jobs up is a row in it, at its place.
  *
  * I24  All facts of one explanation are of one moment, under one hold of the lock; what that costs
  *      is bounded (ENGINE_AHEAD_MAX).
@@ -36,7 +35,7 @@ static enum run_stop stop_of(const struct view *view)
 
 static bool waits(const struct view *view)
 {
-    return state_of(view) == JOB_QUEUED || state_of(view) == JOB_DELAYED;
+    return state_of(view) >= JOB_WAITING && state_of(view) <= JOB_QUEUED;
 }
 
 static bool is_retrying(const struct view *view)
@@ -73,6 +72,11 @@ static bool is_running(const struct view *view)
 static bool is_drained(const struct view *view)
 {
     return view->facts->draining;
+}
+
+static bool has_needs(const struct view *view)
+{
+    return state_of(view) == JOB_WAITING;
 }
 
 static bool backs_off(const struct view *view)
@@ -117,7 +121,7 @@ static const struct {
     {ENGINE_WHY_RETRYING, is_retrying},     {ENGINE_WHY_ENDED, has_ended},
     {ENGINE_WHY_CANCELLING, is_cancelling}, {ENGINE_WHY_ENDING, is_ending},
     {ENGINE_WHY_STOPPING, is_stopping},     {ENGINE_WHY_RUNNING, is_running},
-    {ENGINE_WHY_DRAINING, is_drained},      {ENGINE_WHY_BACKOFF, backs_off},
+    {ENGINE_WHY_DRAINING, is_drained}, {ENGINE_WHY_DEPENDENCIES, has_needs},     {ENGINE_WHY_BACKOFF, backs_off},
     {ENGINE_WHY_DELAY, is_delayed},         {ENGINE_WHY_QUEUE_PAUSED, queue_is_paused},
     {ENGINE_WHY_QUEUE_OFF, queue_is_off},   {ENGINE_WHY_QUEUE_RATE, rate_is_used_up},
     {ENGINE_WHY_QUEUE_FULL, queue_is_full}, {ENGINE_WHY_QUEUE_ORDER, others_come_first},
@@ -144,6 +148,17 @@ static void look_at_queue(const struct queue *queue, struct engine_explanation *
     facts->queued = queue->ready.count;
 }
 
+static void look_at_needs(const struct job_needs *needs, struct engine_explanation *facts)
+{
+    for (size_t i = 0; needs && i < needs->count; i++) {
+        if (!needs->all[i].link)
+            continue;
+        if (facts->waits_for_count < ENGINE_NEEDS_MAX)
+            facts->waits_for[facts->waits_for_count] = needs->all[i].id;
+        facts->waits_for_count++;
+    }
+}
+
 /* job: NULL if only the store has it.  facts->record is filled. */
 static void explain_locked(struct engine *engine, const struct job *job,
                            struct engine_explanation *facts)
@@ -154,6 +169,8 @@ static void explain_locked(struct engine *engine, const struct job *job,
         look_at_queue(queue, facts);
     if (job && job->record.state == JOB_QUEUED && job->heap_index != JOB_NOT_IN_HEAP)
         facts->ahead = job_heap_count_before(&queue->ready, job, ENGINE_AHEAD_MAX);
+    if (job)
+        look_at_needs(job->needs, facts);
     facts->why = find_reason(&(struct view){facts, job});
 }
 

@@ -6,6 +6,7 @@
  *   engine_recover.c  jobs from the store
  *   engine_table.c    jobs by id
  *   engine_submit.c   new jobs
+ *   engine_after.c    jobs that wait for others
  *   engine_run.c      dispatch, and the life of one run
  *   engine_wait.c     who waits for an end; wait
  *   engine_cancel.c   cancel
@@ -84,6 +85,34 @@ struct job_waiters {
     enum job_state ended; /* JOB_NONE: not yet */
 };
 
+/* ---- who waits for other jobs: engine_after.c -------------------------------------------------- */
+
+/* One dependency.  Guarded by the engine's lock. */
+struct job_need {
+    struct job_need *next, **link; /* in the dependency's dependents; link NULL: not in them */
+    struct job_needs *of;
+    uint64_t id;
+};
+
+/* All of a job's.  Guarded by the engine's lock, but before the job is in the table. */
+struct job_needs {
+    struct job_needs *next; /* of those that are looked at together */
+    struct job *job;
+    uint64_t blamed; /* the dependency that has not succeeded, though it had to; 0: none */
+    enum job_state blamed_end;
+    bool any_end;
+    size_t open; /* needs that are in a list (I29) */
+    size_t count;
+    struct job_need all[];
+};
+
+/* What the store said of dependencies that are not in memory, by id.  The caller's. */
+struct engine_known {
+    uint64_t *ids; /* in order */
+    struct job_record **records;
+    size_t count;
+};
+
 /* ---- a run under way ------------------------------------------------------------------------- */
 
 enum run_stop { RUN_GOES_ON, RUN_INTERRUPTED, RUN_CANCELLED }; /* why; the higher wins */
@@ -150,6 +179,8 @@ struct engine {
     struct engine_stats stats;
     struct job *recent_first, *recent_last; /* ended ones, the oldest first */
     struct job *crashed;                    /* adopted as running; until engine_recover() */
+    struct job *adopted;                    /* adopted as waiting; until engine_recover() */
+    struct job *doomed_first, *doomed_last; /* waiting ones, to be cancelled (I32) */
     struct job_run *runs;
     size_t active; /* runs, and changes that clients asked for and that are being stored */
     struct engine_waiter *waiters;
@@ -270,6 +301,26 @@ int engine_waiter_wait(struct engine *engine, struct engine_waiter *waiter, uint
 void engine_waiter_remove_locked(struct engine_waiter *waiter);
 void engine_wake_locked(struct job *job);                    /* it has ended */
 void engine_wake_all_locked(struct engine *engine, int err); /* the engine has */
+
+/* ---- engine_after.c ---- */
+
+/* Give job the needs of its spec, if it has any; they go with it.  Errors: -ENOMEM. */
+int engine_needs_new(const struct job_spec *spec, struct job *job);
+/* Take the lock at a moment when each dependency of the list is in memory or known to have ended (or
+ * not to exist).  known: zeroed at first, the caller's to destroy.  On failure the lock is free. */
+int engine_lock_knowing(struct engine *engine, const struct job_needs *list,
+                        struct engine_known *known);
+void engine_known_destroy(struct engine_known *known);
+/* Put each need where it belongs (I29); needs that are all met are dropped.
+ * Errors: -ENOENT *ret_missing is no job that peer may see; the others are linked all the same. */
+int engine_needs_link_locked(struct engine *engine, const struct peer *peer, struct job *job,
+                             const struct engine_known *known, uint64_t *ret_missing);
+void engine_needs_drop_locked(struct job *job); /* it waits no longer */
+/* A waiting job may have nothing left to wait for: release it, or doom it. */
+void engine_needs_settle_locked(struct engine *engine, struct job *job);
+void engine_tell_dependents_locked(struct engine *engine, struct job *job); /* it has ended */
+/* engine_unlock(), and cancel what was doomed (I32).  Waits for the store, shielded. */
+void engine_unlock_settling(struct engine *engine);
 
 /* ---- engine_read.c ---- */
 

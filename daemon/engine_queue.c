@@ -321,7 +321,7 @@ static int end_taken(struct engine *engine, const struct purge *purge, struct en
     for (size_t i = 0; rc == 0 && i < purge->taken; i++)
         engine_cancel_taken_locked(engine, purge->jobs[i], purge->now);
     engine_release_locked(engine);
-    engine_unlock(engine);
+    engine_unlock_settling(engine);
     return rc;
 }
 

@@ -2,8 +2,9 @@
 /*
  * engine_recover: jobs from the store, at start.
  *
- * engine_adopt() puts what was queued and delayed where it belongs and sets aside what was running.
- * engine_recover() then treats those as crashes, and commits that before anybody is served.
+ * engine_adopt() puts what was queued and delayed where it belongs and sets aside what was running
+ * or waiting.  engine_recover() looks how the dependencies of the waiting ones ended, then treats
+ * the running ones as crashes, and commits that before anybody is served.
  *
  * I20  A record from disk is checked, never trusted: what cannot be is -EBADMSG, and the daemon
  *      does not start.
@@ -19,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CRASH_BATCH = 1024 };
+enum { CRASH_BATCH = 1024, ADOPT_BATCH = 256 };
 
 /* ---- adopt ----------------------------------------------------------------------------------- */
 
@@ -27,8 +28,7 @@ static bool is_sane(const struct engine *engine, const struct job_record *record
 {
     const struct job_table *table = &engine->table;
     uint64_t last = table->count > 0 ? table->slots[table->count - 1].id : 0;
-    bool live =
-        record->state == JOB_DELAYED || record->state == JOB_QUEUED || record->state == JOB_RUNNING;
+    bool live = record->state > JOB_NONE && record->state < JOB_SUCCEEDED;
     return live && record->id > last && record->queue && record->spec &&
            (record->state != JOB_RUNNING || record->attempt > 0);
 }
@@ -48,6 +48,26 @@ static int find_queue(struct engine *engine, const char *name, struct queue **re
     return 0;
 }
 
+/* One whose spec cannot be read any more waits for nothing: it fails when it is run, and says why
+ * there. */
+static int adopt_needs(struct job *job)
+{
+    struct job_spec *spec;
+    struct rpc_error error;
+    int rc = job_spec_from_text(job->record.spec, &spec, &error);
+    if (rc < 0)
+        return rc == -ENOMEM ? rc : 0;
+    rc = engine_needs_new(spec, job);
+    job_spec_free(spec);
+    return rc;
+}
+
+static void set_aside(struct job **list, struct job *job)
+{
+    job->recent_next = *list;
+    *list = job;
+}
+
 int engine_adopt(void *arg, const struct job_record *record)
 {
     struct engine *engine = arg;
@@ -62,15 +82,71 @@ int engine_adopt(void *arg, const struct job_record *record)
         rc = job_new(record, queue, &job);
     if (rc < 0)
         return rc;
+    rc = record->state == JOB_WAITING ? adopt_needs(job) : 0;
+    if (rc < 0) {
+        job_free(job);
+        return rc;
+    }
     engine_add_live_locked(engine, job);
     engine_set_next_id(engine, record->id + 1);
-    if (record->state != JOB_RUNNING) {
+    if (record->state == JOB_RUNNING)
+        set_aside(&engine->crashed, job);
+    else if (record->state == JOB_WAITING)
+        set_aside(&engine->adopted, job);
+    else
         engine_place_locked(engine, job);
-        return 0;
-    }
-    job->recent_next = engine->crashed;
-    engine->crashed = job;
     return 0;
+}
+
+/* ---- dependencies ---------------------------------------------------------------------------- */
+
+/* The needs of some that were set aside, as a list; those without go back to the engine at once. */
+static size_t take_adopted(struct engine *engine, struct job **jobs, struct job_needs **ret_needs)
+{
+    size_t count = 0;
+    *ret_needs = NULL;
+    while (engine->adopted && count < ADOPT_BATCH) {
+        struct job *job = engine->adopted;
+        engine->adopted = job->recent_next;
+        job->recent_next = NULL;
+        jobs[count++] = job;
+        if (!job->needs)
+            continue;
+        job->needs->next = *ret_needs;
+        *ret_needs = job->needs;
+    }
+    return count;
+}
+
+/* A dependency that is not there any more has ended, and the store has let go of it: had it ended
+ * badly, its dependents would have been cancelled before. */
+static int settle_adopted(struct engine *engine)
+{
+    static const struct peer all = {.admin = true}; /* who may see what was asked at the submit */
+    struct job *jobs[ADOPT_BATCH];
+    struct job_needs *needs;
+    struct engine_known known = {0};
+    uint64_t missing;
+    size_t count = take_adopted(engine, jobs, &needs);
+    int rc = engine_lock_knowing(engine, needs, &known);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        (void)engine_needs_link_locked(engine, &all, jobs[i], &known, &missing);
+        engine_needs_settle_locked(engine, jobs[i]);
+    }
+    if (rc == 0)
+        engine_unlock_settling(engine);
+    engine_known_destroy(&known);
+    return rc;
+}
+
+static int settle_waiting(struct engine *engine, struct problem *problem)
+{
+    int rc = 0;
+    while (rc == 0 && engine->adopted)
+        rc = settle_adopted(engine);
+    if (rc < 0 && !engine_has_failed(engine, problem))
+        problem_set(problem, rc, "the store refused what recovery asked: %s", strerror(-rc));
+    return rc;
 }
 
 /* ---- crashes --------------------------------------------------------------------------------- */
@@ -130,7 +206,7 @@ static void settle(struct engine *engine, struct crashes *crashes, int64_t now,
         engine_move_locked(engine, crash->job, crash->row.state, JOB_BY_CRASH, now);
         engine_place_locked(engine, crash->job);
     }
-    engine_unlock(engine);
+    engine_unlock_settling(engine);
 }
 
 /* One store op's worth of the jobs that were set aside. */
@@ -184,9 +260,12 @@ int engine_recover(struct engine *engine, struct problem *problem,
     struct engine_recovery recovery = {
         .queued = engine->stats.live[JOB_QUEUED],
         .delayed = engine->stats.live[JOB_DELAYED],
+        .waiting = engine->stats.live[JOB_WAITING],
         .killed = kill_leftovers(engine),
     };
-    int rc = settle_crashes(engine, problem, &recovery);
+    int rc = settle_waiting(engine, problem);
+    if (rc == 0)
+        rc = settle_crashes(engine, problem, &recovery);
     if (rc < 0)
         return rc;
     *ret_recovery = recovery;

@@ -220,8 +220,8 @@ static int commit(struct engine *engine, struct retry *retry, struct engine_op *
             give_up_locked(engine, chance);
     }
     engine_release_locked(engine);
-    engine_unlock(engine);
     weft_event_set(&engine->kick);
+    engine_unlock_settling(engine);
     return rc;
 }
 

@@ -363,8 +363,8 @@ static void run_end(struct job_run *run, int rc)
         engine_lock_shielded(engine);
     }
     leave_job_locked(run, rc);
-    engine_unlock(engine);
     weft_event_set(&engine->kick);
+    engine_unlock_settling(engine);
     run_free(run);
 }
 

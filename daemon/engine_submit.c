@@ -11,6 +11,7 @@
 #include "daemon/engine_impl.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 /* One item on its way. */
@@ -23,6 +24,9 @@ struct submission {
 
 struct submissions {
     const struct engine_turn *turn; /* may be NULL */
+    const struct peer *peer;
+    struct job_needs *needs;   /* of all that wait for other jobs, … */
+    struct engine_known known; /* … and what the store says of those */
     struct submission *all;
     const struct job_record **rows; /* of the accepted ones */
     size_t count, accepted;
@@ -57,7 +61,7 @@ static void build(struct engine *engine, const struct peer *peer, struct submiss
         .term_signal = JOB_NO_EXIT,
         .spec = text,
     };
-    if (job_new(&record, NULL, &one->job) < 0)
+    if (job_new(&record, NULL, &one->job) < 0 || engine_needs_new(spec, one->job) < 0)
         refuse(engine, one, -ENOMEM);
     free(text);
 }
@@ -65,27 +69,45 @@ static void build(struct engine *engine, const struct peer *peer, struct submiss
 static void plan_row(struct submission *one, int64_t now)
 {
     uint64_t delay = one->item->spec->delay_ns;
+    enum job_state to = one->job->needs ? JOB_WAITING : delay ? JOB_DELAYED : JOB_QUEUED;
     one->row = one->job->record;
-    (void)job_record_move(&one->row, delay ? JOB_DELAYED : JOB_QUEUED, JOB_BY_SUBMIT, now);
+    (void)job_record_move(&one->row, to, JOB_BY_SUBMIT, now);
     if (delay)
         one->row.due_at = delay > (uint64_t)(INT64_MAX - now) ? INT64_MAX : now + (int64_t)delay;
 }
 
-static void accept_locked(struct engine *engine, struct submission *one, int64_t now)
+/* What it waits for must be there, and visible to who asks. */
+static int link_needs_locked(struct engine *engine, const struct peer *peer, struct submission *one,
+                             const struct engine_known *known)
+{
+    uint64_t missing;
+    int rc = engine_needs_link_locked(engine, peer, one->job, known, &missing);
+    if (rc == 0)
+        return 0;
+    return rpc_error_set_param(one->item->error, RPC_NO_SUCH_JOB, "after", NULL,
+                               "it is to run after job %" PRIu64 ", which does not exist", missing);
+}
+
+static void turn_down_locked(struct submission *one, int err)
+{
+    engine_needs_drop_locked(one->job);
+    job_free(one->job);
+    one->job = NULL;
+    one->err = err;
+}
+
+static void accept_locked(struct engine *engine, struct submissions *these, struct submission *one,
+                          int64_t now)
 {
     const char *name = one->item->spec->queue;
     struct queue *queue = queue_set_find(engine->queues, name);
-    if (!queue || !queue->configured) {
-        job_free(one->job);
-        one->job = NULL;
-        one->err = engine_refuse_queue_locked(engine, name, one->item->error);
-        return;
-    }
-    int err = engine_room_locked(engine, queue, one->item->error);
-    if (err < 0) {
-        job_free(one->job);
-        one->job = NULL;
-        one->err = err;
+    int rc = !queue || !queue->configured
+                 ? engine_refuse_queue_locked(engine, name, one->item->error)
+                 : engine_room_locked(engine, queue, one->item->error);
+    if (rc == 0)
+        rc = link_needs_locked(engine, these->peer, one, &these->known);
+    if (rc < 0) {
+        turn_down_locked(one, rc);
         return;
     }
     one->job->record.id = engine->next_id++;
@@ -126,7 +148,7 @@ static int push_locked(struct engine *engine, struct submissions *these, struct 
     for (size_t i = 0; i < these->count; i++) {
         struct submission *one = &these->all[i];
         if (one->job)
-            accept_locked(engine, one, now);
+            accept_locked(engine, these, one, now);
         if (one->job)
             these->rows[these->accepted++] = &one->row;
     }
@@ -149,6 +171,7 @@ static void settle_locked(struct engine *engine, struct submissions *these, int6
         one->job->committing = false;
         one->item->id = one->row.id;
         engine_place_locked(engine, one->job);
+        engine_needs_settle_locked(engine, one->job); /* while it was committed */
         engine->stats.submitted++;
     }
 }
@@ -166,8 +189,8 @@ static int commit(struct engine *engine, struct submissions *these, struct engin
         drop_all_locked(engine, these);
     if (held)
         engine_release_locked(engine);
-    engine_unlock(engine);
     weft_event_set(&engine->kick);
+    engine_unlock_settling(engine);
     return rc;
 }
 
@@ -177,24 +200,34 @@ static void free_unaccepted(struct submissions *these)
         job_free(these->all[i].job);
 }
 
+static void list_needs(struct submissions *these, const struct job *job)
+{
+    if (!job || !job->needs)
+        return;
+    job->needs->next = these->needs;
+    these->needs = job->needs;
+}
+
 /* Returns 0 if the commit stands. */
 static int submit(struct engine *engine, const struct peer *peer, struct submissions *these)
 {
     struct engine_op op = {0};
     int64_t now = job_wall_now();
-    for (size_t i = 0; i < these->count; i++)
+    these->peer = peer;
+    for (size_t i = 0; i < these->count; i++) {
         build(engine, peer, &these->all[i]);
+        list_needs(these, these->all[i].job);
+    }
     if (these->atomic && first_refused(these) < these->count) {
         free_unaccepted(these);
         return -EINVAL;
     }
-    int rc = engine_lock(engine);
-    if (rc < 0) {
-        free_unaccepted(these);
-        return rc;
+    int rc = engine_lock_knowing(engine, these->needs, &these->known);
+    if (rc == 0) {
+        rc = push_locked(engine, these, &op, now);
+        engine_unlock(engine);
     }
-    rc = push_locked(engine, these, &op, now);
-    engine_unlock(engine);
+    engine_known_destroy(&these->known);
     if (rc == 0 && these->turn)
         these->turn->done(these->turn->arg);
     if (rc == 0)

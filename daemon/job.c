@@ -21,24 +21,40 @@
 #include <time.h>
 
 const struct job_edge job_edges[] = {
-    {JOB_NONE, JOB_QUEUED, JOB_BY_SUBMIT},        {JOB_NONE, JOB_DELAYED, JOB_BY_SUBMIT},
-    {JOB_DELAYED, JOB_QUEUED, JOB_BY_DUE},        {JOB_DELAYED, JOB_CANCELLED, JOB_BY_CANCEL},
-    {JOB_QUEUED, JOB_RUNNING, JOB_BY_DISPATCH},   {JOB_QUEUED, JOB_CANCELLED, JOB_BY_CANCEL},
-    {JOB_RUNNING, JOB_SUCCEEDED, JOB_BY_SUCCESS}, {JOB_RUNNING, JOB_FAILED, JOB_BY_FAILURE},
-    {JOB_RUNNING, JOB_DELAYED, JOB_BY_FAILURE},   {JOB_RUNNING, JOB_DEAD, JOB_BY_FAILURE},
-    {JOB_RUNNING, JOB_TIMED_OUT, JOB_BY_TIMEOUT}, {JOB_RUNNING, JOB_DELAYED, JOB_BY_TIMEOUT},
-    {JOB_RUNNING, JOB_DEAD, JOB_BY_TIMEOUT},      {JOB_RUNNING, JOB_CANCELLED, JOB_BY_CANCEL},
-    {JOB_RUNNING, JOB_QUEUED, JOB_BY_INTERRUPT},  {JOB_RUNNING, JOB_QUEUED, JOB_BY_CRASH},
-    {JOB_RUNNING, JOB_FAILED, JOB_BY_CRASH},      {JOB_RUNNING, JOB_DEAD, JOB_BY_CRASH},
-    {JOB_FAILED, JOB_QUEUED, JOB_BY_RETRY},       {JOB_CANCELLED, JOB_QUEUED, JOB_BY_RETRY},
-    {JOB_TIMED_OUT, JOB_QUEUED, JOB_BY_RETRY},    {JOB_DEAD, JOB_QUEUED, JOB_BY_RETRY},
+    {JOB_NONE, JOB_QUEUED, JOB_BY_SUBMIT},
+    {JOB_NONE, JOB_DELAYED, JOB_BY_SUBMIT},
+    {JOB_NONE, JOB_WAITING, JOB_BY_SUBMIT},
+    {JOB_WAITING, JOB_QUEUED, JOB_BY_DEPENDENCIES},
+    {JOB_WAITING, JOB_DELAYED, JOB_BY_DEPENDENCIES},
+    {JOB_WAITING, JOB_CANCELLED, JOB_BY_DEPENDENCIES},
+    {JOB_WAITING, JOB_CANCELLED, JOB_BY_CANCEL},
+    {JOB_DELAYED, JOB_QUEUED, JOB_BY_DUE},
+    {JOB_DELAYED, JOB_CANCELLED, JOB_BY_CANCEL},
+    {JOB_QUEUED, JOB_RUNNING, JOB_BY_DISPATCH},
+    {JOB_QUEUED, JOB_CANCELLED, JOB_BY_CANCEL},
+    {JOB_RUNNING, JOB_SUCCEEDED, JOB_BY_SUCCESS},
+    {JOB_RUNNING, JOB_FAILED, JOB_BY_FAILURE},
+    {JOB_RUNNING, JOB_DELAYED, JOB_BY_FAILURE},
+    {JOB_RUNNING, JOB_DEAD, JOB_BY_FAILURE},
+    {JOB_RUNNING, JOB_TIMED_OUT, JOB_BY_TIMEOUT},
+    {JOB_RUNNING, JOB_DELAYED, JOB_BY_TIMEOUT},
+    {JOB_RUNNING, JOB_DEAD, JOB_BY_TIMEOUT},
+    {JOB_RUNNING, JOB_CANCELLED, JOB_BY_CANCEL},
+    {JOB_RUNNING, JOB_QUEUED, JOB_BY_INTERRUPT},
+    {JOB_RUNNING, JOB_QUEUED, JOB_BY_CRASH},
+    {JOB_RUNNING, JOB_FAILED, JOB_BY_CRASH},
+    {JOB_RUNNING, JOB_DEAD, JOB_BY_CRASH},
+    {JOB_FAILED, JOB_QUEUED, JOB_BY_RETRY},
+    {JOB_CANCELLED, JOB_QUEUED, JOB_BY_RETRY},
+    {JOB_TIMED_OUT, JOB_QUEUED, JOB_BY_RETRY},
+    {JOB_DEAD, JOB_QUEUED, JOB_BY_RETRY},
 };
 enum { EDGES = sizeof(job_edges) / sizeof(job_edges[0]) };
 const size_t job_edge_count = EDGES;
 
 static _Atomic uint64_t edges_taken[EDGES]; /* atomic, relaxed: a count for tests */
 
-/* "none" and "waiting" have names for messages and diagrams; a client can ask only for waiting. */
+/* "none" has a name for messages and diagrams; a client cannot ask for it. */
 static const char *const state_names[JOB_STATE_COUNT] = {
     [JOB_NONE] = "none",     [JOB_WAITING] = "waiting",     [JOB_DELAYED] = "delayed",
     [JOB_QUEUED] = "queued", [JOB_RUNNING] = "running",     [JOB_SUCCEEDED] = "succeeded",
@@ -47,11 +63,17 @@ static const char *const state_names[JOB_STATE_COUNT] = {
 };
 
 static const char *const cause_names[JOB_CAUSE_COUNT] = {
-    [JOB_BY_SUBMIT] = "submit",     [JOB_BY_DUE] = "due",
-    [JOB_BY_DISPATCH] = "dispatch", [JOB_BY_SUCCESS] = "success",
-    [JOB_BY_FAILURE] = "failure",   [JOB_BY_TIMEOUT] = "timeout",
-    [JOB_BY_CANCEL] = "cancel",     [JOB_BY_INTERRUPT] = "interrupt",
-    [JOB_BY_CRASH] = "crash",       [JOB_BY_RETRY] = "retry",
+    [JOB_BY_DEPENDENCIES] = "dependencies",
+    [JOB_BY_SUBMIT] = "submit",
+    [JOB_BY_DUE] = "due",
+    [JOB_BY_DISPATCH] = "dispatch",
+    [JOB_BY_SUCCESS] = "success",
+    [JOB_BY_FAILURE] = "failure",
+    [JOB_BY_TIMEOUT] = "timeout",
+    [JOB_BY_CANCEL] = "cancel",
+    [JOB_BY_INTERRUPT] = "interrupt",
+    [JOB_BY_CRASH] = "crash",
+    [JOB_BY_RETRY] = "retry",
 };
 
 const char *job_state_name(enum job_state state)
@@ -141,6 +163,7 @@ static void apply_cause(struct job_record *record, enum job_cause cause, int64_t
         break;
     case JOB_BY_SUCCESS:
     case JOB_BY_CANCEL:
+    case JOB_BY_DEPENDENCIES:
     case JOB_CAUSE_COUNT:
         break;
     }
@@ -164,7 +187,7 @@ static int take_edge(struct job_record *record, enum job_state to, enum job_caus
     now = not_before(record, now);
     apply_cause(record, cause, now);
     record->state = to;
-    if (to != JOB_DELAYED)
+    if (to != JOB_DELAYED && to != JOB_WAITING)
         record->due_at = cause == JOB_BY_RETRY ? now : 0;
     if (job_state_is_end(to))
         record->finished_at = now;
@@ -254,6 +277,7 @@ void job_free(struct job *job)
     if (!job)
         return;
     job_set_texts(job, NULL, NULL);
+    free(job->needs);
     free(job);
 }
 

@@ -28,6 +28,8 @@ struct config;      /* config.h */
 struct queue;       /* queue.h */
 struct job_run;     /* engine_run.c: the run under way */
 struct job_waiters; /* engine_wait.c: who waits for the end */
+struct job_need;    /* engine_after.c: one dependency of a job that waits … */
+struct job_needs;   /* … and all of them */
 
 /* ---- who asks ------------------------------------------------------------------------------ */
 
@@ -44,13 +46,13 @@ struct peer {
 /* The numbers are on disk: never renumber, only append. */
 enum job_state {
     JOB_NONE = 0,      /* not accepted yet; source of the submit edges, never stored */
-    JOB_WAITING = 1,   /* for its dependencies (reserved: no edge leads here yet) */
+    JOB_WAITING = 1,   /* for the ends of the jobs in its `after` */
     JOB_DELAYED = 2,   /* until record.due_at: the client's delay, or a retry's backoff */
     JOB_QUEUED = 3,    /* in its queue's heap */
     JOB_RUNNING = 4,   /* a fiber of the engine holds it */
     JOB_SUCCEEDED = 5, /* end: exit status 0, or the handler returned a result */
     JOB_FAILED = 6,    /* end: failed with no retries asked for, or crashed with on_crash=fail */
-    JOB_CANCELLED = 7, /* end: by a client */
+    JOB_CANCELLED = 7, /* end: by a client, or because a job that it waited for did not succeed */
     JOB_TIMED_OUT = 8, /* end: ran longer than its timeout, no retries asked for */
     JOB_DEAD = 9,      /* end: retries were asked for and are spent, or crash_limit reached */
     JOB_STATE_COUNT
@@ -58,16 +60,17 @@ enum job_state {
 
 /* Why a job moves.  An edge is (from, to, cause). */
 enum job_cause {
-    JOB_BY_SUBMIT,    /* none -> queued | delayed */
-    JOB_BY_DUE,       /* delayed -> queued */
-    JOB_BY_DISPATCH,  /* queued -> running */
-    JOB_BY_SUCCESS,   /* running -> succeeded */
-    JOB_BY_FAILURE,   /* running -> failed | delayed (retry) | dead (retries spent) */
-    JOB_BY_TIMEOUT,   /* running -> timed_out | delayed (retry) | dead (retries spent) */
-    JOB_BY_CANCEL,    /* queued | delayed | running -> cancelled */
-    JOB_BY_INTERRUPT, /* running -> queued: orderly stop, attempt given back */
-    JOB_BY_CRASH,     /* running -> queued | failed (on_crash) | dead (crash_limit): weftd died, as
-                       * recovery finds, or the process of a call did */
+    JOB_BY_SUBMIT,       /* none -> queued | delayed | waiting */
+    JOB_BY_DEPENDENCIES, /* waiting -> queued | delayed (all are met) | cancelled (one cannot be) */
+    JOB_BY_DUE,          /* delayed -> queued */
+    JOB_BY_DISPATCH,     /* queued -> running */
+    JOB_BY_SUCCESS,      /* running -> succeeded */
+    JOB_BY_FAILURE,      /* running -> failed | delayed (retry) | dead (retries spent) */
+    JOB_BY_TIMEOUT,      /* running -> timed_out | delayed (retry) | dead (retries spent) */
+    JOB_BY_CANCEL,       /* waiting | queued | delayed | running -> cancelled */
+    JOB_BY_INTERRUPT,    /* running -> queued: orderly stop, attempt given back */
+    JOB_BY_CRASH, /* running -> queued | failed (on_crash) | dead (crash_limit): weftd died, as
+                   * recovery finds, or the process of a call did */
     JOB_BY_RETRY, /* failed | cancelled | timed_out | dead -> queued: by a client, a new start */
     JOB_CAUSE_COUNT
 };
@@ -106,6 +109,8 @@ enum job_on_crash { JOB_CRASH_REQUEUE = 0, JOB_CRASH_FAIL = 1 };
 #define JOB_NAME_MAX     255
 #define JOB_TAGS_MAX     32
 #define JOB_RETRIES_MAX  1000
+#define JOB_AFTER_MAX    1000
+#define JOB_ID_MAX       ((INT64_C(1) << 53) - 1)
 #define JOB_PRIORITY_MAX 1000000 /* and -JOB_PRIORITY_MAX; higher runs first */
 
 /* Owned by whoever called job_spec_from_…; immutable afterwards.  Exactly one of argv and call. */
@@ -117,9 +122,12 @@ struct job_spec {
     char *cwd;         /* absolute; NULL: exec.cwd of the configuration */
     char *stdin_data;  /* what the program reads; NULL: /dev/null */
     size_t stdin_size; /* may hold NUL bytes */
-    char *queue; /* never NULL: "default" if none was named; existence is the engine's check */
-    char *name;  /* the client's label, or NULL */
-    char **tags; /* NULL-terminated, or NULL */
+    char *queue;     /* never NULL: "default" if none was named; existence is the engine's check */
+    char *name;      /* the client's label, or NULL */
+    char **tags;     /* NULL-terminated, or NULL */
+    uint64_t *after; /* ids of the jobs that it waits for, or NULL */
+    size_t after_count;
+    bool after_any_end; /* however they end; else all must succeed */
     int32_t priority;
     uint32_t retries;           /* further attempts after the first failure */
     uint64_t delay_ns;          /* before the first attempt may start */
@@ -132,8 +140,8 @@ struct job_spec {
  * engine is found here, with params_check() of protocol/params.h and a table: unknown or misspelt
  * member (the nearest one is named), wrong type, both or neither of argv and call, empty argv, NUL
  * inside a string, relative cwd, bad env name, duration, priority or retries out of range, handler
- * that is not in native_find(). A member of the wire that is not built yet (after, key, durable:
- * false) is refused, by name. Context:   any thread. Ownership: the caller frees *ret_spec with
+ * that is not in native_find(). A member of the wire that is not built yet (key, durable: false) is
+ * refused, by name. Context:   any thread. Ownership: the caller frees *ret_spec with
  * job_spec_free(); params is borrowed. Errors:    -EINVAL, -ENOMEM, with *error (invalid_params,
  * no_such_handler, not_supported).
  */
@@ -206,6 +214,8 @@ struct job {
     struct queue *queue;         /* never NULL; queues outlive jobs */
     struct job_run *run;         /* only while running: its scope, and why it is being stopped */
     struct job_waiters *waiters; /* NULL while nobody waits */
+    struct job_needs *needs;     /* NULL but while it waits for dependencies; the job's */
+    struct job_need *dependents; /* what waits for this job's end: in the needs of others */
     struct job *recent_next;     /* in the engine's list of recently ended jobs … */
     struct job *recent_before;   /* … which a retry may leave from its middle */
     int64_t rank;                /* place in the queue's heap, see queue_rank(); lower runs first */

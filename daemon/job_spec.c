@@ -14,6 +14,7 @@
 #include "protocol/units.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,10 +37,29 @@ static const struct param_spec members[] = {
     {.name = "timeout", .types = PARAM_DURATION, .min = 0, .max = CENTURY_NS},
     {.name = "retries", .types = PARAM_INT, .min = 0, .max = JOB_RETRIES_MAX},
     {.name = "on_crash", .types = PARAM_STRING, .choices = on_crash_names},
+    {.name = "after",
+     .types = PARAM_INTS | PARAM_OBJECT,
+     .min = 1,
+     .max = JOB_ID_MAX,
+     .length_min = 1,
+     .length_max = JOB_AFTER_MAX},
     /* the wire has them, this version does not: refused by name in refuse_unbuilt() */
-    {.name = "after", .types = PARAM_ANY},
     {.name = "key", .types = PARAM_ANY},
     {.name = "durable", .types = PARAM_BOOL},
+};
+
+/* The long form of "after". */
+static const char *const when_names[] = {"ok", "end", NULL};
+
+static const struct param_spec after_members[] = {
+    {.name = "ids",
+     .types = PARAM_INTS,
+     .required = true,
+     .min = 1,
+     .max = JOB_ID_MAX,
+     .length_min = 1,
+     .length_max = JOB_AFTER_MAX},
+    {.name = "when", .types = PARAM_STRING, .choices = when_names},
 };
 
 static int refuse(struct rpc_error *error, const char *param, const char *text)
@@ -56,10 +76,9 @@ static int no_memory(struct rpc_error *error)
 
 static int refuse_unbuilt(const json_t *params, struct rpc_error *error)
 {
-    const char *name = params_has(params, "after") ? "after" : "key";
-    if (params_has(params, "after") || params_has(params, "key"))
-        return rpc_error_set_param(error, RPC_NOT_SUPPORTED, name, NULL,
-                                   "parameter \"%s\" is not supported by this version", name);
+    if (params_has(params, "key"))
+        return rpc_error_set_param(error, RPC_NOT_SUPPORTED, "key", NULL,
+                                   "parameter \"key\" is not supported by this version");
     if (!params_bool(params, "durable", true))
         return rpc_error_set_param(error, RPC_NOT_SUPPORTED, "durable", NULL,
                                    "\"durable\": false is not supported by this version");
@@ -140,11 +159,27 @@ static int check_kind(const json_t *params, struct rpc_error *error)
     return program ? check_program(params, error) : check_call(params, error);
 }
 
+static int check_after(const json_t *params, struct rpc_error *error)
+{
+    const json_t *after = params_get(params, "after");
+    if (!json_is_object(after))
+        return 0;
+    int rc = params_check(after, after_members, PARAMS_COUNT(after_members), error);
+    if (rc < 0) { /* the name is that of the inner one */
+        char param[sizeof error->param + 8];
+        snprintf(param, sizeof param, "after.%s", error->param);
+        snprintf(error->param, sizeof error->param, "%.*s", (int)sizeof error->param - 1, param);
+    }
+    return rc;
+}
+
 static int check(const json_t *params, struct rpc_error *error)
 {
     int rc = params_check(params, members, PARAMS_COUNT(members), error);
     if (rc == 0)
         rc = refuse_unbuilt(params, error);
+    if (rc == 0)
+        rc = check_after(params, error);
     if (rc == 0)
         rc = check_nul(params, error);
     return rc == 0 ? check_kind(params, error) : rc;
@@ -230,6 +265,23 @@ static int copy_args(const json_t *params, json_t **ret_args)
     return *ret_args ? 0 : -ENOMEM;
 }
 
+static int copy_after(const json_t *after, struct job_spec *spec)
+{
+    const json_t *ids = json_is_object(after) ? json_object_get(after, "ids") : after;
+    size_t count = json_array_size(ids);
+    if (count == 0)
+        return 0;
+    spec->after = malloc(count * sizeof(*spec->after));
+    if (!spec->after)
+        return -ENOMEM;
+    spec->after_count = count;
+    for (size_t i = 0; i < count; i++)
+        spec->after[i] = (uint64_t)json_integer_value(json_array_get(ids, i));
+    spec->after_any_end =
+        json_is_object(after) && strcmp(params_string(after, "when", "ok"), "end") == 0;
+    return 0;
+}
+
 static int copy_texts(const json_t *params, struct job_spec *spec)
 {
     int rc = copy_list(params_get(params, "argv"), &spec->argv);
@@ -240,6 +292,7 @@ static int copy_texts(const json_t *params, struct job_spec *spec)
     rc |= copy_bytes(params_get(params, "stdin"), &spec->stdin_data, &spec->stdin_size);
     rc |= copy_string(params_get(params, "name"), &spec->name);
     rc |= copy_list(params_get(params, "tags"), &spec->tags);
+    rc |= copy_after(params_get(params, "after"), spec);
     spec->queue = strdup(params_string(params, "queue", "default"));
     return rc < 0 || !spec->queue ? -ENOMEM : 0;
 }
@@ -336,6 +389,22 @@ static int put_duration(json_t *json, const char *name, uint64_t ns)
     return ns == 0 ? 0 : put_string(json, name, units_format_duration(ns, text));
 }
 
+static int put_after(json_t *json, const struct job_spec *spec)
+{
+    if (spec->after_count == 0)
+        return 0;
+    json_t *ids = json_array();
+    for (size_t i = 0; ids && i < spec->after_count; i++) {
+        if (json_array_append_new(ids, json_integer((json_int_t)spec->after[i])) < 0) {
+            json_decref(ids);
+            return -1;
+        }
+    }
+    if (spec->after_any_end)
+        ids = json_pack("{s:o, s:s}", "ids", ids, "when", "end");
+    return json_object_set_new(json, "after", ids);
+}
+
 static int put_what(json_t *json, const struct job_spec *spec)
 {
     int rc = put_string(json, "call", spec->call);
@@ -360,6 +429,7 @@ static int put_how(json_t *json, const struct job_spec *spec)
     rc |= put_integer(json, "retries", spec->retries);
     rc |= put_duration(json, "delay", spec->delay_ns);
     rc |= put_duration(json, "timeout", spec->timeout_ns);
+    rc |= put_after(json, spec);
     if (spec->on_crash != JOB_CRASH_REQUEUE)
         rc |= put_string(json, "on_crash", on_crash_names[spec->on_crash]);
     return rc;
@@ -428,5 +498,6 @@ void job_spec_free(struct job_spec *spec)
     free(spec->queue);
     free(spec->name);
     free_list(spec->tags);
+    free(spec->after);
     free(spec);
 }

@@ -64,10 +64,10 @@ static int make_runner(struct life *life, struct problem *problem)
 
 static void log_recovery(const struct engine_recovery *recovery)
 {
-    log_info("recovered: %zu queued, %zu delayed, %zu to run again, %zu failed, %zu dead, %zu "
-             "left-over processes killed",
-             recovery->queued, recovery->delayed, recovery->requeued, recovery->failed,
-             recovery->dead, recovery->killed);
+    log_info("recovered: %zu queued, %zu delayed, %zu waiting, %zu to run again, %zu failed, %zu "
+             "dead, %zu left-over processes killed",
+             recovery->queued, recovery->delayed, recovery->waiting, recovery->requeued,
+             recovery->failed, recovery->dead, recovery->killed);
 }
 
 static int make_engine(struct life *life, struct problem *problem)

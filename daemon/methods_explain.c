@@ -10,6 +10,7 @@
 #include "daemon/methods_impl.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -43,6 +44,7 @@ static void say_end(FILE *to, const struct job_record *record)
         break;
     case JOB_CANCELLED:
         fputs("it was cancelled", to);
+        say_error(to, record);
         break;
     case JOB_DEAD:
         fprintf(to, "it was given up after attempt %u", record->attempt);
@@ -107,6 +109,16 @@ static void say_delay(FILE *to, const struct engine_explanation *facts)
 {
     fputs("its client asked for a delay, until ", to);
     say_time(to, facts->record->due_at);
+}
+
+static void say_dependencies(FILE *to, const struct engine_explanation *facts)
+{
+    size_t shown = facts->waits_for_count < 3 ? facts->waits_for_count : 3;
+    fprintf(to, "it waits for the end of job%s", facts->waits_for_count == 1 ? "" : "s");
+    for (size_t i = 0; i < shown; i++)
+        fprintf(to, "%s %" PRIu64, i > 0 ? "," : "", facts->waits_for[i]);
+    if (facts->waits_for_count > shown)
+        fprintf(to, " and %zu more", facts->waits_for_count - shown);
 }
 
 static void say_backoff(FILE *to, const struct engine_explanation *facts)
@@ -181,6 +193,7 @@ static const struct {
     [ENGINE_WHY_ENDING] = {"ending", say_ending},
     [ENGINE_WHY_STOPPING] = {"stopping", say_stopping},
     [ENGINE_WHY_DRAINING] = {"draining", say_draining},
+    [ENGINE_WHY_DEPENDENCIES] = {"dependencies", say_dependencies},
     [ENGINE_WHY_DELAY] = {"delay", say_delay},
     [ENGINE_WHY_BACKOFF] = {"backoff", say_backoff},
     [ENGINE_WHY_QUEUE_PAUSED] = {"queue_paused", say_queue_paused},
@@ -193,7 +206,7 @@ static const struct {
 
 static bool waits(const struct engine_explanation *facts)
 {
-    return facts->record->state == JOB_QUEUED || facts->record->state == JOB_DELAYED;
+    return facts->record->state >= JOB_WAITING && facts->record->state <= JOB_QUEUED;
 }
 
 /* NULL: out of memory. */
@@ -243,6 +256,19 @@ static int add_ahead(json_t *result, const struct engine_explanation *facts)
     return rc;
 }
 
+static int add_needs(json_t *result, const struct engine_explanation *facts)
+{
+    if (facts->record->state != JOB_WAITING)
+        return 0;
+    json_t *ids = json_array();
+    int rc = ids ? 0 : -1;
+    for (size_t i = 0; i < facts->waits_for_count && i < ENGINE_NEEDS_MAX; i++)
+        rc |= json_array_append_new(ids, json_integer((json_int_t)facts->waits_for[i]));
+    rc |= json_object_set_new(result, "waits_for", ids);
+    return rc | json_object_set_new(result, "waits_for_count",
+                                    json_integer((json_int_t)facts->waits_for_count));
+}
+
 static int add_end(json_t *result, const struct engine_explanation *facts)
 {
     bool may = job_state_may_retry(facts->record->state) && facts->configured && !facts->draining;
@@ -279,7 +305,7 @@ static int explanation_json(const struct engine_explanation *facts, json_t **ret
         "queue", queue_json(facts), "failures", (json_int_t)record->failures, "crashes",
         (json_int_t)record->crashes, "draining", (int)facts->draining);
     bool whole = result && add_of_job(result, job) == 0 && add_ahead(result, facts) == 0 &&
-                 add_end(result, facts) == 0;
+                 add_needs(result, facts) == 0 && add_end(result, facts) == 0;
     json_decref(job);
     if (!whole) {
         json_decref(result);

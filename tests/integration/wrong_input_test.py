@@ -276,7 +276,7 @@ class Requests(WrongInput):
         self.assert_error(message, INVALID_PARAMS, 'object')
 
     def test_not_built_yet_is_said(self):
-        for name, value in (('after', [1]), ('key', 'x'), ('durable', False)):
+        for name, value in (('key', 'x'), ('durable', False)):
             self.submit_refused({'argv': ['date'], name: value}, NOT_SUPPORTED, name, param=name)
 
     def test_empty_argv(self):

@@ -5,6 +5,8 @@
 
 #include "support/test.h"
 
+#include <inttypes.h>
+
 /* ---- stop ------------------------------------------------------------------------------------ */
 
 enum { SLEEPERS = 200, WAITING = 5000, FINISHED = 50 };
@@ -319,7 +321,6 @@ Test(engine_life, recovery_refuses_records_that_cannot_be)
     EXPECT_EQ(adopt(world.engine, 6, JOB_SUCCEEDED, 1), -EBADMSG);
     EXPECT_EQ(adopt(world.engine, 6, JOB_RUNNING, 0), -EBADMSG);
     EXPECT_EQ(adopt(world.engine, 6, (enum job_state)77, 0), -EBADMSG);
-    EXPECT_EQ(adopt(world.engine, 6, JOB_WAITING, 0), -EBADMSG);
     EXPECT_EQ(adopt(world.engine, 6, JOB_RUNNING, 1), 0);
     store_free(world.store);
     engine_free(world.engine);
@@ -400,6 +401,25 @@ Test(engine_life, jobs_wait_for_a_fiber_when_there_is_none)
 
 /* ---- every edge ------------------------------------------------------------------------------ */
 
+/* dependency: it is running, and is cancelled here. */
+static void take_edges_of_waiting(struct world *world, uint64_t dependency)
+{
+    char all_ok[64], any_end[64], later[64];
+    snprintf(all_ok, sizeof(all_ok), ",\"after\":[%" PRIu64 "]", dependency);
+    snprintf(any_end, sizeof(any_end), ",\"after\":{\"ids\":[%" PRIu64 "],\"when\":\"end\"}",
+             dependency);
+    snprintf(later, sizeof(later), "%s,\"delay\":\"1h\"", any_end);
+    uint64_t cancelled = submit(world, "ok", all_ok), doomed = submit(world, "ok", all_ok);
+    uint64_t released = submit(world, "ok", any_end), delayed = submit(world, "ok", later);
+    EXPECT_EQ(cancel(world, cancelled), JOB_CANCELLED);
+    EXPECT_EQ(state_of(world, doomed), JOB_WAITING);
+    cancel(world, dependency);
+    EXPECT_EQ(end_of(world, doomed), JOB_CANCELLED);
+    EXPECT_EQ(end_of(world, released), JOB_SUCCEEDED);
+    EXPECT_EQ(state_of(world, delayed), JOB_DELAYED);
+    cancel(world, delayed);
+}
+
 static void take_most_edges(struct world *world)
 {
     submit(world, "ok", ",\"delay\":\"1ms\"");
@@ -419,6 +439,7 @@ static void take_most_edges(struct world *world)
     EXPECT_EQ(end_of(world, 7), JOB_SUCCEEDED);
     uint64_t running = submit(world, "hang", "");
     await_state(world, running, JOB_RUNNING);
+    take_edges_of_waiting(world, running);
     cancel(world, running);
     uint64_t interrupted = submit(world, "hang", "");
     await_state(world, interrupted, JOB_RUNNING);
@@ -427,7 +448,7 @@ static void take_most_edges(struct world *world)
 
 static void take_crash(struct world *world)
 {
-    if (world->base->next_id < 11)
+    if (world->base->next_id < 15)
         submit(world, "hang", ",\"on_crash\":\"fail\"");
     crash_while_running(world);
 }

@@ -176,10 +176,40 @@ Test(job_spec, what_is_wrong_is_refused_by_name)
     refuse("{\"argv\":[\"x\"],\"queue\":\"\"}", bad, "queue", "least");
     refuse("{\"argv\":[\"x\"],\"queue\":null}", bad, "queue", "string");
     refuse("{\"argv\":[\"x\"],\"piority\":1}", bad, "piority", "priority");
-    refuse("{\"argv\":[\"x\"],\"after\":[1]}", RPC_NOT_SUPPORTED, "after", "not supported");
+    refuse("{\"argv\":[\"x\"],\"after\":[]}", bad, "after", "least");
+    refuse("{\"argv\":[\"x\"],\"after\":7}", bad, "after", "array");
+    refuse("{\"argv\":[\"x\"],\"after\":[0]}", bad, "after[0]", "range");
+    refuse("{\"argv\":[\"x\"],\"after\":{\"when\":\"ok\"}}", bad, "after.ids", "ids");
+    refuse("{\"argv\":[\"x\"],\"after\":{\"ids\":[1],\"when\":\"never\"}}", bad, "after.when",
+           "end");
+    refuse("{\"argv\":[\"x\"],\"after\":{\"id\":[1]}}", bad, "after.id", "ids");
     refuse("{\"argv\":[\"x\"],\"key\":\"k\"}", RPC_NOT_SUPPORTED, "key", "not supported");
     refuse("{\"argv\":[\"x\"],\"durable\":false}", RPC_NOT_SUPPORTED, "durable", "not supported");
     refuse("{\"call\":\"ehco\"}", RPC_NO_SUCH_HANDLER, "call", "ehco");
+}
+
+static void check_after(const char *text, size_t count, bool any_end)
+{
+    struct job_spec *spec = parse(text), *again = NULL;
+    struct rpc_error error;
+    char *stored;
+    cr_assert_eq(job_spec_to_text(spec, &stored), 0);
+    cr_assert_eq(job_spec_from_text(stored, &again, &error), 0);
+    cr_assert_eq(again->after_count, count);
+    cr_assert_eq(again->after_any_end, any_end);
+    cr_assert_eq(again->after[count - 1], spec->after[count - 1]);
+    cr_assert_eq(spec->after[0], 7);
+    free(stored);
+    job_spec_free(spec);
+    job_spec_free(again);
+}
+
+Test(job_spec, after_is_a_list_or_says_when)
+{
+    check_after("{\"argv\":[\"x\"],\"after\":[7,9007199254740991]}", 2, false);
+    check_after("{\"argv\":[\"x\"],\"after\":{\"ids\":[7]}}", 1, false);
+    check_after("{\"argv\":[\"x\"],\"after\":{\"ids\":[7,8,9],\"when\":\"ok\"}}", 3, false);
+    check_after("{\"argv\":[\"x\"],\"after\":{\"ids\":[7],\"when\":\"end\"}}", 1, true);
 }
 
 Test(job_spec, a_stored_text_that_cannot_be_read_says_so)

@@ -10,13 +10,14 @@
 #include <string.h>
 
 static const char *const meanings[JOB_STATE_COUNT] = {
+    [JOB_WAITING] = "for the ends of the jobs in its `after`",
     [JOB_DELAYED] = "not before a point in time: the client's delay, or the wait before a retry",
     [JOB_QUEUED] = "waits for a slot of its queue",
     [JOB_RUNNING] = "an attempt is under way",
     [JOB_SUCCEEDED] = "exit status 0, or the handler returned a result",
     [JOB_FAILED] = ("it failed and no retries were asked for, or weftd (or the process of a "
                     "module's call) died and `on_crash` is `fail`"),
-    [JOB_CANCELLED] = "by a client",
+    [JOB_CANCELLED] = "by a client, or because a job in its `after` had to succeed and did not",
     [JOB_TIMED_OUT] = "it ran longer than its timeout and no retries were asked for",
     [JOB_DEAD] = "its retries are spent, or weftd has died too often while it ran",
 };

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Jobs that have to do with other jobs: those that wait for others, over SIGKILL too."""
+
+import json
+import os
+import sys
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
+from support import weftd as support  # noqa: E402
+
+NO_SUCH_JOB, INVALID_PARAMS = -32001, -32602
+
+
+class After(support.WeftdTest):
+    def gate(self, name):
+        """A job that runs until open(name)."""
+        os.mkfifo(self.weftd.path(name))
+        return self.weftd.submit('cat', self.weftd.path(name))
+
+    def open(self, name):
+        with open(self.weftd.path(name), 'w', encoding='utf-8'):  # waits for the job to open it
+            pass
+
+    def weft(self, *arguments):
+        result = self.weftd.weft(*arguments)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stdout
+
+    def test_a_pipeline_survives_sigkill(self):
+        first = self.gate('gate')
+        fails = self.weftd.submit('false', after=[first])
+        doomed = self.weftd.echo(after=[fails])
+        always = self.weftd.echo(after={'ids': [doomed, first], 'when': 'end'})
+        self.assertEqual(self.weftd.state_of(always), 'waiting')
+        explained = self.weftd.call('job.explain', id=always)
+        self.assertEqual((explained['why'], explained['waits_for'], explained['waits_for_count']),
+                         ('dependencies', [doomed, first], 2))
+        self.weftd.kill()
+        self.weftd.start()
+        self.assertEqual([self.weftd.state_of(number) for number in (fails, doomed, always)],
+                         ['waiting'] * 3)
+        self.open('gate')
+        jobs = self.weftd.wait_all([first, fails, doomed, always])
+        self.assertEqual([job['state'] for job in jobs],
+                         ['succeeded', 'failed', 'cancelled', 'succeeded'])
+        self.assertEqual(jobs[2]['error'], f'it was to run after job {fails}, which failed')
+        self.assertGreaterEqual(jobs[1]['started_at'], jobs[0]['finished_at'])
+        self.assertGreaterEqual(jobs[3]['started_at'], jobs[2]['finished_at'])
+        self.assertEqual(jobs[2]['after'], [fails])
+        self.assertNotIn('waiting', {job['state'] for job in self.weftd.list()})
+
+    def test_the_command_line(self):
+        first = self.gate('door')
+        ok = int(self.weft('submit', '--after', str(first), '--', 'true'))
+        either = int(self.weft('submit', '--after-any', f'{first},{ok}', '--', 'true'))
+        self.assertEqual(json.loads(self.weft('show', '--json', str(either)))['after'],
+                         {'ids': [first, ok], 'when': 'end'})
+        self.assertIn(f'it waits for the end of jobs {first}, {ok}',
+                      self.weft('explain', str(either)))
+        self.open('door')
+        self.assertEqual(self.weftd.wait(either)['state'], 'succeeded')
+        misuse = self.weftd.weft('submit', '--after', '1', '--after-any', '2', '--', 'true')
+        self.assertEqual(misuse.returncode, 2)
+
+    def test_who_is_not_there_cannot_be_waited_for(self):
+        self.assert_refused(lambda: self.weftd.echo(after=[4711]), NO_SUCH_JOB, '4711',
+                            param='after')
+        self.assert_refused(lambda: self.weftd.echo(after={'ids': [1], 'when': 'soon'}),
+                            INVALID_PARAMS, 'end', param='after.when')
+
+
+if __name__ == '__main__':
+    support.main()
