@@ -21,6 +21,7 @@ const struct option_spec job_options[] = {
     {"queue", 'q', "NAME", "the queue to run in (default: default)"},
     {"name", 'n', "TEXT", "a label for people"},
     {"tag", 0, "TEXT", "a tag; may be repeated"},
+    {"key", 0, "TEXT", "print the id of your live job of this key, if there is one"},
     {"priority", 'p', "NUMBER", "higher runs first (default 0)"},
     {"delay", 0, "DURATION", "not before this long from now: 90, 1.5s, 10m"},
     {"timeout", 0, "DURATION", "stop an attempt that runs longer"},
@@ -134,6 +135,8 @@ static int put_options(struct command *command, json_t *job)
     int status = put_text(command, job, "queue", "queue");
     if (!status)
         status = put_text(command, job, "name", "name");
+    if (!status)
+        status = put_text(command, job, "key", "key");
     if (!status)
         status = put_tags(command, job);
     if (!status)

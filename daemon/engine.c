@@ -208,6 +208,7 @@ void engine_drop_locked(struct engine *engine, struct job *job)
     engine->stats.live[job->record.state]--;
     job->queue->states[job->record.state]--;
     engine_needs_drop_locked(job);
+    engine_key_leave_locked(engine, job);
     end_live(engine, job);
     job_table_remove(&engine->table, job->record.id);
     job_free(job);
@@ -258,6 +259,7 @@ static void place_ended(struct engine *engine, struct job *job)
 {
     end_live(engine, job);
     engine_needs_drop_locked(job);
+    engine_key_leave_locked(engine, job);
     engine_tell_dependents_locked(engine, job);
     engine_wake_locked(job);
     job->recent_next = NULL;
@@ -332,6 +334,7 @@ int engine_new(const struct engine_parts *parts, struct engine **ret_engine)
     weft_rwlock_init(&engine->retrying);
     weft_mutex_init(&engine->setting);
     weft_mutex_init(&engine->lock);
+    weft_cond_init(&engine->keyed);
     weft_event_init(&engine->kick);
     weft_event_init(&engine->quiet);
     job_heap_init(&engine->delayed, JOB_HEAP_BY_DUE);
@@ -352,6 +355,7 @@ void engine_free(struct engine *engine)
     for (struct queue *queue = queue_set_first(engine->queues); queue; queue = queue->next)
         job_heap_destroy(&queue->ready);
     job_table_destroy(&engine->table);
+    job_keys_destroy(&engine->keys);
     queue_set_free(engine->queues);
     events_free(engine->events);
     free(engine);

@@ -135,8 +135,13 @@ int engine_submit(struct engine *engine, const struct peer *peer, struct job_spe
 struct engine_item {
     struct job_spec *spec;
     uint64_t id;
+    bool existing;           /* id is that of a live job of the same key; nothing was made */
     struct rpc_error *error; /* the caller's, one each */
 };
+
+/* engine_submit() with the answer to a key. */
+int engine_submit_item(struct engine *engine, const struct peer *peer, struct engine_item *item,
+                       const struct engine_turn *turn);
 
 /**
  * Accept many in one store op: all good ones are committed together, ids ascend in order.

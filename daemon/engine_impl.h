@@ -7,6 +7,7 @@
  *   engine_table.c    jobs by id
  *   engine_submit.c   new jobs
  *   engine_after.c    jobs that wait for others
+ *   engine_key.c      live jobs by their keys
  *   engine_run.c      dispatch, and the life of one run
  *   engine_wait.c     who waits for an end; wait
  *   engine_cancel.c   cancel
@@ -113,6 +114,15 @@ struct engine_known {
     size_t count;
 };
 
+/* ---- keys: engine_key.c ------------------------------------------------------------------------ */
+
+/* The live jobs that have one.  Guarded by the engine's lock. */
+struct job_keys {
+    struct job_key **buckets;
+    size_t size; /* a power of two, or 0 */
+    size_t count;
+};
+
 /* ---- a run under way ------------------------------------------------------------------------- */
 
 enum run_stop { RUN_GOES_ON, RUN_INTERRUPTED, RUN_CANCELLED }; /* why; the higher wins */
@@ -172,6 +182,8 @@ struct engine {
     struct engine_limits limits;
     struct job_table table;
     struct queue_set *queues;
+    struct job_keys keys;
+    struct weft_cond keyed;  /* a submit has settled: its keys can be answered with */
     struct job_heap delayed; /* has room for every live job */
     uint64_t next_id;
     uint64_t random;
@@ -321,6 +333,20 @@ void engine_needs_settle_locked(struct engine *engine, struct job *job);
 void engine_tell_dependents_locked(struct engine *engine, struct job *job); /* it has ended */
 /* engine_unlock(), and cancel what was doomed (I32).  Waits for the store, shielded. */
 void engine_unlock_settling(struct engine *engine);
+
+/* ---- engine_key.c ---- */
+
+int job_keys_reserve(struct job_keys *keys); /* room for one more; -ENOMEM */
+void job_keys_destroy(struct job_keys *keys);
+/* Give job, whose uid is set, a key of its own that is in no table yet; text may be NULL.
+ * _from_record: the one of its spec.  Errors: -ENOMEM. */
+int engine_key_new(const char *text, struct job *job);
+int engine_key_from_record(struct job *job);
+/* The job that has the same key of the same user; NULL: none, or job has no key. */
+struct job *engine_key_holder_locked(struct engine *engine, const struct job *job);
+void engine_key_join_locked(struct engine *engine, struct job *job); /* I35; nobody holds it */
+void engine_key_leave_locked(struct engine *engine, struct job *job);
+void engine_key_pass(struct job *from, struct job *to); /* two of one job; it is in no table */
 
 /* ---- engine_read.c ---- */
 

@@ -62,6 +62,19 @@ static int adopt_needs(struct job *job)
     return rc;
 }
 
+/* I20: of two that cannot both be, the later one has no key. */
+static int adopt_key(struct engine *engine, struct job *job)
+{
+    int rc = engine_key_from_record(job);
+    if (rc < 0 || !job->key)
+        return rc;
+    if (!engine_key_holder_locked(engine, job))
+        return job_keys_reserve(&engine->keys);
+    free(job->key);
+    job->key = NULL;
+    return 0;
+}
+
 static void set_aside(struct job **list, struct job *job)
 {
     job->recent_next = *list;
@@ -83,11 +96,14 @@ int engine_adopt(void *arg, const struct job_record *record)
     if (rc < 0)
         return rc;
     rc = record->state == JOB_WAITING ? adopt_needs(job) : 0;
+    if (rc == 0)
+        rc = adopt_key(engine, job);
     if (rc < 0) {
         job_free(job);
         return rc;
     }
     engine_add_live_locked(engine, job);
+    engine_key_join_locked(engine, job);
     engine_set_next_id(engine, record->id + 1);
     if (record->state == JOB_RUNNING)
         set_aside(&engine->crashed, job);

@@ -76,8 +76,8 @@ static int make_jobs(struct retry *retry)
         struct chance *chance = &retry->all[i];
         const struct job_record *record = retry->records[i];
         *chance = (struct chance){.id = retry->ids[i], .place = i};
-        if (record && job_state_may_retry(record->state) &&
-            job_new(record, NULL, &chance->made) < 0)
+        if (record && record->state != JOB_SUCCEEDED && /* it may end until it is looked at */
+            (job_new(record, NULL, &chance->made) < 0 || engine_key_from_record(chance->made) < 0))
             return -ENOMEM;
     }
     qsort(retry->all, retry->count, sizeof(*retry->all), compare);
@@ -116,14 +116,29 @@ static int check_locked(struct engine *engine, const struct job_record *record,
     return 0;
 }
 
+/* Another job may have taken its key meanwhile. */
+static int check_key_locked(struct engine *engine, const struct chance *chance,
+                            struct rpc_error *error)
+{
+    const struct job *holder = chance->made ? engine_key_holder_locked(engine, chance->made) : NULL;
+    if (!holder)
+        return 0;
+    return rpc_error_set(error, RPC_CONFLICT,
+                         "job %" PRIu64 " has the key of job %" PRIu64 " now, and has not ended",
+                         holder->record.id, chance->id);
+}
+
 /* Room for one more live job, and for all fresh ones in the table. */
 static int reserve_locked(struct engine *engine, const struct retry *retry, struct queue *queue,
                           struct rpc_error *error)
 {
     int rc = engine_room_locked(engine, queue, error);
-    if (rc == 0 && job_table_reserve(&engine->table, retry->fresh_count + 1) < 0)
-        rc = engine_refuse(engine, error, -ENOMEM);
-    return rc;
+    if (rc < 0)
+        return rc;
+    if (job_keys_reserve(&engine->keys) < 0 ||
+        job_table_reserve(&engine->table, retry->fresh_count + 1) < 0)
+        return engine_refuse(engine, error, -ENOMEM);
+    return 0;
 }
 
 /* Nothing can fail any more: it is taken. */
@@ -132,6 +147,7 @@ static void claim_locked(struct engine *engine, struct retry *retry, struct chan
 {
     if (job) {
         engine_leave_recent_locked(engine, job);
+        engine_key_pass(chance->made, job);
     } else {
         job = chance->made;
         chance->made = NULL;
@@ -141,6 +157,7 @@ static void claim_locked(struct engine *engine, struct retry *retry, struct chan
     }
     job->committing = true;
     engine_count_live_locked(engine, job);
+    engine_key_join_locked(engine, job);
     chance->job = job;
     chance->row = job->record;
     (void)job_record_move(&chance->row, JOB_QUEUED, JOB_BY_RETRY, now);
@@ -162,7 +179,7 @@ static void take_locked(struct engine *engine, struct retry *retry, struct chanc
     bool again = retry->last && retry->last->id == chance->id; /* asked for twice at once */
     struct job *job =
         again ? retry->last->job : engine_find_locked(engine, retry->peer, chance->id);
-    if (check_locked(engine, record, job, error) < 0)
+    if (check_locked(engine, record, job, error) < 0 || check_key_locked(engine, chance, error) < 0)
         return;
     struct queue *queue = queue_set_find(engine->queues, record->queue);
     if (reserve_locked(engine, retry, queue, error) == 0)

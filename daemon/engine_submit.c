@@ -17,7 +17,8 @@
 /* One item on its way. */
 struct submission {
     struct engine_item *item;
-    struct job *job;       /* NULL: refused */
+    struct job *job;       /* NULL: refused, or there is one of its key */
+    uint64_t existing;     /* that one, or 0 */
     struct job_record row; /* what the store is told: the job as it will be */
     int err;
 };
@@ -29,7 +30,7 @@ struct submissions {
     struct engine_known known; /* … and what the store says of those */
     struct submission *all;
     const struct job_record **rows; /* of the accepted ones */
-    size_t count, accepted;
+    size_t count, accepted, existing;
     bool atomic;
 };
 
@@ -61,7 +62,8 @@ static void build(struct engine *engine, const struct peer *peer, struct submiss
         .term_signal = JOB_NO_EXIT,
         .spec = text,
     };
-    if (job_new(&record, NULL, &one->job) < 0 || engine_needs_new(spec, one->job) < 0)
+    if (job_new(&record, NULL, &one->job) < 0 || engine_needs_new(spec, one->job) < 0 ||
+        engine_key_new(spec->key, one->job) < 0)
         refuse(engine, one, -ENOMEM);
     free(text);
 }
@@ -88,6 +90,15 @@ static int link_needs_locked(struct engine *engine, const struct peer *peer, str
                                "it is to run after job %" PRIu64 ", which does not exist", missing);
 }
 
+static int make_room_locked(struct engine *engine, struct queue *queue,
+                            const struct submission *one)
+{
+    int rc = engine_room_locked(engine, queue, one->item->error);
+    if (rc == 0 && one->job->key && job_keys_reserve(&engine->keys) < 0)
+        rc = engine_refuse(engine, one->item->error, -ENOMEM);
+    return rc;
+}
+
 static void turn_down_locked(struct submission *one, int err)
 {
     engine_needs_drop_locked(one->job);
@@ -96,14 +107,32 @@ static void turn_down_locked(struct submission *one, int err)
     one->err = err;
 }
 
+/* There is one of its key already, or was made by an item before: then that is the answer. */
+static bool answer_key_locked(struct engine *engine, struct submissions *these,
+                              struct submission *one)
+{
+    const struct job *holder = engine_key_holder_locked(engine, one->job);
+    if (!holder)
+        return false;
+    one->existing = holder->record.id;
+    these->existing++;
+    job_free(one->job);
+    one->job = NULL;
+    return true;
+}
+
 static void accept_locked(struct engine *engine, struct submissions *these, struct submission *one,
                           int64_t now)
 {
     const char *name = one->item->spec->queue;
     struct queue *queue = queue_set_find(engine->queues, name);
-    int rc = !queue || !queue->configured
-                 ? engine_refuse_queue_locked(engine, name, one->item->error)
-                 : engine_room_locked(engine, queue, one->item->error);
+    int rc = 0;
+    if (!queue || !queue->configured)
+        rc = engine_refuse_queue_locked(engine, name, one->item->error);
+    else if (answer_key_locked(engine, these, one))
+        return;
+    if (rc == 0)
+        rc = make_room_locked(engine, queue, one);
     if (rc == 0)
         rc = link_needs_locked(engine, these->peer, one, &these->known);
     if (rc < 0) {
@@ -115,6 +144,7 @@ static void accept_locked(struct engine *engine, struct submissions *these, stru
     one->job->queue = queue;
     one->job->committing = true;
     engine_add_live_locked(engine, one->job);
+    engine_key_join_locked(engine, one->job);
     plan_row(one, now);
 }
 
@@ -152,7 +182,7 @@ static int push_locked(struct engine *engine, struct submissions *these, struct 
         if (one->job)
             these->rows[these->accepted++] = &one->row;
     }
-    if (these->atomic && these->accepted < these->count) {
+    if (these->atomic && these->accepted + these->existing < these->count) {
         drop_all_locked(engine, these);
         return -EINVAL;
     }
@@ -164,6 +194,10 @@ static void settle_locked(struct engine *engine, struct submissions *these, int6
 {
     for (size_t i = 0; i < these->count; i++) {
         struct submission *one = &these->all[i];
+        if (one->existing) {
+            one->item->id = one->existing;
+            one->item->existing = true;
+        }
         if (!one->job)
             continue;
         one->job->record.due_at = one->row.due_at;
@@ -190,6 +224,7 @@ static int commit(struct engine *engine, struct submissions *these, struct engin
     if (held)
         engine_release_locked(engine);
     weft_event_set(&engine->kick);
+    weft_cond_broadcast(&engine->keyed);
     engine_unlock_settling(engine);
     return rc;
 }
@@ -208,6 +243,35 @@ static void list_needs(struct submissions *these, const struct job *job)
     these->needs = job->needs;
 }
 
+/* Whether a key is that of a job that somebody else is submitting right now. */
+static bool awaits_key_locked(struct engine *engine, const struct submissions *these)
+{
+    for (size_t i = 0; i < these->count; i++) {
+        const struct job *job = these->all[i].job;
+        const struct job *holder = job ? engine_key_holder_locked(engine, job) : NULL;
+        if (holder && holder->record.state == JOB_NONE)
+            return true;
+    }
+    return false;
+}
+
+/* Take the lock when everything that the jobs refer to can be told.  Nothing of ours has been
+ * accepted yet, so two who wait here never wait for each other. */
+static int lock_settled(struct engine *engine, struct submissions *these)
+{
+    for (;;) {
+        int rc = engine_lock_knowing(engine, these->needs, &these->known);
+        if (rc < 0)
+            return rc;
+        if (!awaits_key_locked(engine, these))
+            return 0;
+        rc = weft_cond_wait(&engine->keyed, &engine->lock, WEFT_NO_DEADLINE);
+        engine_unlock(engine);
+        if (rc < 0)
+            return rc;
+    }
+}
+
 /* Returns 0 if the commit stands. */
 static int submit(struct engine *engine, const struct peer *peer, struct submissions *these)
 {
@@ -222,7 +286,7 @@ static int submit(struct engine *engine, const struct peer *peer, struct submiss
         free_unaccepted(these);
         return -EINVAL;
     }
-    int rc = engine_lock_knowing(engine, these->needs, &these->known);
+    int rc = lock_settled(engine, these);
     if (rc == 0) {
         rc = push_locked(engine, these, &op, now);
         engine_unlock(engine);
@@ -236,21 +300,26 @@ static int submit(struct engine *engine, const struct peer *peer, struct submiss
     return rc;
 }
 
+int engine_submit_item(struct engine *engine, const struct peer *peer, struct engine_item *item,
+                       const struct engine_turn *turn)
+{
+    struct submission one = {.item = item};
+    const struct job_record *row;
+    struct submissions these = {.turn = turn, .all = &one, .rows = &row, .count = 1};
+    int rc = submit(engine, peer, &these);
+    job_spec_free(item->spec);
+    item->spec = NULL;
+    return rc < 0 ? engine_refuse(engine, item->error, rc) : one.err;
+}
+
 int engine_submit(struct engine *engine, const struct peer *peer, struct job_spec *spec,
                   const struct engine_turn *turn, uint64_t *ret_id, struct rpc_error *error)
 {
     struct engine_item item = {.spec = spec, .error = error};
-    struct submission one = {.item = &item};
-    const struct job_record *row;
-    struct submissions these = {.turn = turn, .all = &one, .rows = &row, .count = 1};
-    int rc = submit(engine, peer, &these);
-    job_spec_free(spec);
-    if (rc < 0)
-        return engine_refuse(engine, error, rc);
-    if (one.err < 0)
-        return one.err;
-    *ret_id = item.id;
-    return 0;
+    int rc = engine_submit_item(engine, peer, &item, turn);
+    if (rc == 0)
+        *ret_id = item.id;
+    return rc;
 }
 
 /* Nothing was accepted: say why, for the whole.  Items keep the errors of their own. */
@@ -279,6 +348,7 @@ int engine_submit_many(struct engine *engine, const struct peer *peer, struct en
     int rc = these.all && these.rows ? 0 : -ENOMEM;
     for (size_t i = 0; rc == 0 && i < count; i++) {
         items[i].id = 0;
+        items[i].existing = false;
         these.all[i].item = &items[i];
     }
     if (rc == 0)

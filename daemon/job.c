@@ -278,6 +278,7 @@ void job_free(struct job *job)
         return;
     job_set_texts(job, NULL, NULL);
     free(job->needs);
+    free(job->key);
     free(job);
 }
 

@@ -28,6 +28,7 @@ struct config;      /* config.h */
 struct queue;       /* queue.h */
 struct job_run;     /* engine_run.c: the run under way */
 struct job_waiters; /* engine_wait.c: who waits for the end */
+struct job_key;     /* engine_key.c: its key, and its place among them */
 struct job_need;    /* engine_after.c: one dependency of a job that waits … */
 struct job_needs;   /* … and all of them */
 
@@ -124,6 +125,7 @@ struct job_spec {
     size_t stdin_size; /* may hold NUL bytes */
     char *queue;     /* never NULL: "default" if none was named; existence is the engine's check */
     char *name;      /* the client's label, or NULL */
+    char *key;       /* its user has one live job of that key, or NULL */
     char **tags;     /* NULL-terminated, or NULL */
     uint64_t *after; /* ids of the jobs that it waits for, or NULL */
     size_t after_count;
@@ -140,8 +142,8 @@ struct job_spec {
  * engine is found here, with params_check() of protocol/params.h and a table: unknown or misspelt
  * member (the nearest one is named), wrong type, both or neither of argv and call, empty argv, NUL
  * inside a string, relative cwd, bad env name, duration, priority or retries out of range, handler
- * that is not in native_find(). A member of the wire that is not built yet (key, durable: false) is
- * refused, by name. Context:   any thread. Ownership: the caller frees *ret_spec with
+ * that is not in native_find(). A member of the wire that is not built yet (durable: false) is refused,
+ * by name. Context:   any thread. Ownership: the caller frees *ret_spec with
  * job_spec_free(); params is borrowed. Errors:    -EINVAL, -ENOMEM, with *error (invalid_params,
  * no_such_handler, not_supported).
  */
@@ -215,6 +217,7 @@ struct job {
     struct job_run *run;         /* only while running: its scope, and why it is being stopped */
     struct job_waiters *waiters; /* NULL while nobody waits */
     struct job_needs *needs;     /* NULL but while it waits for dependencies; the job's */
+    struct job_key *key;         /* NULL: it has none, or has ended; the job's */
     struct job_need *dependents; /* what waits for this job's end: in the needs of others */
     struct job *recent_next;     /* in the engine's list of recently ended jobs … */
     struct job *recent_before;   /* … which a retry may leave from its middle */

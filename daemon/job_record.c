@@ -51,8 +51,8 @@ void job_record_free(struct job_record *record)
 }
 
 /* Of the spec, in this order; the rest (env, stdin, delay, on_crash) is not shown. */
-static const char *const shown[] = {"argv",     "call",    "args",    "cwd",  "tags",
-                                    "priority", "retries", "timeout", "after"};
+static const char *const shown[] = {"argv",     "call",    "args",    "cwd",   "tags",
+                                    "priority", "retries", "timeout", "after", "key"};
 
 static int add_time(json_t *job, const char *name, int64_t at)
 {

@@ -31,6 +31,7 @@ static const struct param_spec members[] = {
     {.name = "stdin", .types = PARAM_STRING},
     {.name = "queue", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
     {.name = "name", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
+    {.name = "key", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
     {.name = "tags", .types = PARAM_STRINGS, .length_max = JOB_TAGS_MAX},
     {.name = "priority", .types = PARAM_INT, .min = -JOB_PRIORITY_MAX, .max = JOB_PRIORITY_MAX},
     {.name = "delay", .types = PARAM_DURATION, .min = 0, .max = CENTURY_NS},
@@ -44,7 +45,6 @@ static const struct param_spec members[] = {
      .length_min = 1,
      .length_max = JOB_AFTER_MAX},
     /* the wire has them, this version does not: refused by name in refuse_unbuilt() */
-    {.name = "key", .types = PARAM_ANY},
     {.name = "durable", .types = PARAM_BOOL},
 };
 
@@ -76,9 +76,6 @@ static int no_memory(struct rpc_error *error)
 
 static int refuse_unbuilt(const json_t *params, struct rpc_error *error)
 {
-    if (params_has(params, "key"))
-        return rpc_error_set_param(error, RPC_NOT_SUPPORTED, "key", NULL,
-                                   "parameter \"key\" is not supported by this version");
     if (!params_bool(params, "durable", true))
         return rpc_error_set_param(error, RPC_NOT_SUPPORTED, "durable", NULL,
                                    "\"durable\": false is not supported by this version");
@@ -291,6 +288,7 @@ static int copy_texts(const json_t *params, struct job_spec *spec)
     rc |= copy_string(params_get(params, "cwd"), &spec->cwd);
     rc |= copy_bytes(params_get(params, "stdin"), &spec->stdin_data, &spec->stdin_size);
     rc |= copy_string(params_get(params, "name"), &spec->name);
+    rc |= copy_string(params_get(params, "key"), &spec->key);
     rc |= copy_list(params_get(params, "tags"), &spec->tags);
     rc |= copy_after(params_get(params, "after"), spec);
     spec->queue = strdup(params_string(params, "queue", "default"));
@@ -425,6 +423,7 @@ static int put_how(json_t *json, const struct job_spec *spec)
     int rc = strcmp(spec->queue, "default") ? put_string(json, "queue", spec->queue) : 0;
     if (spec->tags)
         rc |= json_object_set_new(json, "tags", list_json(spec->tags));
+    rc |= put_string(json, "key", spec->key);
     rc |= put_integer(json, "priority", spec->priority);
     rc |= put_integer(json, "retries", spec->retries);
     rc |= put_duration(json, "delay", spec->delay_ns);
@@ -497,6 +496,7 @@ void job_spec_free(struct job_spec *spec)
     free(spec->stdin_data);
     free(spec->queue);
     free(spec->name);
+    free(spec->key);
     free_list(spec->tags);
     free(spec->after);
     free(spec);

@@ -9,9 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
-static json_t *id_json(uint64_t id)
+static json_t *item_json(const struct engine_item *item)
 {
-    return json_pack("{s:I}", "id", (json_int_t)id);
+    if (item->existing)
+        return json_pack("{s:I, s:b}", "id", (json_int_t)item->id, "existing", 1);
+    return json_pack("{s:I}", "id", (json_int_t)item->id);
 }
 
 /* A handler runs inside of weftd: where that is root, for root alone. */
@@ -48,12 +50,11 @@ int method_job_submit(struct request *request, json_t **ret_result)
     int err = spec_of(request, request->params, &spec, &request->error);
     if (err)
         return err;
-    uint64_t id;
-    err = engine_submit(request->context->engine, request->peer, spec, request->turn, &id,
-                        &request->error);
+    struct engine_item item = {.spec = spec, .error = &request->error};
+    err = engine_submit_item(request->context->engine, request->peer, &item, request->turn);
     if (err)
         return err;
-    *ret_result = id_json(id);
+    *ret_result = item_json(&item);
     return 0;
 }
 
@@ -115,7 +116,7 @@ static json_t *results_json(const struct submission *submission)
     for (size_t i = 0; results && i < submission->count; i++) {
         const struct rpc_error *error = &submission->errors[i];
         json_t *one = error->code == RPC_OK
-                          ? id_json(submission->items[i].id)
+                          ? item_json(&submission->items[i])
                           : json_pack("{s:o}", "error", jsonrpc_error_json(error));
         if (json_array_append_new(results, one)) {
             json_decref(results);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Jobs that have to do with other jobs: those that wait for others, over SIGKILL too."""
+"""Jobs that have to do with other jobs: those that wait for others, and those that are there already;
+over SIGKILL too."""
 
 import json
 import os
@@ -12,6 +13,31 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
 from support import weftd as support  # noqa: E402
 
 NO_SUCH_JOB, INVALID_PARAMS = -32001, -32602
+
+
+class Key(support.WeftdTest):
+    def test_one_live_job_for_a_key(self):
+        os.mkfifo(self.weftd.path('gate'))
+        job = {'argv': ['cat', self.weftd.path('gate')], 'key': 'nightly'}
+        with self.weftd.connect() as one, self.weftd.connect() as two:
+            asked = [(to, to.send('job.submit', **job)) for to in (one, two) * 8]
+            results = [to.reply(request) for to, request in asked]
+        number = results[0]['id']
+        self.assertEqual({result['id'] for result in results}, {number})
+        self.assertEqual(sum('existing' not in result for result in results), 1)
+        self.weftd.kill()
+        self.weftd.start()
+        again = self.weftd.call('job.submit_many', jobs=[job, {'call': 'echo', 'key': 'other'}])
+        self.assertEqual(again['results'][0], {'id': number, 'existing': True})
+        self.assertNotIn('existing', again['results'][1])
+        self.assertEqual(self.weftd.weft('submit', '--key', 'nightly', '--', 'true').stdout,
+                         f'{number}\n')
+        with open(self.weftd.path('gate'), 'w', encoding='utf-8'):  # waits for the job to open it
+            pass
+        self.assertEqual(self.weftd.wait(number)['key'], 'nightly')
+        fresh = self.weftd.call('job.submit', argv=['true'], key='nightly')
+        self.assertNotIn('existing', fresh)
+        self.assertGreater(fresh['id'], number)
 
 
 class After(support.WeftdTest):

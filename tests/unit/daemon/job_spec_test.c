@@ -183,7 +183,8 @@ Test(job_spec, what_is_wrong_is_refused_by_name)
     refuse("{\"argv\":[\"x\"],\"after\":{\"ids\":[1],\"when\":\"never\"}}", bad, "after.when",
            "end");
     refuse("{\"argv\":[\"x\"],\"after\":{\"id\":[1]}}", bad, "after.id", "ids");
-    refuse("{\"argv\":[\"x\"],\"key\":\"k\"}", RPC_NOT_SUPPORTED, "key", "not supported");
+    refuse("{\"argv\":[\"x\"],\"key\":\"\"}", bad, "key", "least");
+    refuse("{\"argv\":[\"x\"],\"key\":\"a\\u0000b\"}", bad, "key", "NUL");
     refuse("{\"argv\":[\"x\"],\"durable\":false}", RPC_NOT_SUPPORTED, "durable", "not supported");
     refuse("{\"call\":\"ehco\"}", RPC_NO_SUCH_HANDLER, "call", "ehco");
 }
