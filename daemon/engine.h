@@ -123,15 +123,8 @@ struct engine_turn {
     void *arg;
 };
 
-/**
- * Accept a job.  Takes over spec on success and on failure alike.  turn may be NULL.
- * Errors: -EINVAL (no_such_queue, with the nearest; no_such_job in `after`), -EAGAIN (busy) over daemon.max_jobs, -ENOSPC.
- */
-int engine_submit(struct engine *engine, const struct peer *peer, struct job_spec *spec,
-                  const struct engine_turn *turn, uint64_t *ret_id, struct rpc_error *error);
-
-/* One of many: in: spec (taken over; NULL: error was filled by the caller already and stays).
- * out: id, or 0 with error filled. */
+/* In: spec, which is taken over on success and on failure alike; of many, NULL: error was filled by
+ * the caller already and stays.  Out: id, or 0 with error filled. */
 struct engine_item {
     struct job_spec *spec;
     uint64_t id;
@@ -139,9 +132,13 @@ struct engine_item {
     struct rpc_error *error; /* the caller's, one each */
 };
 
-/* engine_submit() with the answer to a key. */
-int engine_submit_item(struct engine *engine, const struct peer *peer, struct engine_item *item,
-                       const struct engine_turn *turn);
+/**
+ * Accept a job.  turn may be NULL.
+ * Errors: -EINVAL (no_such_queue, with the nearest), -ENOENT (no_such_job in `after`), -EAGAIN (busy)
+ * over a limit, -ENOSPC.
+ */
+int engine_submit(struct engine *engine, const struct peer *peer, struct engine_item *item,
+                  const struct engine_turn *turn);
 
 /**
  * Accept many in one store op: all good ones are committed together, ids ascend in order.

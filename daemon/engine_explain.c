@@ -118,13 +118,21 @@ static const struct {
     enum engine_why why;
     bool (*holds)(const struct view *view);
 } reasons[] = {
-    {ENGINE_WHY_RETRYING, is_retrying},     {ENGINE_WHY_ENDED, has_ended},
-    {ENGINE_WHY_CANCELLING, is_cancelling}, {ENGINE_WHY_ENDING, is_ending},
-    {ENGINE_WHY_STOPPING, is_stopping},     {ENGINE_WHY_RUNNING, is_running},
-    {ENGINE_WHY_DRAINING, is_drained}, {ENGINE_WHY_DEPENDENCIES, has_needs},     {ENGINE_WHY_BACKOFF, backs_off},
-    {ENGINE_WHY_DELAY, is_delayed},         {ENGINE_WHY_QUEUE_PAUSED, queue_is_paused},
-    {ENGINE_WHY_QUEUE_OFF, queue_is_off},   {ENGINE_WHY_QUEUE_RATE, rate_is_used_up},
-    {ENGINE_WHY_QUEUE_FULL, queue_is_full}, {ENGINE_WHY_QUEUE_ORDER, others_come_first},
+    {ENGINE_WHY_RETRYING, is_retrying},
+    {ENGINE_WHY_ENDED, has_ended},
+    {ENGINE_WHY_CANCELLING, is_cancelling},
+    {ENGINE_WHY_ENDING, is_ending},
+    {ENGINE_WHY_STOPPING, is_stopping},
+    {ENGINE_WHY_RUNNING, is_running},
+    {ENGINE_WHY_DRAINING, is_drained},
+    {ENGINE_WHY_DEPENDENCIES, has_needs},
+    {ENGINE_WHY_BACKOFF, backs_off},
+    {ENGINE_WHY_DELAY, is_delayed},
+    {ENGINE_WHY_QUEUE_PAUSED, queue_is_paused},
+    {ENGINE_WHY_QUEUE_OFF, queue_is_off},
+    {ENGINE_WHY_QUEUE_RATE, rate_is_used_up},
+    {ENGINE_WHY_QUEUE_FULL, queue_is_full},
+    {ENGINE_WHY_QUEUE_ORDER, others_come_first},
 };
 
 static enum engine_why find_reason(const struct view *view)

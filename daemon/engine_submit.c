@@ -300,8 +300,8 @@ static int submit(struct engine *engine, const struct peer *peer, struct submiss
     return rc;
 }
 
-int engine_submit_item(struct engine *engine, const struct peer *peer, struct engine_item *item,
-                       const struct engine_turn *turn)
+int engine_submit(struct engine *engine, const struct peer *peer, struct engine_item *item,
+                  const struct engine_turn *turn)
 {
     struct submission one = {.item = item};
     const struct job_record *row;
@@ -310,16 +310,6 @@ int engine_submit_item(struct engine *engine, const struct peer *peer, struct en
     job_spec_free(item->spec);
     item->spec = NULL;
     return rc < 0 ? engine_refuse(engine, item->error, rc) : one.err;
-}
-
-int engine_submit(struct engine *engine, const struct peer *peer, struct job_spec *spec,
-                  const struct engine_turn *turn, uint64_t *ret_id, struct rpc_error *error)
-{
-    struct engine_item item = {.spec = spec, .error = error};
-    int rc = engine_submit_item(engine, peer, &item, turn);
-    if (rc == 0)
-        *ret_id = item.id;
-    return rc;
 }
 
 /* Nothing was accepted: say why, for the whole.  Items keep the errors of their own. */

@@ -44,7 +44,8 @@ static void say_end(FILE *to, const struct job_record *record)
         break;
     case JOB_CANCELLED:
         fputs("it was cancelled", to);
-        say_error(to, record);
+        if (record->attempt == 0) /* then it is no attempt's error, but why it was cancelled */
+            say_error(to, record);
         break;
     case JOB_DEAD:
         fprintf(to, "it was given up after attempt %u", record->attempt);

@@ -51,7 +51,7 @@ int method_job_submit(struct request *request, json_t **ret_result)
     if (err)
         return err;
     struct engine_item item = {.spec = spec, .error = &request->error};
-    err = engine_submit_item(request->context->engine, request->peer, &item, request->turn);
+    err = engine_submit(request->context->engine, request->peer, &item, request->turn);
     if (err)
         return err;
     *ret_result = item_json(&item);

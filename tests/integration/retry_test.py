@@ -238,7 +238,8 @@ class Explain(RetryTest):
         self.assertEqual(found['ahead'], 0)
         found = self.check(second, 'queued', 'queue_full', '1 job is ahead of it')
         self.assertEqual((found['ahead'], found['queue']), (1, {
-            'name': 'one', 'configured': True, 'running': 1, 'concurrency': 1, 'queued': 2}))
+            'name': 'one', 'configured': True, 'paused': False, 'running': 1, 'concurrency': 1,
+            'queued': 2}))
         self.cancel(running)
         self.weftd.await_state(first, 'running')
         self.check(second, 'queued', 'queue_full', 'it is the next')

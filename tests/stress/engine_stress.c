@@ -61,7 +61,7 @@ static int submit_one(struct client *client)
     uint64_t id = 0;
     struct rpc_error error = {0};
     struct job_spec *spec = random_spec(&client->dice);
-    int rc = engine_submit(client->world->engine, &me, spec, NULL, &id, &error);
+    int rc = submit_for(client->world->engine, &me, spec, NULL, &id, &error);
     if (rc == 0)
         know(client, id);
     else

@@ -180,8 +180,7 @@ static void refuse_as(struct world *world, const struct peer *peer, uint64_t id)
 {
     uint64_t accepted;
     struct rpc_error error = {0};
-    EXPECT(engine_submit(world->engine, peer, spec_of("ok", after(id)), NULL, &accepted, &error) <
-           0);
+    EXPECT(submit_for(world->engine, peer, spec_of("ok", after(id)), NULL, &accepted, &error) < 0);
     EXPECT_EQ(error.code, RPC_NO_SUCH_JOB);
     EXPECT(strcmp(error.param, "after") == 0);
 }
@@ -193,10 +192,9 @@ static void refuse_unknown(struct world *world)
     refuse_as(world, &me, 1000);
     refuse_as(world, &other, first);
     refuse_as(world, &other, old);
-    uint64_t id;
+    uint64_t id = 0;
     struct rpc_error error = {0};
-    EXPECT_EQ(engine_submit(world->engine, &admin, spec_of("ok", after(old)), NULL, &id, &error),
-              0);
+    EXPECT_EQ(submit_for(world->engine, &admin, spec_of("ok", after(old)), NULL, &id, &error), 0);
     EXPECT_EQ(id, old + 1);
     EXPECT_EQ(end_of(world, id - 1), JOB_SUCCEEDED);
 }

@@ -148,7 +148,7 @@ static void cancelled_waits(struct world *world)
     int rc = engine_wait(world->engine, &me, &id, 1, WEFT_NO_DEADLINE, &page, &error);
     EXPECT_EQ(rc, -ECANCELED);
     uint64_t refused;
-    EXPECT_EQ(engine_submit(world->engine, &me, spec_of("ok", ""), NULL, &refused, &error),
+    EXPECT_EQ(submit_for(world->engine, &me, spec_of("ok", ""), NULL, &refused, &error),
               -ECANCELED);
     (void)weft_scope_leave(&scope);
     EXPECT(world->engine->waiters == NULL);

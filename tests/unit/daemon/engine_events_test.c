@@ -140,7 +140,7 @@ static void refused_submit(struct world *world)
     uint64_t id;
     struct rpc_error error = {0};
     atomic_store(&world->base->no_room, true);
-    EXPECT(engine_submit(world->engine, &me, spec_of("ok", ""), NULL, &id, &error) < 0);
+    EXPECT(submit_for(world->engine, &me, spec_of("ok", ""), NULL, &id, &error) < 0);
     expect_told(world, 0, "");
 }
 

@@ -19,7 +19,7 @@ static int ask(void *arg)
 {
     struct asker *asker = arg;
     struct engine_item item = {.spec = spec_of(asker->name, asker->more), .error = &asker->error};
-    int rc = engine_submit_item(asker->world->engine, asker->peer, &item, NULL);
+    int rc = engine_submit(asker->world->engine, asker->peer, &item, NULL);
     EXPECT_EQ(rc < 0, asker->error.code != RPC_OK);
     asker->id = item.id;
     asker->existing = item.existing;

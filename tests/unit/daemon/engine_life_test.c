@@ -28,7 +28,7 @@ static void fill_and_stop(struct world *world)
     await_attempts(FINISHED + SLEEPERS);
     EXPECT_EQ(engine_stop(world->engine, weft_deadline_after(WEFT_MILLISECOND)), 0);
     uint64_t id;
-    EXPECT_EQ(engine_submit(world->engine, &me, spec_of("ok", ""), NULL, &id, &error), -ESHUTDOWN);
+    EXPECT_EQ(submit_for(world->engine, &me, spec_of("ok", ""), NULL, &id, &error), -ESHUTDOWN);
     EXPECT_EQ(error.code, RPC_SHUTTING_DOWN);
     struct engine_stats stats;
     engine_stats(world->engine, &stats);
@@ -205,7 +205,7 @@ static void crash_while_running(struct world *world)
     atomic_store(&world->base->fail_in, 1);
     uint64_t id;
     struct rpc_error error = {0};
-    EXPECT_EQ(engine_submit(world->engine, &me, spec_of("ok", ""), NULL, &id, &error), -EIO);
+    EXPECT_EQ(submit_for(world->engine, &me, spec_of("ok", ""), NULL, &id, &error), -EIO);
     EXPECT_EQ(error.code, RPC_STORE_FAILED);
     EXPECT(strstr(error.message, "the disk is on fire") != NULL);
 }
@@ -341,7 +341,7 @@ static void run_orphans(struct world *world)
     uint64_t id;
     struct rpc_error error = {0};
     struct job_spec *spec = spec_of("ok", ",\"queue\":\"paused\"");
-    EXPECT_EQ(engine_submit(world->engine, &me, spec, NULL, &id, &error), -EINVAL);
+    EXPECT_EQ(submit_for(world->engine, &me, spec, NULL, &id, &error), -EINVAL);
     EXPECT_EQ(error.code, RPC_NO_SUCH_QUEUE);
 }
 
@@ -404,7 +404,7 @@ Test(engine_life, jobs_wait_for_a_fiber_when_there_is_none)
 /* dependency: it is running, and is cancelled here. */
 static void take_edges_of_waiting(struct world *world, uint64_t dependency)
 {
-    char all_ok[64], any_end[64], later[64];
+    char all_ok[64], any_end[64], later[96];
     snprintf(all_ok, sizeof(all_ok), ",\"after\":[%" PRIu64 "]", dependency);
     snprintf(any_end, sizeof(any_end), ",\"after\":{\"ids\":[%" PRIu64 "],\"when\":\"end\"}",
              dependency);

@@ -93,7 +93,7 @@ static void submit_once(struct world *world)
     bool was_armed = atomic_exchange(&armed, false);
     struct job_spec *spec = spec_of("ok", "");
     atomic_store(&armed, was_armed);
-    int rc = engine_submit(world->engine, &me, spec, NULL, &id, &error);
+    int rc = submit_for(world->engine, &me, spec, NULL, &id, &error);
     atomic_store(&armed, false);
     if (rc < 0)
         check_refusal(rc, &error);
@@ -348,7 +348,7 @@ static void starve(struct world *world)
         struct rpc_error error = {0};
         struct job_spec *spec = spec_of("ok", "");
         arm((long)(i % 7), (long)(i % 23));
-        int rc = engine_submit(world->engine, &me, spec, NULL, &id, &error);
+        int rc = submit_for(world->engine, &me, spec, NULL, &id, &error);
         disarm();
         EXPECT(rc == 0 || rc == -ENOMEM);
         accepted += rc == 0;

@@ -343,7 +343,7 @@ static void refuse(struct world *world, const char *more)
 {
     uint64_t id;
     struct rpc_error error = {0};
-    EXPECT_EQ(engine_submit(world->engine, &me, spec_of("ok", more), NULL, &id, &error), -EAGAIN);
+    EXPECT_EQ(submit_for(world->engine, &me, spec_of("ok", more), NULL, &id, &error), -EAGAIN);
     EXPECT_EQ(error.code, RPC_BUSY);
     EXPECT(strstr(error.message, "\"one\" has 2 jobs waiting and takes 2") != NULL);
     EXPECT_EQ(strcmp(error.param, "queue"), 0);

@@ -266,11 +266,22 @@ UNUSED static struct job_spec *call_of(const char *more)
     return spec;
 }
 
+/* Takes over spec. */
+static int submit_for(struct engine *engine, const struct peer *peer, struct job_spec *spec,
+                      const struct engine_turn *turn, uint64_t *ret_id, struct rpc_error *error)
+{
+    struct engine_item item = {.spec = spec, .error = error};
+    int rc = engine_submit(engine, peer, &item, turn);
+    if (rc == 0)
+        *ret_id = item.id;
+    return rc;
+}
+
 UNUSED static uint64_t submit_spec(struct world *world, struct job_spec *spec)
 {
     uint64_t id = 0;
     struct rpc_error error = {0};
-    int rc = engine_submit(world->engine, &me, spec, NULL, &id, &error);
+    int rc = submit_for(world->engine, &me, spec, NULL, &id, &error);
     if (rc < 0)
         fprintf(stderr, "submit: %s\n", error.message);
     EXPECT_EQ(rc, 0);

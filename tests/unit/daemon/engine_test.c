@@ -47,7 +47,7 @@ static void refuse_unknown_queue(struct world *world)
     uint64_t id = 77;
     struct rpc_error error = {0};
     struct job_spec *spec = spec_of("ok", ",\"queue\":\"defualt\"");
-    EXPECT_EQ(engine_submit(world->engine, &me, spec, NULL, &id, &error), -EINVAL);
+    EXPECT_EQ(submit_for(world->engine, &me, spec, NULL, &id, &error), -EINVAL);
     EXPECT_EQ(error.code, RPC_NO_SUCH_QUEUE);
     EXPECT_EQ(strcmp(error.nearest, "default"), 0);
     EXPECT_EQ(id, 77);
@@ -149,7 +149,7 @@ static void refuse_too_many(struct world *world)
     submit(world, "ok", ",\"queue\":\"paused\"");
     uint64_t second = submit(world, "ok", ",\"queue\":\"paused\"");
     struct job_spec *spec = spec_of("ok", "");
-    EXPECT_EQ(engine_submit(world->engine, &me, spec, NULL, &id, &error), -EAGAIN);
+    EXPECT_EQ(submit_for(world->engine, &me, spec, NULL, &id, &error), -EAGAIN);
     EXPECT_EQ(error.code, RPC_BUSY);
     EXPECT_EQ(cancel(world, second), JOB_CANCELLED);
     EXPECT_EQ(end_of(world, submit(world, "ok", "")), JOB_SUCCEEDED);
@@ -170,7 +170,7 @@ static void refuse_on_a_full_disk(struct world *world)
     uint64_t id;
     struct rpc_error error = {0};
     atomic_store(&world->base->no_room, true);
-    EXPECT_EQ(engine_submit(world->engine, &me, spec_of("ok", ""), NULL, &id, &error), -ENOSPC);
+    EXPECT_EQ(submit_for(world->engine, &me, spec_of("ok", ""), NULL, &id, &error), -ENOSPC);
     EXPECT_EQ(error.code, RPC_STORE_FAILED);
     EXPECT(!engine_has_failed(world->engine, NULL));
     EXPECT_EQ(world->engine->live, 0);

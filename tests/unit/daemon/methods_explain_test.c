@@ -184,6 +184,12 @@ Test(methods_explain, an_end_says_how_and_whether_it_can_be_retried, .init = ask
                   "it was given up after attempt 2: exit status 3; it is being retried");
     expect_end(JOB_TIMED_OUT, "attempt 2 ran longer than its timeout; it can be retried", true);
     expect_end(JOB_CANCELLED, "it was cancelled; it can be retried", true);
+    record.attempt = 0;
+    record.error = "it was to run after job 5, which failed";
+    expect_end(JOB_CANCELLED,
+               "it was cancelled: it was to run after job 5, which failed; it can be retried",
+               true);
+    record.attempt = 2;
     expect_end(JOB_SUCCEEDED, "attempt 2 succeeded; there is nothing to retry", false);
     world.facts.draining = true;
     expect_end(JOB_CANCELLED,

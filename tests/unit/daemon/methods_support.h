@@ -87,15 +87,17 @@ void engine_page_destroy(struct engine_page *page)
     free(page->records);
 }
 
-int engine_submit(struct engine *engine, const struct peer *peer, struct job_spec *spec,
-                  const struct engine_turn *turn, uint64_t *ret_id, struct rpc_error *error)
+int engine_submit(struct engine *engine, const struct peer *peer, struct engine_item *item,
+                  const struct engine_turn *turn)
 {
     (void)engine, (void)peer, (void)turn;
-    snprintf(world.queue, sizeof world.queue, "%s", spec->queue);
-    job_spec_free(spec);
+    snprintf(world.queue, sizeof world.queue, "%s", item->spec->queue);
+    item->existing = item->spec->key != NULL;
+    job_spec_free(item->spec);
+    item->spec = NULL;
     if (world.err)
-        return fail(error);
-    *ret_id = 17;
+        return fail(item->error);
+    item->id = 17;
     return 0;
 }
 

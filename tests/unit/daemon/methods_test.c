@@ -91,6 +91,8 @@ Test(methods, submit_gives_the_id, .init = ask_as_ourselves)
     cr_assert_not_null(result, "%s", error.message);
     cr_assert_str_eq(result, "{\"id\":17}");
     cr_assert_str_eq(world.queue, "q");
+    cr_assert_str_eq(ask("job.submit", "{\"argv\":[\"true\"],\"key\":\"k\"}"),
+                     "{\"existing\":true,\"id\":17}");
 }
 
 Test(methods, as_root_it_calls_handlers_for_root_alone, .init = ask_as_ourselves)
