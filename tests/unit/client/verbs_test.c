@@ -541,6 +541,8 @@ Test(queue, lists_the_queues_and_marks_what_was_set)
 {
     struct fake fake = {.canned = queues};
     expect_run(FAKE_RUN(&fake, "queue"), 0, QUEUE_TABLE, "");
+    fake_free(&fake);
+    fake = (struct fake){.canned = queues};
     expect_run(FAKE_RUN(&fake, "queue", "list"), 0, QUEUE_TABLE, "");
     fake_free(&fake);
 }

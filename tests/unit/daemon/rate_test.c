@@ -4,6 +4,8 @@
 
 #include "support/test.h"
 
+#include <stdbool.h>
+
 #define S   UINT64_C(1000000000)
 #define NOW (1000 * S)
 
