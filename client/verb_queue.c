@@ -13,6 +13,7 @@
 const struct option_spec queue_options[] = {
     {"all", 'a', NULL, "pause, resume: every queue"},
     {"concurrency", 'c', "COUNT", "set: most jobs that run at once"},
+    {"concurrency-user", 0, "COUNT", "set: of these, most of one user; 0: no limit"},
     {"rate", 'r', "RATE", "set: most starts: 10/s, 100/m, 5/h, none"},
     {"max-waiting", 0, "COUNT", "set: most jobs that wait; 0: no limit"},
     {"reset", 0, NULL, "set: what was set is the configuration's again"},
@@ -49,6 +50,15 @@ static void add_limit(struct table *table, const json_t *queue)
         table_add(table, "-%s", mark(queue, "max_waiting"));
 }
 
+static void add_slots(struct table *table, const json_t *queue)
+{
+    long long each = number(queue, "concurrency_user");
+    char text[32] = "";
+    if (each > 0)
+        snprintf(text, sizeof text, " (%lld%s each)", each, mark(queue, "concurrency_user"));
+    table_add(table, "%lld%s%s", number(queue, "concurrency"), mark(queue, "concurrency"), text);
+}
+
 static void add_queue(struct table *table, const json_t *queue)
 {
     char text[128];
@@ -57,7 +67,7 @@ static void add_queue(struct table *table, const json_t *queue)
     bool gone = json_is_false(json_object_get(queue, "configured"));
     table_add(table, "%s", text_safe(name, strlen(name), text, 64));
     table_add(table, "%lld", number(queue, "running"));
-    table_add(table, "%lld%s", number(queue, "concurrency"), mark(queue, "concurrency"));
+    add_slots(table, queue);
     table_add(table, "%lld", number(queue, "queued"));
     table_add(table, "%lld", number(queue, "delayed"));
     table_add(table, "%lld", number(queue, "waiting"));
@@ -140,7 +150,8 @@ static int add_count(struct command *command, json_t *params, const char *option
 
 static int add_settings(struct command *command, json_t *params)
 {
-    static const char *const members[] = {"concurrency", "rate", "max_waiting", "paused"};
+    static const char *const members[] = {"concurrency", "concurrency_user", "rate", "max_waiting",
+                                          "paused"};
     const char *rate = arguments_value(&command->arguments, "rate");
     bool reset = arguments_has(&command->arguments, "reset");
     for (size_t i = 0; reset && i < sizeof members / sizeof members[0]; i++)
@@ -148,6 +159,8 @@ static int add_settings(struct command *command, json_t *params)
     if (rate)
         json_object_set_new(params, "rate", json_string(rate));
     int status = add_count(command, params, "concurrency", "concurrency");
+    if (!status)
+        status = add_count(command, params, "concurrency-user", "concurrency_user");
     if (!status)
         status = add_count(command, params, "max-waiting", "max_waiting");
     return status;

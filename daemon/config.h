@@ -42,6 +42,7 @@ struct config_daemon {
     uint64_t drain;                /* 5s: at stop, running jobs may end by themselves this long */
     uint64_t grace;                /* 20s: the whole stop; must exceed drain + exec.kill_grace */
     uint64_t max_jobs;             /* 2000000: live jobs in memory */
+    uint64_t max_jobs_user;        /* 0: of these, most of one user; no limit */
     uint32_t recent;               /* 10000: ended jobs kept in memory */
     uint32_t events;               /* 10000: events kept for those who listen */
     uint32_t max_connections;      /* 10000 */
@@ -68,12 +69,13 @@ struct config_memory {
 
 struct config_queue { /* [queue NAME]; "default" is always there */
     char *name;
-    uint32_t concurrency;   /* "auto": 4 x CPUs (default queue); others 1; 0 pauses */
-    uint64_t timeout;       /* 0: none */
-    uint64_t aging;         /* 60s: waiting that is worth one step of priority; 0: strict */
-    bool paused;            /* no: starts nothing; jobs are accepted */
-    struct units_rate rate; /* none: most starts in a time, evenly spread */
-    uint64_t max_waiting;   /* 0: no limit; jobs that have not ended and do not run */
+    uint32_t concurrency;      /* "auto": 4 x CPUs (default queue); others 1; 0 pauses */
+    uint64_t timeout;          /* 0: none */
+    uint64_t aging;            /* 60s: waiting that is worth one step of priority; 0: strict */
+    bool paused;               /* no: starts nothing; jobs are accepted */
+    struct units_rate rate;    /* none: most starts in a time, evenly spread */
+    uint32_t concurrency_user; /* of the concurrency, most of one user; 0: no limit */
+    uint64_t max_waiting;      /* 0: no limit; jobs that have not ended and do not run */
 };
 
 struct config_exec {

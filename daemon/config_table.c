@@ -41,6 +41,7 @@ const struct config_key config_keys[] = {
     ROW(daemon, drain, CONFIG_DURATION, "5s", 0, DAY, true),
     ROW(daemon, grace, CONFIG_DURATION, "20s", SECOND, 7 * DAY, true),
     ROW(daemon, max_jobs, CONFIG_COUNT64, "2000000", 1, UINT64_C(1) << 32, true),
+    ROW(daemon, max_jobs_user, CONFIG_COUNT64, "0", 0, UINT64_C(1) << 32, true),
     ROW(daemon, recent, CONFIG_COUNT32, "10000", 0, 10000000, true),
     ROW(daemon, events, CONFIG_COUNT32, "10000", 1, 10000000, true),
     ROW(daemon, max_connections, CONFIG_COUNT32, "10000", 1, 1000000, true),
@@ -63,6 +64,7 @@ const struct config_key config_keys[] = {
     QUEUE(aging, CONFIG_DURATION, "1m", 0, 365 * DAY),
     QUEUE(paused, CONFIG_SWITCH, "no", 0, 0),
     QUEUE(rate, CONFIG_RATE, "none", 0, 0),
+    QUEUE(concurrency_user, CONFIG_COUNT32, "0", 0, 1000000),
     QUEUE(max_waiting, CONFIG_COUNT64, "0", 0, UINT64_C(1) << 32),
 
     ROW(exec, env, CONFIG_WORDS, "PATH HOME USER LOGNAME SHELL LANG LANGUAGE LC_* TZ TMPDIR", 0, 0,

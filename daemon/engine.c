@@ -150,11 +150,11 @@ struct job *engine_find_locked(struct engine *engine, const struct peer *peer, u
     return shown ? job : NULL;
 }
 
-int engine_reserve_locked(struct engine *engine, struct queue *queue, size_t more)
+int engine_reserve_locked(struct engine *engine, struct queue *queue, uid_t uid, size_t more)
 {
     int rc = job_table_reserve(&engine->table, more);
     if (rc == 0)
-        rc = job_heap_reserve(&queue->ready, queue->live + more - queue->ready.count);
+        rc = queue_reserve(queue, uid, more);
     if (rc == 0)
         rc = job_heap_reserve(&engine->delayed, engine->live + more - engine->delayed.count);
     return rc;
@@ -166,9 +166,22 @@ static size_t waiting(const struct queue *queue)
     return queue->live - queue->states[JOB_RUNNING];
 }
 
-int engine_room_locked(struct engine *engine, struct queue *queue, struct rpc_error *error)
+static int refuse_quota(uid_t uid, size_t most, struct rpc_error *error)
 {
-    uint64_t most = queue->now.max_waiting;
+    rpc_error_set(error, RPC_BUSY,
+                  "user %u has %zu jobs that have not ended, and may have no more "
+                  "(daemon.max_jobs_user): wait for some",
+                  (unsigned)uid, most);
+    return -EAGAIN;
+}
+
+int engine_room_locked(struct engine *engine, struct queue *queue, uid_t uid,
+                       struct rpc_error *error)
+{
+    uint64_t most = queue->now.max_waiting, most_user = engine->limits.max_jobs_user;
+    size_t count = most_user ? queue_set_count_of(engine->queues, uid) : 0;
+    if (most_user && count >= most_user)
+        return refuse_quota(uid, count, error);
     if (most && waiting(queue) >= most) {
         rpc_error_set_param(error, RPC_BUSY, "queue", NULL,
                             "queue \"%s\" has %zu jobs waiting and takes %" PRIu64
@@ -176,8 +189,8 @@ int engine_room_locked(struct engine *engine, struct queue *queue, struct rpc_er
                             queue->name, waiting(queue), most);
         return -EAGAIN;
     }
-    int rc =
-        engine->live >= engine->limits.max_jobs ? -EAGAIN : engine_reserve_locked(engine, queue, 1);
+    int rc = engine->live >= engine->limits.max_jobs ? -EAGAIN
+                                                     : engine_reserve_locked(engine, queue, uid, 1);
     return rc < 0 ? engine_refuse(engine, error, rc) : 0;
 }
 
@@ -189,17 +202,15 @@ void engine_add_live_locked(struct engine *engine, struct job *job)
 
 void engine_count_live_locked(struct engine *engine, struct job *job)
 {
-    job->queue->live++;
-    job->queue->states[job->record.state]++;
+    queue_join(job->queue, job);
     engine->live++;
     engine->stats.live[job->record.state]++;
 }
 
 static void end_live(struct engine *engine, struct job *job)
 {
-    job->queue->live--;
+    queue_leave(job->queue, job);
     engine->live--;
-    job_heap_trim(&job->queue->ready, job->queue->live);
     job_heap_trim(&engine->delayed, engine->live);
 }
 
@@ -278,8 +289,7 @@ void engine_place_locked(struct engine *engine, struct job *job)
     const struct job_record *record = &job->record;
     switch (record->state) {
     case JOB_QUEUED:
-        job->rank = queue_rank(job->queue, job_waits_since(record), record->priority);
-        job_heap_push(&job->queue->ready, job);
+        queue_push(job->queue, job);
         return;
     case JOB_DELAYED:
         job_heap_push(&engine->delayed, job);
@@ -307,6 +317,7 @@ static void read_limits(struct engine *engine, const struct config *config)
 {
     engine->limits = (struct engine_limits){
         .max_jobs = config->daemon.max_jobs,
+        .max_jobs_user = config->daemon.max_jobs_user,
         .recent_max = config->daemon.recent,
         .events = config->daemon.events,
         .crash_limit = config->jobs.crash_limit,
@@ -353,7 +364,7 @@ void engine_free(struct engine *engine)
         return;
     job_heap_destroy(&engine->delayed);
     for (struct queue *queue = queue_set_first(engine->queues); queue; queue = queue->next)
-        job_heap_destroy(&queue->ready);
+        shares_destroy(&queue->shares);
     job_table_destroy(&engine->table);
     job_keys_destroy(&engine->keys);
     queue_set_free(engine->queues);

@@ -208,6 +208,7 @@ enum engine_why {
     ENGINE_WHY_QUEUE_OFF,    /* its queue runs nothing: concurrency 0 */
     ENGINE_WHY_QUEUE_RATE,   /* its queue has started as many as its rate allows by now */
     ENGINE_WHY_QUEUE_FULL,   /* every slot of its queue is taken */
+    ENGINE_WHY_USER_FULL,    /* its user has as many of them as each user may have */
     ENGINE_WHY_QUEUE_ORDER,  /* a slot is free, and others get it first */
     ENGINE_WHY_NEXT,         /* nothing holds it up: the dispatcher is about to take it */
     ENGINE_WHY_COUNT
@@ -220,13 +221,15 @@ struct engine_explanation {
     struct job_record *record; /* a copy, free with job_record_free() */
     enum engine_why why;
     bool draining;
-    bool configured;        /* its queue is in the configuration */
-    bool paused;            /* its queue is */
-    uint32_t running;       /* of its queue: slots taken, … */
-    uint32_t concurrency;   /* … and how many there are */
-    struct units_rate rate; /* of its queue's starts */
-    int64_t next_start_at;  /* wall: when its rate allows the next; 0: now, as far as that goes */
-    size_t queued;          /* of its queue: jobs that wait for a slot, this one included */
+    bool configured;           /* its queue is in the configuration */
+    bool paused;               /* its queue is */
+    uint32_t running;          /* of its queue: slots taken, … */
+    uint32_t concurrency;      /* … and how many there are */
+    uint32_t running_user;     /* of its user there: slots taken, … */
+    uint32_t concurrency_user; /* … and how many each user may have; 0: no limit */
+    struct units_rate rate;    /* of its queue's starts */
+    int64_t next_start_at; /* wall: when its rate allows the next; 0: now, as far as that goes */
+    size_t queued;         /* of its queue: jobs that wait for a slot, this one included */
     uint64_t waits_for[ENGINE_NEEDS_MAX]; /* waiting: the first of the jobs it waits for … */
     size_t waits_for_count;               /* … and how many there are in all */
     size_t ahead; /* queued: of those, how many start before it; ENGINE_AHEAD_MAX: or more */

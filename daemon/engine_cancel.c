@@ -35,9 +35,10 @@ struct cancel {
 void engine_take_waiting_locked(struct engine *engine, struct job *job, struct job_record *row,
                                 int64_t now)
 {
-    if (job->record.state != JOB_WAITING)
-        job_heap_remove(job->record.state == JOB_QUEUED ? &job->queue->ready : &engine->delayed,
-                        job);
+    if (job->record.state == JOB_QUEUED)
+        queue_remove(job->queue, job);
+    else if (job->record.state == JOB_DELAYED)
+        job_heap_remove(&engine->delayed, job);
     job->committing = true;
     *row = job->record;
     (void)job_record_move(row, JOB_CANCELLED, JOB_BY_CANCEL, now);

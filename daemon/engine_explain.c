@@ -109,6 +109,12 @@ static bool queue_is_full(const struct view *view)
     return view->facts->running >= view->facts->concurrency;
 }
 
+static bool user_is_full(const struct view *view)
+{
+    uint32_t most = view->facts->concurrency_user;
+    return most > 0 && view->facts->running_user >= most;
+}
+
 static bool others_come_first(const struct view *view)
 {
     return view->facts->ahead > 0;
@@ -132,6 +138,7 @@ static const struct {
     {ENGINE_WHY_QUEUE_OFF, queue_is_off},
     {ENGINE_WHY_QUEUE_RATE, rate_is_used_up},
     {ENGINE_WHY_QUEUE_FULL, queue_is_full},
+    {ENGINE_WHY_USER_FULL, user_is_full},
     {ENGINE_WHY_QUEUE_ORDER, others_come_first},
 };
 
@@ -150,10 +157,11 @@ static void look_at_queue(const struct queue *queue, struct engine_explanation *
     facts->configured = queue->configured;
     facts->running = queue->running;
     facts->concurrency = queue->now.concurrency;
+    facts->concurrency_user = queue->now.concurrency_user;
     facts->paused = queue->now.paused;
     facts->rate = queue->now.rate;
     facts->next_start_at = engine_next_start_locked(queue);
-    facts->queued = queue->ready.count;
+    facts->queued = queue->shares.queued;
 }
 
 static void look_at_needs(const struct job_needs *needs, struct engine_explanation *facts)
@@ -176,7 +184,9 @@ static void explain_locked(struct engine *engine, const struct job *job,
     if (queue)
         look_at_queue(queue, facts);
     if (job && job->record.state == JOB_QUEUED && job->heap_index != JOB_NOT_IN_HEAP)
-        facts->ahead = job_heap_count_before(&queue->ready, job, ENGINE_AHEAD_MAX);
+        facts->ahead = shares_count_before(&queue->shares, job, ENGINE_AHEAD_MAX);
+    if (job && job->share)
+        facts->running_user = job->share->running;
     if (job)
         look_at_needs(job->needs, facts);
     facts->why = find_reason(&(struct view){facts, job});

@@ -158,6 +158,7 @@ struct engine_runners {
 
 struct engine_limits { /* from the configuration, replaced by a reload */
     uint64_t max_jobs;
+    uint64_t max_jobs_user; /* 0: no limit */
     uint32_t recent_max;
     uint32_t events;
     uint32_t crash_limit;
@@ -264,11 +265,12 @@ bool engine_may_see(const struct peer *peer, const struct job_record *record);
 /* The job if it is in memory, accepted, and peer may see it. */
 struct job *engine_find_locked(struct engine *engine, const struct peer *peer, uint64_t id);
 
-/* Make room in every container for `more` further jobs, `queue` getting them.  -ENOMEM. */
-int engine_reserve_locked(struct engine *engine, struct queue *queue, size_t more);
-/* Whether the limits leave room for one more job in `queue`, and then the same for one.
+/* Make room in every container for `more` further jobs of uid, `queue` getting them.  -ENOMEM. */
+int engine_reserve_locked(struct engine *engine, struct queue *queue, uid_t uid, size_t more);
+/* Whether the limits leave room for one more job of uid in `queue`, and then the same for one.
  * Errors: -EAGAIN, -ENOMEM, with error. */
-int engine_room_locked(struct engine *engine, struct queue *queue, struct rpc_error *error);
+int engine_room_locked(struct engine *engine, struct queue *queue, uid_t uid,
+                       struct rpc_error *error);
 void engine_add_live_locked(struct engine *engine, struct job *job);
 void engine_count_live_locked(struct engine *engine, struct job *job); /* it is in the table */
 void engine_drop_locked(struct engine *engine, struct job *job); /* a submit that failed; frees */

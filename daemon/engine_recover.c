@@ -90,7 +90,7 @@ int engine_adopt(void *arg, const struct job_record *record)
         return -EBADMSG;
     int rc = find_queue(engine, record->queue, &queue);
     if (rc == 0)
-        rc = engine_reserve_locked(engine, queue, 1);
+        rc = engine_reserve_locked(engine, queue, record->uid, 1);
     if (rc == 0)
         rc = job_new(record, queue, &job);
     if (rc < 0)

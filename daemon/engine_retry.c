@@ -130,9 +130,9 @@ static int check_key_locked(struct engine *engine, const struct chance *chance,
 
 /* Room for one more live job, and for all fresh ones in the table. */
 static int reserve_locked(struct engine *engine, const struct retry *retry, struct queue *queue,
-                          struct rpc_error *error)
+                          uid_t uid, struct rpc_error *error)
 {
-    int rc = engine_room_locked(engine, queue, error);
+    int rc = engine_room_locked(engine, queue, uid, error);
     if (rc < 0)
         return rc;
     if (job_keys_reserve(&engine->keys) < 0 ||
@@ -182,7 +182,7 @@ static void take_locked(struct engine *engine, struct retry *retry, struct chanc
     if (check_locked(engine, record, job, error) < 0 || check_key_locked(engine, chance, error) < 0)
         return;
     struct queue *queue = queue_set_find(engine->queues, record->queue);
-    if (reserve_locked(engine, retry, queue, error) == 0)
+    if (reserve_locked(engine, retry, queue, record->uid, error) == 0)
         claim_locked(engine, retry, chance, job, queue, now);
 }
 

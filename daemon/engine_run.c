@@ -343,7 +343,7 @@ static void run_end(struct job_run *run, int rc)
     engine_lock_shielded(engine);
     struct run_end end = plan_locked(run, rc);
     run->job->committing = true;
-    queue_release(run->job->queue);
+    queue_release(run->job);
     engine_unlock(engine);
     weft_event_set(&engine->kick);
 

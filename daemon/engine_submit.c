@@ -93,7 +93,7 @@ static int link_needs_locked(struct engine *engine, const struct peer *peer, str
 static int make_room_locked(struct engine *engine, struct queue *queue,
                             const struct submission *one)
 {
-    int rc = engine_room_locked(engine, queue, one->item->error);
+    int rc = engine_room_locked(engine, queue, one->job->record.uid, one->item->error);
     if (rc == 0 && one->job->key && job_keys_reserve(&engine->keys) < 0)
         rc = engine_refuse(engine, one->item->error, -ENOMEM);
     return rc;

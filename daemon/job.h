@@ -214,6 +214,7 @@ json_t *job_base64_to_json(const void *data, size_t size);
 struct job {
     struct job_record record;    /* first: job_new() and job_free() */
     struct queue *queue;         /* never NULL; queues outlive jobs */
+    struct share *share;         /* its user's in that queue; NULL once it has ended */
     struct job_run *run;         /* only while running: its scope, and why it is being stopped */
     struct job_waiters *waiters; /* NULL while nobody waits */
     struct job_needs *needs;     /* NULL but while it waits for dependencies; the job's */
@@ -221,8 +222,8 @@ struct job {
     struct job_need *dependents; /* what waits for this job's end: in the needs of others */
     struct job *recent_next;     /* in the engine's list of recently ended jobs … */
     struct job *recent_before;   /* … which a retry may leave from its middle */
-    int64_t rank;                /* place in the queue's heap, see queue_rank(); lower runs first */
-    uint32_t heap_index;         /* in its queue's heap or in the delayed heap (never in both);
+    int64_t rank;                /* place in its share's heap, see queue_rank(); lower runs first */
+    uint32_t heap_index;         /* in its share's heap or in the delayed heap (never in both);
                                   * JOB_NOT_IN_HEAP otherwise */
     bool committing;             /* a commit that will move this job is under way: cancel and
                                   * dispatch leave it alone, and look again afterwards */

@@ -172,6 +172,12 @@ static void say_queue_full(FILE *to, const struct engine_explanation *facts)
     say_ahead(to, facts);
 }
 
+static void say_user_full(FILE *to, const struct engine_explanation *facts)
+{
+    fprintf(to, "its user has %u of the %u slots that each may have in queue \"%s\"",
+            facts->running_user, facts->concurrency_user, facts->record->queue);
+}
+
 static void say_queue_order(FILE *to, const struct engine_explanation *facts)
 {
     fprintf(to, "a slot of queue \"%s\" is free, and ", facts->record->queue);
@@ -201,6 +207,7 @@ static const struct {
     [ENGINE_WHY_QUEUE_OFF] = {"queue_off", say_queue_off},
     [ENGINE_WHY_QUEUE_RATE] = {"queue_rate", say_queue_rate},
     [ENGINE_WHY_QUEUE_FULL] = {"queue_full", say_queue_full},
+    [ENGINE_WHY_USER_FULL] = {"user_full", say_user_full},
     [ENGINE_WHY_QUEUE_ORDER] = {"queue_order", say_queue_order},
     [ENGINE_WHY_NEXT] = {"next", say_next},
 };
@@ -238,6 +245,10 @@ static json_t *queue_json(const struct engine_explanation *facts)
     int rc = queue ? 0 : -1;
     if (rc == 0 && facts->rate.count)
         rc = json_object_set_new(queue, "rate", json_string(units_format_rate(facts->rate, rate)));
+    if (rc == 0 && facts->concurrency_user) {
+        rc = json_object_set_new(queue, "concurrency_user", json_integer(facts->concurrency_user));
+        rc |= json_object_set_new(queue, "running_user", json_integer(facts->running_user));
+    }
     if (rc == 0 && facts->next_start_at)
         rc = json_object_set_new(queue, "next_start_at",
                                  json_real((double)facts->next_start_at / 1e9));

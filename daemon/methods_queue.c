@@ -10,9 +10,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define CHANGE "change queues"
-#define ALL_SETTINGS                                                                               \
-    (QUEUE_CONCURRENCY | QUEUE_PAUSED | QUEUE_RATE | QUEUE_MAX_WAITING) /* of queue_settings.h */
+#define CHANGE       "change queues"
+#define ALL_SETTINGS UINT32_MAX /* of queue_settings.h */
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
@@ -120,8 +119,10 @@ int method_queue_set(struct request *request, json_t **ret_result)
     if (err)
         return err;
     if (!wish.given && !wish.reset)
-        return rpc_error_set(&request->error, RPC_INVALID_PARAMS,
-                             "nothing to set: name concurrency, rate, max_waiting or paused");
+        return rpc_error_set(
+            &request->error, RPC_INVALID_PARAMS,
+            "nothing to set: name concurrency, concurrency_user, rate, max_waiting or "
+            "paused");
     return change(request, name, &wish, ret_result);
 }
 

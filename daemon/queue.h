@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * queue: in which order queued jobs start, and when delayed ones come due.
+ * queue: in which order queued jobs start: the queues by name, and the fair choice of the next job
+ * over all queues and, in each, over the users who have jobs there (share.h).
  *
- * A 4-ary heap of job pointers (the job knows its index, so removal is O(log n)), the queues by
- * name, and the fair choice of the next job over all queues.
- *
- * I1  A job is in its queue's heap exactly while queued, in the delayed heap exactly while delayed.
+ * I1  A job is in its share's heap exactly while queued, in the delayed heap exactly while delayed.
  * I2  queue.running counts the runs that hold one of its slots; slots are taken by
- *     queue_set_take_next() and given back by queue_release(), nowhere else.
+ *     queue_set_take_next() and given back by queue_release(), nowhere else.  So does share.running.
  * I3  A queue is never freed before the set: jobs borrow its address and its name.
  * I7  `now` is `configured_as` with what `over` gives put over it; queue_settle() alone writes it.
  *     So a reload leaves what an admin has set, and what is given back is the configuration's.
@@ -18,6 +16,7 @@
 #include "daemon/job.h"
 #include "daemon/queue_settings.h"
 #include "daemon/rate.h"
+#include "daemon/share.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,46 +25,17 @@
 struct config;
 struct config_queue;
 
-/* By what a heap is ordered. */
-enum job_heap_order {
-    JOB_HEAP_BY_RANK, /* job.rank, then id */
-    JOB_HEAP_BY_DUE,  /* record.due_at, then id */
-};
-
-struct job_heap {
-    struct job **jobs;
-    size_t count;
-    size_t capacity;
-    enum job_heap_order order;
-};
-
-void job_heap_init(struct job_heap *heap, enum job_heap_order order);
-void job_heap_destroy(struct job_heap *heap); /* the jobs are not its own */
-
-/* Make room for `more` further jobs, so that the pushes that follow cannot fail (reserve before
- * the commit, push after it).  Errors: -ENOMEM. */
-int job_heap_reserve(struct job_heap *heap, size_t more);
-void job_heap_push(struct job_heap *heap, struct job *job); /* room was reserved */
-struct job *job_heap_peek(const struct job_heap *heap);     /* first, or NULL */
-struct job *job_heap_pop(struct job_heap *heap);            /* first, or NULL */
-void job_heap_remove(struct job_heap *heap, struct job *job);
-void job_heap_trim(struct job_heap *heap, size_t keep); /* give memory back, keep room for these */
-
-/* How many of its jobs come before `job`, which is in it; at most `most` are counted.  Looks at no
- * more than FANOUT jobs for each that it counts, and at no others. */
-size_t job_heap_count_before(const struct job_heap *heap, const struct job *job, size_t most);
-
 struct queue {
     struct queue *next; /* in the set, in order of configuration */
     char *name;
-    struct job_heap ready;               /* the queued jobs */
+    struct shares shares;                /* the queued jobs, by user */
     struct queue_settings now;           /* in force, I7 */
     struct queue_settings configured_as; /* of the configuration, or of an orphan */
     struct queue_change over;            /* set by an admin over it; .reset is empty */
     struct rate rate;                    /* of starts */
     uint32_t running;                    /* I2 */
-    size_t live; /* the engine's: its jobs that have not ended, in whatever state; ready
-                            * has room for them all, so going back to queued cannot fail */
+    size_t live; /* the engine's: its jobs that have not ended, in whatever state; the shares have
+                  * room for them all, so going back to queued cannot fail */
     size_t states[JOB_STATE_COUNT]; /* the engine's: `live`, by state */
     uint64_t timeout_ns;            /* for jobs that name none; 0: none */
     uint64_t aging_ns;              /* see queue_rank() */
@@ -100,8 +70,21 @@ int queue_set_add_orphan(struct queue_set *set, const char *name, struct queue *
  * rebuilds that heap.  Errors: -ENOMEM, nothing changed. */
 int queue_set_apply(struct queue_set *set, const struct config *config);
 
+/* Room for `more` further live jobs of uid, who has a share then.  Errors: -ENOMEM. */
+int queue_reserve(struct queue *queue, uid_t uid, size_t more);
+/* A job of this queue lives, has ended; it has a share in between.  Room was reserved. */
+void queue_join(struct queue *queue, struct job *job);
+void queue_leave(struct queue *queue, struct job *job);
+/* Of a live job: it waits for a slot now; it does not any more, and was not taken.  push gives it
+ * its rank. */
+void queue_push(struct queue *queue, struct job *job);
+void queue_remove(struct queue *queue, struct job *job);
+/* Jobs of uid that have not ended, over all queues. */
+size_t queue_set_count_of(const struct queue_set *set, uid_t uid);
+
 /* Take the next job that may start: round-robin over the queues with a free slot, a token of their
- * rate and a job, and not paused; the job leaves its heap, holds a slot, and the token is spent.
+ * rate and a job, and not paused, then over the users of that queue whose share of the slots is not
+ * used up; the job leaves its heap, holds a slot, and the token is spent.
  * NULL: nothing may start at now_ns (monotonic). */
 struct job *queue_set_take_next(struct queue_set *set, uint64_t now_ns);
 
@@ -110,5 +93,5 @@ struct job *queue_set_take_next(struct queue_set *set, uint64_t now_ns);
  * then. */
 uint64_t queue_set_next_token(const struct queue_set *set, uint64_t now_ns);
 
-/* Give back the slot of a run that is over. */
-void queue_release(struct queue *queue);
+/* Give back the slot of a run of job that is over. */
+void queue_release(struct job *job);

@@ -19,6 +19,7 @@
 static const struct param_spec params_of_set[] = {
     {"queue", PARAM_STRING, .required = true, .length_min = 1, .length_max = QUEUE_NAME_MAX},
     {"concurrency", PARAM_INT | PARAM_NULL, .min = 0, .max = CONCURRENCY_MAX},
+    {"concurrency_user", PARAM_INT | PARAM_NULL, .min = 0, .max = CONCURRENCY_MAX},
     {"paused", PARAM_BOOL | PARAM_NULL},
     {"rate", PARAM_STRING | PARAM_NULL},
     {"max_waiting", PARAM_INT | PARAM_NULL, .min = 0, .max = WAITING_MAX},
@@ -53,9 +54,8 @@ static const struct {
     enum queue_setting bit;
     const char *name;
 } settings[] = {
-    {QUEUE_CONCURRENCY, "concurrency"},
-    {QUEUE_PAUSED, "paused"},
-    {QUEUE_RATE, "rate"},
+    {QUEUE_CONCURRENCY, "concurrency"}, {QUEUE_CONCURRENCY_USER, "concurrency_user"},
+    {QUEUE_PAUSED, "paused"},           {QUEUE_RATE, "rate"},
     {QUEUE_MAX_WAITING, "max_waiting"},
 };
 #define SETTINGS (sizeof settings / sizeof settings[0])
@@ -65,6 +65,8 @@ void queue_settings_put(struct queue_settings *to, const struct queue_settings *
 {
     if (which & QUEUE_CONCURRENCY)
         to->concurrency = from->concurrency;
+    if (which & QUEUE_CONCURRENCY_USER)
+        to->concurrency_user = from->concurrency_user;
     if (which & QUEUE_PAUSED)
         to->paused = from->paused;
     if (which & QUEUE_RATE)
@@ -94,6 +96,7 @@ int queue_change_from_json(const json_t *params, const char **ret_name,
             *(json_is_null(value) ? &change.reset : &change.given) |= settings[i].bit;
     }
     change.values.concurrency = (uint32_t)params_int(params, "concurrency", 0);
+    change.values.concurrency_user = (uint32_t)params_int(params, "concurrency_user", 0);
     change.values.paused = params_bool(params, "paused", false);
     change.values.max_waiting = (uint64_t)params_int(params, "max_waiting", 0);
     *ret_name = params_string(params, "queue", "");
@@ -106,6 +109,8 @@ static json_t *value_json(const struct queue_settings *values, enum queue_settin
     switch (bit) {
     case QUEUE_CONCURRENCY:
         return json_integer(values->concurrency);
+    case QUEUE_CONCURRENCY_USER:
+        return json_integer(values->concurrency_user);
     case QUEUE_PAUSED:
         return json_boolean(values->paused);
     case QUEUE_RATE:

@@ -14,10 +14,11 @@
 #include <stdint.h>
 
 struct queue_settings {
-    uint32_t concurrency;   /* most runs at once; 0: starts nothing */
-    bool paused;            /* starts nothing */
-    struct units_rate rate; /* of starts; count 0: no limit */
-    uint64_t max_waiting;   /* jobs that have not ended and do not run; 0: no limit */
+    uint32_t concurrency;      /* most runs at once; 0: starts nothing */
+    uint32_t concurrency_user; /* of these, most of one user; 0: no limit */
+    bool paused;               /* starts nothing */
+    struct units_rate rate;    /* of starts; count 0: no limit */
+    uint64_t max_waiting;      /* jobs that have not ended and do not run; 0: no limit */
 };
 
 /* Which of them, as bits. */
@@ -26,6 +27,7 @@ enum queue_setting {
     QUEUE_PAUSED = 1 << 1,
     QUEUE_RATE = 1 << 2,
     QUEUE_MAX_WAITING = 1 << 3,
+    QUEUE_CONCURRENCY_USER = 1 << 4,
 };
 
 /* What is set from now on, and what is given back to the configuration. */

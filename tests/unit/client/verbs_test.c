@@ -570,16 +570,17 @@ Test(queue, pauses_the_named_ones_the_default_one_or_all)
 Test(queue, sets_what_is_named_and_gives_back_the_rest_on_reset)
 {
     struct fake fake = {.canned = queues};
-    ran_free(&(struct ran[]){
-        FAKE_RUN(&fake, "queue", "set", "q", "--rate", "10/s", "-c4", "--max-waiting=0")}[0]);
+    ran_free(&(struct ran[]){FAKE_RUN(&fake, "queue", "set", "q", "--rate", "10/s", "-c4",
+                                      "--concurrency-user", "2", "--max-waiting=0")}[0]);
     expect_params(&fake, "queue.set", 0,
-                  "{\"concurrency\":4,\"max_waiting\":0,\"queue\":\"q\",\"rate\":\"10/s\"}");
+                  "{\"concurrency\":4,\"concurrency_user\":2,\"max_waiting\":0,\"queue\":\"q\","
+                  "\"rate\":\"10/s\"}");
     fake_free(&fake);
     fake = (struct fake){.canned = queues};
     ran_free(&(struct ran[]){FAKE_RUN(&fake, "queue", "set", "q", "--reset", "-c", "0")}[0]);
     expect_params(&fake, "queue.set", 0,
-                  "{\"concurrency\":0,\"max_waiting\":null,\"paused\":null,\"queue\":\"q\","
-                  "\"rate\":null}");
+                  "{\"concurrency\":0,\"concurrency_user\":null,\"max_waiting\":null,"
+                  "\"paused\":null,\"queue\":\"q\",\"rate\":null}");
     fake_free(&fake);
 }
 

@@ -157,7 +157,9 @@ Test(config, a_queue_has_a_switch_and_a_rate)
     cr_assert_eq(queue_of(config, "b")->rate.count, 0);
     cr_assert_eq(queue_of(config, "c")->rate.count, 0);
     char *text = print(config);
-    cr_assert(strstr(text, "paused = yes\nrate = 100/m\nmax_waiting = 7\n") != NULL, "%s", text);
+    cr_assert(strstr(text, "paused = yes\nrate = 100/m\nconcurrency_user = 0\nmax_waiting = 7\n") !=
+                  NULL,
+              "%s", text);
     free(text);
     config_free(config);
     assert_refused("[queue x]\npaused = perhaps\n", "must be yes or no");

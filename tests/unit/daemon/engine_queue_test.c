@@ -484,3 +484,68 @@ Test(engine_queue, a_purge_that_is_not_on_disk_is_an_error)
 {
     in_a_world(2, purge_on_a_failing_disk);
 }
+
+/* ---- users ----------------------------------------------------------------------------------- */
+
+static int try_submit(struct world *world, const struct peer *peer, const char *name,
+                      const char *more, struct rpc_error *error)
+{
+    uint64_t id;
+    *error = (struct rpc_error){0};
+    return submit_for(world->engine, peer, spec_of(name, more), NULL, &id, error);
+}
+
+static void keep_to_a_quota(struct world *world)
+{
+    struct rpc_error error, errors = {0};
+    enum job_state state;
+    uint64_t failed = submit(world, "fail", "");
+    EXPECT_EQ(end_of(world, failed), JOB_FAILED);
+    world->config.daemon.max_jobs_user = 2;
+    EXPECT_EQ(engine_apply_config(world->engine, &world->config), 0);
+    submit(world, "ok", ",\"queue\":\"paused\"");
+    uint64_t last = submit(world, "ok", ",\"delay\":\"1h\"");
+    EXPECT_EQ(try_submit(world, &me, "ok", ",\"queue\":\"wide\"", &error), -EAGAIN);
+    EXPECT_EQ(error.code, RPC_BUSY);
+    EXPECT(strstr(error.message, "user 1000 has 2 jobs") != NULL);
+    EXPECT(strstr(error.message, "daemon.max_jobs_user") != NULL);
+    EXPECT_EQ(engine_retry(world->engine, &me, &failed, 1, &state, &errors, &error), 0);
+    EXPECT_EQ(errors.code, RPC_BUSY);
+    EXPECT_EQ(try_submit(world, &other, "ok", ",\"queue\":\"paused\"", &error), 0);
+    EXPECT_EQ(cancel(world, last), JOB_CANCELLED);
+    EXPECT_EQ(try_submit(world, &me, "ok", ",\"delay\":\"1h\"", &error), 0);
+    EXPECT_EQ(try_submit(world, &me, "ok", "", &error), -EAGAIN);
+}
+
+Test(engine_queue, a_user_may_have_as_many_jobs_as_the_configuration_says)
+{
+    in_a_world(2, keep_to_a_quota);
+}
+
+static void share_a_queue(struct world *world)
+{
+    struct queue_change each = {.given = QUEUE_CONCURRENCY_USER, .values.concurrency_user = 1};
+    struct engine_explanation facts;
+    struct rpc_error error;
+    EXPECT_EQ(change(world, "wide", each), 0);
+    submit(world, "gate", ",\"queue\":\"wide\"");
+    uint64_t second = submit(world, "gate", ",\"queue\":\"wide\"");
+    await_attempts(1);
+    EXPECT_EQ(engine_explain(world->engine, &me, second, &facts, &error), 0);
+    EXPECT_EQ(facts.why, ENGINE_WHY_USER_FULL);
+    EXPECT_EQ(facts.running_user, 1);
+    job_record_free(facts.record);
+    EXPECT_EQ(try_submit(world, &other, "gate", ",\"queue\":\"wide\"", &error), 0);
+    await_attempts(2); /* the other's, before mine */
+    EXPECT_EQ(atomic_load(&attempts_count[second]), 0);
+    struct queue_change none = {.reset = QUEUE_CONCURRENCY_USER};
+    EXPECT_EQ(change(world, "wide", none), 0);
+    await_attempts(3);
+    weft_event_set(&attempts_gate);
+    EXPECT_EQ(end_of(world, second), JOB_SUCCEEDED);
+}
+
+Test(engine_queue, slots_that_one_user_may_not_have_are_another_s)
+{
+    in_a_world(2, share_a_queue);
+}

@@ -102,6 +102,14 @@ Test(methods_explain, a_queued_job_is_told_the_slots_and_its_place, .init = ask_
     world.facts.ahead = 3;
     expect_reason(ENGINE_WHY_QUEUE_ORDER, "queue_order",
                   "a slot of queue \\\"one\\\" is free, and 3 jobs are ahead of it");
+    world.facts.concurrency_user = 2;
+    world.facts.running_user = 2;
+    expect_reason(ENGINE_WHY_USER_FULL, "user_full",
+                  "its user has 2 of the 2 slots that each may have in queue \\\"one\\\"");
+    expect_piece("\"concurrency_user\":2,");
+    expect_piece("\"running_user\":2}");
+    world.facts.concurrency_user = 0;
+    world.facts.why = ENGINE_WHY_QUEUE_ORDER;
     world.facts.ahead = ENGINE_AHEAD_MAX;
     expect_piece("and at least 4096 jobs are ahead of it\"");
     expect_piece("\"ahead\":4096,\"ahead_at_least\":true");

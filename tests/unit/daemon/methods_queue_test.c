@@ -18,7 +18,8 @@ static void have_a_queue(void)
 }
 
 #define QUEUE(name)                                                                                \
-    "{\"queues\":[{\"concurrency\":4,\"configured\":true,\"delayed\":1,\"max_waiting\":0,"         \
+    "{\"queues\":[{\"concurrency\":4,\"concurrency_user\":0,\"configured\":true,\"delayed\":1,"    \
+    "\"max_waiting\":0,"                                                                           \
     "\"name\":\"" name "\",\"next_start_at\":1.5,\"paused\":true,\"queued\":7,\"rate\":\"10/s\","  \
     "\"running\":2,\"set\":{\"paused\":true,\"rate\":\"10/s\"},\"slots_taken\":3,\"waiting\":0}]}"
 

@@ -9,20 +9,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { COUNT = 2000 };
+enum { COUNT = 100 };
 
 #define S   UINT64_C(1000000000)
 #define NOW (1000 * S)
-
-static uint64_t seed = 88172645463325252u;
-
-static uint64_t next_random(void)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return seed;
-}
 
 static struct job jobs[COUNT];
 
@@ -30,114 +20,6 @@ static struct job *plain_job(size_t i, int64_t rank)
 {
     jobs[i] = (struct job){.record.id = i + 1, .rank = rank, .heap_index = JOB_NOT_IN_HEAP};
     return &jobs[i];
-}
-
-/* I4 and I5 of queue.c. */
-static void check_heap(const struct job_heap *heap)
-{
-    for (size_t i = 0; i < heap->count; i++) {
-        const struct job *job = heap->jobs[i], *parent = heap->jobs[i ? (i - 1) / 4 : 0];
-        cr_assert_eq(job->heap_index, i);
-        cr_assert(parent->rank < job->rank ||
-                  (parent->rank == job->rank && parent->record.id <= job->record.id));
-    }
-}
-
-Test(queue, heap_gives_jobs_by_rank_then_id)
-{
-    struct job_heap heap;
-    job_heap_init(&heap, JOB_HEAP_BY_RANK);
-    cr_assert_null(job_heap_peek(&heap));
-    cr_assert_null(job_heap_pop(&heap));
-    for (size_t i = 0; i < COUNT; i++) {
-        cr_assert_eq(job_heap_reserve(&heap, 1), 0);
-        job_heap_push(&heap, plain_job(i, (int64_t)(next_random() % 50)));
-    }
-    check_heap(&heap);
-    int64_t rank = -1;
-    uint64_t id = 0;
-    for (size_t i = 0; i < COUNT; i++) {
-        struct job *job = job_heap_pop(&heap);
-        cr_assert(job->rank > rank || (job->rank == rank && job->record.id > id));
-        cr_assert_eq(job->heap_index, JOB_NOT_IN_HEAP);
-        rank = job->rank;
-        id = job->record.id;
-    }
-    cr_assert_null(job_heap_pop(&heap));
-    job_heap_destroy(&heap);
-}
-
-Test(queue, heap_removes_from_any_place)
-{
-    struct job_heap heap;
-    job_heap_init(&heap, JOB_HEAP_BY_RANK);
-    cr_assert_eq(job_heap_reserve(&heap, COUNT), 0);
-    for (size_t i = 0; i < COUNT; i++)
-        job_heap_push(&heap, plain_job(i, (int64_t)(next_random() % 1000)));
-    for (size_t left = COUNT; left > 0; left--) {
-        struct job *job = heap.jobs[next_random() % left];
-        job_heap_remove(&heap, job);
-        cr_assert_eq(job->heap_index, JOB_NOT_IN_HEAP);
-        cr_assert_eq(heap.count, left - 1);
-        if (left % 50 == 0)
-            check_heap(&heap);
-    }
-    job_heap_destroy(&heap);
-}
-
-Test(queue, heap_by_due_sorts_by_due)
-{
-    struct job_heap heap;
-    job_heap_init(&heap, JOB_HEAP_BY_DUE);
-    cr_assert_eq(job_heap_reserve(&heap, 3), 0);
-    for (size_t i = 0; i < 3; i++) {
-        plain_job(i, (int64_t)i);
-        jobs[i].record.due_at = 100 - (int64_t)i;
-        job_heap_push(&heap, &jobs[i]);
-    }
-    cr_assert_eq(job_heap_pop(&heap), &jobs[2]);
-    cr_assert_eq(job_heap_pop(&heap), &jobs[1]);
-    job_heap_destroy(&heap);
-    cr_assert_eq(jobs[0].heap_index, JOB_NOT_IN_HEAP);
-}
-
-Test(queue, heap_counts_what_comes_before_a_job)
-{
-    struct job_heap heap;
-    job_heap_init(&heap, JOB_HEAP_BY_RANK);
-    cr_assert_eq(job_heap_reserve(&heap, COUNT), 0);
-    for (size_t i = 0; i < COUNT; i++)
-        job_heap_push(&heap, plain_job(i, (int64_t)(next_random() % (COUNT / 2))));
-    for (size_t i = 0; i < COUNT; i++) {
-        size_t before = 0;
-        for (size_t k = 0; k < COUNT; k++)
-            before += jobs[k].rank < jobs[i].rank || (jobs[k].rank == jobs[i].rank && k < i);
-        cr_assert_eq(job_heap_count_before(&heap, &jobs[i], SIZE_MAX), before);
-        cr_assert_eq(job_heap_count_before(&heap, &jobs[i], 10), before < 10 ? before : 10);
-    }
-    job_heap_destroy(&heap);
-}
-
-Test(queue, heap_gives_memory_back)
-{
-    struct job_heap heap;
-    job_heap_init(&heap, JOB_HEAP_BY_RANK);
-    cr_assert_eq(job_heap_reserve(&heap, 100000), 0);
-    job_heap_trim(&heap, 100000);
-    cr_assert(heap.capacity >= 100000);
-    for (int i = 0; i < 20; i++)
-        job_heap_trim(&heap, 10);
-    cr_assert(heap.capacity <= 4096);
-    cr_assert(heap.capacity >= 10);
-    job_heap_destroy(&heap);
-}
-
-Test(queue, heap_refuses_what_no_index_can_hold)
-{
-    struct job_heap heap;
-    job_heap_init(&heap, JOB_HEAP_BY_RANK);
-    cr_assert_eq(job_heap_reserve(&heap, UINT32_MAX), -ENOMEM);
-    cr_assert_null(heap.jobs);
 }
 
 /* ---- rank ------------------------------------------------------------------------------------ */
@@ -174,14 +56,20 @@ Test(queue, rank_saturates)
 static struct config_queue three[] = {{"default", 2, 0, 0}, {"one", 1, 5, 0}, {"paused", 0, 0, 0}};
 static struct config config = {.queues = three, .queues_count = 3};
 
+static void put(struct queue *queue, size_t i, uid_t uid)
+{
+    plain_job(i, 0);
+    jobs[i].record.uid = uid;
+    jobs[i].queue = queue;
+    cr_assert_eq(queue_reserve(queue, uid, 1), 0);
+    queue_join(queue, &jobs[i]);
+    queue_push(queue, &jobs[i]);
+}
+
 static void fill(struct queue *queue, size_t from, size_t count)
 {
-    cr_assert_eq(job_heap_reserve(&queue->ready, count), 0);
-    for (size_t i = from; i < from + count; i++) {
-        plain_job(i, 0);
-        jobs[i].queue = queue;
-        job_heap_push(&queue->ready, &jobs[i]);
-    }
+    for (size_t i = from; i < from + count; i++)
+        put(queue, i, 0);
 }
 
 Test(queue, set_takes_in_turn_and_within_the_limits)
@@ -196,7 +84,7 @@ Test(queue, set_takes_in_turn_and_within_the_limits)
     cr_assert_eq(queue_set_take_next(set, NOW), &jobs[10]);
     cr_assert_eq(queue_set_take_next(set, NOW), &jobs[1]);
     cr_assert_null(queue_set_take_next(set, NOW));
-    queue_release(queue_set_find(set, "one"));
+    queue_release(&jobs[10]);
     cr_assert_eq(queue_set_take_next(set, NOW), &jobs[11]);
     cr_assert_null(queue_set_take_next(set, NOW));
     queue_set_free(set);
@@ -232,19 +120,20 @@ Test(queue, set_sorts_again_when_aging_changes)
     struct config after = {.queues = aging, .queues_count = 1};
     cr_assert_eq(queue_set_new(&before, &set), 0);
     struct queue *queue = queue_set_find(set, "default");
-    cr_assert_eq(job_heap_reserve(&queue->ready, 2), 0);
     plain_job(0, 0);
     jobs[0].record.submitted_at = 1000;
     plain_job(1, 0);
     jobs[1].record.submitted_at = 3000;
     jobs[1].record.priority = 1;
+    cr_assert_eq(queue_reserve(queue, 0, 2), 0);
     for (size_t i = 0; i < 2; i++) {
-        jobs[i].rank = queue_rank(queue, jobs[i].record.submitted_at, jobs[i].record.priority);
-        job_heap_push(&queue->ready, &jobs[i]);
+        queue_join(queue, &jobs[i]);
+        queue_push(queue, &jobs[i]);
     }
-    cr_assert_eq(job_heap_peek(&queue->ready), &jobs[1]);
+    const struct share *share = shares_find(&queue->shares, 0);
+    cr_assert_eq(job_heap_peek(&share->ready), &jobs[1]);
     cr_assert_eq(queue_set_apply(set, &after), 0);
-    cr_assert_eq(job_heap_peek(&queue->ready), &jobs[0]);
+    cr_assert_eq(job_heap_peek(&share->ready), &jobs[0]);
     queue_set_free(set);
 }
 
@@ -260,6 +149,52 @@ Test(queue, set_keeps_orphans)
     fill(orphan, 0, 2);
     cr_assert_eq(queue_set_take_next(set, NOW), &jobs[0]);
     cr_assert_null(queue_set_take_next(set, NOW));
+    queue_set_free(set);
+}
+
+/* ---- users ----------------------------------------------------------------------------------- */
+
+Test(queue, a_user_with_many_jobs_holds_up_another_by_one_start)
+{
+    struct queue_set *set;
+    cr_assert_eq(queue_set_new(&config, &set), 0);
+    struct queue *queue = queue_set_find(set, "default");
+    for (size_t i = 0; i < 10; i++)
+        put(queue, i, 1000);
+    put(queue, 20, 1001);
+    put(queue, 21, 1001);
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[0]);
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[20]);
+    queue_release(&jobs[0]);
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[1]);
+    queue_release(&jobs[1]);
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[21]);
+    queue_release(&jobs[20]);
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[2]);
+    cr_assert_eq(queue_set_count_of(set, 1000), 10);
+    cr_assert_eq(queue_set_count_of(set, 1001), 2);
+    cr_assert_eq(queue_set_count_of(set, 1), 0);
+    queue_set_free(set);
+}
+
+Test(queue, a_limit_for_each_user_leaves_slots_to_others)
+{
+    struct queue_set *set;
+    struct config_queue wide[] = {{"default", 4, .concurrency_user = 1}};
+    struct config limited = {.queues = wide, .queues_count = 1};
+    cr_assert_eq(queue_set_new(&limited, &set), 0);
+    struct queue *queue = queue_set_find(set, "default");
+    fill(queue, 0, 3);
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[0]);
+    cr_assert_null(queue_set_take_next(set, NOW));
+    put(queue, 10, 1001);
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[10]);
+    wide[0].concurrency_user = 2; /* a reload */
+    cr_assert_eq(queue_set_apply(set, &limited), 0);
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[1]);
+    cr_assert_null(queue_set_take_next(set, NOW));
+    queue_release(&jobs[1]);
+    cr_assert_eq(queue_set_take_next(set, NOW), &jobs[2]);
     queue_set_free(set);
 }
 
@@ -341,9 +276,9 @@ Test(queue, nobody_waits_for_a_token_that_would_not_be_used)
     cr_assert_eq(queue_set_next_token(set, NOW), UINT64_MAX); /* it is there already */
     cr_assert_eq(queue_set_take_next(set, NOW), &jobs[0]);
     cr_assert_eq(queue_set_next_token(set, NOW), UINT64_MAX); /* no slot */
-    queue_release(queue);
+    queue_release(&jobs[0]);
     cr_assert_eq(queue_set_next_token(set, NOW), NOW + S);
-    job_heap_pop(&queue->ready);
+    queue_remove(queue, &jobs[1]);
     cr_assert_eq(queue_set_next_token(set, NOW), UINT64_MAX); /* no job */
     queue_set_free(set);
 }
