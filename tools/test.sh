@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Runs all tests, or the parts that are named, and prints a line per part.
-# usage: tools/test.sh [release] [asan] [tsan] [system] [lint] [model]
+# usage: tools/test.sh [release] [system] [model] [asan] [tsan] [lint]
 #
 # Tests wait more than they compute, so two lanes run side by side, one a pipe into the other: the
-# first builds one preset after the other and then does the checks that only compute; the second
-# runs the tests of what is built, and reports.  The first is nice, so that tests are not slowed.  A
-# part's seconds are those of both lanes.
+# first builds one preset after the other and then does the checks of the sources; the second runs
+# the tests of what is built, and reports.  The first is nice, so that tests are not slowed.  System
+# and model need no build but release's: they fill the second's wait for asan's.  A part's seconds
+# are those of both lanes.
 #
 # The last line is "N passed, N failed" (and ", N skipped"): the cases of all parts, a Criterion
 # test being one case, and a script one unless it says "Tested: N | Failing: N".  The exit status
@@ -18,7 +19,7 @@ cd "$(dirname "$0")/.."
 logs=build/log
 cores=$(nproc)
 started=$(date +%s)
-tidy_until=$((started + 600)) # clang-tidy begins no further file then, but has 150 s in any case
+tidy_until=$((started + 600)) # clang-tidy begins no further file then, but has 60 s in any case
 
 # count_script LOG STATUS: prints "passed failed skipped" of a script's log, of which the last
 # "Tested: N | Failing: N" or "Tested: N | Failing: N | Skipped: N" counts.
@@ -102,7 +103,7 @@ show_failures() {
 
 lint() {
     left=$((tidy_until - $(date +%s)))
-    WEFT_TIDY_SECONDS=${WEFT_TIDY_SECONDS:-$((left > 150 ? left : 150))}
+    WEFT_TIDY_SECONDS=${WEFT_TIDY_SECONDS:-$((left > 60 ? left : 60))}
     export WEFT_TIDY_SECONDS
     part_script lint nice tools/lint.sh
 }
@@ -114,7 +115,6 @@ first_lane() {
         case $part in
             release | asan | tsan) build_preset "$part" ;;
             lint) lint ;;
-            model) part_script model nice tests/model/run.sh ;;
         esac
         echo "$part $(($(date +%s) - begun))"
     done
@@ -128,6 +128,7 @@ second_lane() {
         case $part in
             release | asan | tsan) test_preset "$part" ;;
             system) part_system ;;
+            model) part_script model nice tests/model/run.sh ;;
         esac
         report "$part" $((seconds + $(date +%s) - begun))
         shift
@@ -155,7 +156,7 @@ report() { # PART SECONDS
     all_skipped=$((all_skipped + skipped))
 }
 
-parts='release asan tsan system lint model' # the order that keeps both lanes busy
+parts='release system model asan tsan lint' # the order that keeps both lanes busy
 for part in "$@"; do
     case " $parts " in
         *" $part "*) ;;

@@ -246,3 +246,21 @@ static inline bool has(const char *text, const char *part)
 {
     return strstr(text, part) != NULL;
 }
+
+/* Text that a test compares and forgets. */
+static inline void expect_params(const struct fake *fake, const char *method, size_t index,
+                                 const char *expected)
+{
+    char *params = fake_params(fake, method, index);
+    cr_assert_not_null(params, "there was no %s number %zu", method, index);
+    cr_assert_str_eq(params, expected, "%s: %s", method, params);
+    free(params);
+}
+
+static inline void expect_run(struct ran ran, int status, const char *out, const char *err)
+{
+    cr_assert_eq(ran.status, status, "status %d; %s", ran.status, ran.err);
+    cr_assert_str_eq(ran.out, out, "out: %s", ran.out);
+    cr_assert_str_eq(ran.err, err, "err: %s", ran.err);
+    ran_free(&ran);
+}

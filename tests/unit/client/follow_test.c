@@ -8,14 +8,6 @@
     "\"result\":{\"id\":5,\"state\":\"" state "\",\"attempt\":" #attempt more "}"
 #define TIMEOUT "\"error\":{\"code\":-32009,\"message\":\"the time ran out\"}"
 
-static void expect_run(struct ran ran, int status, const char *out, const char *err)
-{
-    cr_assert_eq(ran.status, status, "status %d; %s", ran.status, ran.err);
-    cr_assert_str_eq(ran.out, out, "out: %s", ran.out);
-    cr_assert_str_eq(ran.err, err, "err: %s", ran.err);
-    ran_free(&ran);
-}
-
 /* ---- logs ---- */
 
 Test(logs, reads_to_the_end_of_what_there_is)

@@ -155,10 +155,13 @@ UNUSED static void base_free(struct base *base)
 UNUSED static void world_init(struct world *world, struct base *base)
 {
     *world = (struct world){.base = base, .workers = 2};
-    world->queues[0] = (struct config_queue){"default", 8, 0, WEFT_SECOND};
-    world->queues[1] = (struct config_queue){"one", 1, 0, WEFT_SECOND};
-    world->queues[2] = (struct config_queue){"paused", 0, 0, WEFT_SECOND};
-    world->queues[3] = (struct config_queue){"wide", 1000, 0, WEFT_SECOND};
+    world->queues[0] =
+        (struct config_queue){.name = "default", .concurrency = 8, .aging = WEFT_SECOND};
+    world->queues[1] = (struct config_queue){.name = "one", .concurrency = 1, .aging = WEFT_SECOND};
+    world->queues[2] =
+        (struct config_queue){.name = "paused", .concurrency = 0, .aging = WEFT_SECOND};
+    world->queues[3] =
+        (struct config_queue){.name = "wide", .concurrency = 1000, .aging = WEFT_SECOND};
     world->config.queues = world->queues;
     world->config.queues_count = 4;
     world->config.daemon.max_jobs = BASE_IDS;
