@@ -8,7 +8,9 @@
 #include "client/job_request.h"
 
 #include "protocol/jsonrpc.h"
+#include "protocol/timestamp.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -24,6 +26,7 @@ const struct option_spec job_options[] = {
     {"key", 0, "TEXT", "print the id of your live job of this key, if there is one"},
     {"priority", 'p', "NUMBER", "higher runs first (default 0)"},
     {"delay", 0, "DURATION", "not before this long from now: 90, 1.5s, 10m"},
+    {"at", 0, "TIME", "not before this time: 2026-11-29T06:30:00Z, or seconds since 1970"},
     {"timeout", 0, "DURATION", "stop an attempt that runs longer"},
     {"retries", 0, "COUNT", "attempts after the first one failed"},
     {"after", 0, "ID,...", "only once these jobs have succeeded; if one does not, cancel it"},
@@ -74,6 +77,25 @@ static int put_duration(struct command *command, json_t *job, const char *option
     const char *text = NULL;
     int status = command_duration(command, option, &text);
     return status || !text ? status : put(command, job, option, json_string(text));
+}
+
+/* A number is seconds since 1970, as `date +%s` prints them. */
+static int put_time(struct command *command, json_t *job, const char *option, const char *member)
+{
+    char *end;
+    int64_t ns;
+    const char *text = arguments_value(&command->arguments, option);
+    if (!text)
+        return COMMAND_OK;
+    double seconds = strtod(text, &end);
+    if (isdigit((unsigned char)*text) && *end == '\0')
+        return put(command, job, member, json_real(seconds));
+    if (timestamp_parse(text, &ns) == 0)
+        return put(command, job, member, json_string(text));
+    return command_misuse(command,
+                          "--%s: '%s' is no time such as 2026-11-29T06:30:00Z, "
+                          "2026-11-29T07:30:00+01:00 or what date +%%s prints",
+                          option, text);
 }
 
 static int put_tags(struct command *command, json_t *job)
@@ -145,6 +167,8 @@ static int put_options(struct command *command, json_t *job)
         status = put_number(command, job, "retries");
     if (!status)
         status = put_duration(command, job, "delay");
+    if (!status)
+        status = put_time(command, job, "at", "start_at");
     if (!status)
         status = put_duration(command, job, "timeout");
     if (!status)

@@ -68,14 +68,24 @@ static void build(struct engine *engine, const struct peer *peer, struct submiss
     free(text);
 }
 
+/* When it may start at the soonest; 0: at once. */
+static int64_t due_of(const struct job_spec *spec, int64_t now)
+{
+    if (spec->start_at > now)
+        return spec->start_at;
+    if (spec->delay_ns == 0)
+        return 0;
+    return spec->delay_ns > (uint64_t)(INT64_MAX - now) ? INT64_MAX : now + (int64_t)spec->delay_ns;
+}
+
 static void plan_row(struct submission *one, int64_t now)
 {
-    uint64_t delay = one->item->spec->delay_ns;
-    enum job_state to = one->job->needs ? JOB_WAITING : delay ? JOB_DELAYED : JOB_QUEUED;
+    int64_t due_at = due_of(one->item->spec, now);
+    enum job_state to = one->job->needs ? JOB_WAITING : due_at ? JOB_DELAYED : JOB_QUEUED;
     one->row = one->job->record;
     (void)job_record_move(&one->row, to, JOB_BY_SUBMIT, now);
-    if (delay)
-        one->row.due_at = delay > (uint64_t)(INT64_MAX - now) ? INT64_MAX : now + (int64_t)delay;
+    if (due_at)
+        one->row.due_at = due_at;
 }
 
 /* What it waits for must be there, and visible to who asks. */

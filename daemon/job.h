@@ -132,7 +132,8 @@ struct job_spec {
     bool after_any_end; /* however they end; else all must succeed */
     int32_t priority;
     uint32_t retries;           /* further attempts after the first failure */
-    uint64_t delay_ns;          /* before the first attempt may start */
+    uint64_t delay_ns;          /* before the first attempt may start … */
+    int64_t start_at;           /* … or when it may, ns since 1970; of both one is 0 */
     uint64_t timeout_ns;        /* of one attempt; 0: the queue's, or none */
     enum job_on_crash on_crash; /* default requeue */
 };

@@ -50,7 +50,7 @@ void job_record_free(struct job_record *record)
     free(record);
 }
 
-/* Of the spec, in this order; the rest (env, stdin, delay, on_crash) is not shown. */
+/* Of the spec, in this order; the rest (env, stdin, delay, start_at, on_crash) is not shown. */
 static const char *const shown[] = {"argv",     "call",    "args",    "cwd",   "tags",
                                     "priority", "retries", "timeout", "after", "key"};
 

@@ -11,6 +11,7 @@
 
 #include "daemon/native.h"
 #include "protocol/params.h"
+#include "protocol/timestamp.h"
 #include "protocol/units.h"
 
 #include <errno.h>
@@ -35,6 +36,7 @@ static const struct param_spec members[] = {
     {.name = "tags", .types = PARAM_STRINGS, .length_max = JOB_TAGS_MAX},
     {.name = "priority", .types = PARAM_INT, .min = -JOB_PRIORITY_MAX, .max = JOB_PRIORITY_MAX},
     {.name = "delay", .types = PARAM_DURATION, .min = 0, .max = CENTURY_NS},
+    {.name = "start_at", .types = PARAM_TIME},
     {.name = "timeout", .types = PARAM_DURATION, .min = 0, .max = CENTURY_NS},
     {.name = "retries", .types = PARAM_INT, .min = 0, .max = JOB_RETRIES_MAX},
     {.name = "on_crash", .types = PARAM_STRING, .choices = on_crash_names},
@@ -170,11 +172,20 @@ static int check_after(const json_t *params, struct rpc_error *error)
     return rc;
 }
 
+static int check_start(const json_t *params, struct rpc_error *error)
+{
+    if (params_has(params, "delay") && params_has(params, "start_at"))
+        return refuse(error, "start_at", "and \"delay\" are two ways to say when: give one");
+    return 0;
+}
+
 static int check(const json_t *params, struct rpc_error *error)
 {
     int rc = params_check(params, members, PARAMS_COUNT(members), error);
     if (rc == 0)
         rc = refuse_unbuilt(params, error);
+    if (rc == 0)
+        rc = check_start(params, error);
     if (rc == 0)
         rc = check_after(params, error);
     if (rc == 0)
@@ -301,6 +312,7 @@ static void copy_numbers(const json_t *params, struct job_spec *spec)
     spec->priority = (int32_t)params_int(params, "priority", 0);
     spec->retries = (uint32_t)params_int(params, "retries", 0);
     spec->delay_ns = params_duration_ns(params, "delay", 0);
+    spec->start_at = params_time_ns(params, "start_at", 0);
     spec->timeout_ns = params_duration_ns(params, "timeout", 0);
     spec->on_crash =
         strcmp(on_crash, on_crash_names[JOB_CRASH_FAIL]) == 0 ? JOB_CRASH_FAIL : JOB_CRASH_REQUEUE;
@@ -387,6 +399,12 @@ static int put_duration(json_t *json, const char *name, uint64_t ns)
     return ns == 0 ? 0 : put_string(json, name, units_format_duration(ns, text));
 }
 
+static int put_time(json_t *json, const char *name, int64_t at)
+{
+    char text[TIMESTAMP_TEXT_MAX];
+    return at == 0 ? 0 : put_string(json, name, timestamp_format(at, text));
+}
+
 static int put_after(json_t *json, const struct job_spec *spec)
 {
     if (spec->after_count == 0)
@@ -427,6 +445,7 @@ static int put_how(json_t *json, const struct job_spec *spec)
     rc |= put_integer(json, "priority", spec->priority);
     rc |= put_integer(json, "retries", spec->retries);
     rc |= put_duration(json, "delay", spec->delay_ns);
+    rc |= put_time(json, "start_at", spec->start_at);
     rc |= put_duration(json, "timeout", spec->timeout_ns);
     rc |= put_after(json, spec);
     if (spec->on_crash != JOB_CRASH_REQUEUE)

@@ -10,6 +10,7 @@
  * Pure: any thread.  Rules between parameters (exactly one of argv and call) are the method's. */
 #include "protocol/params.h"
 #include "protocol/nearest.h"
+#include "protocol/timestamp.h"
 #include "protocol/units.h"
 
 #include <errno.h>
@@ -38,6 +39,18 @@ static int duration_of(const json_t *value, uint64_t *ret_ns)
     if (__builtin_mul_overflow((uint64_t)json_integer_value(value), UINT64_C(1000000000), &ns))
         return -ERANGE;
     *ret_ns = ns;
+    return 0;
+}
+
+static int time_of(const json_t *value, int64_t *ret_ns)
+{
+    uint64_t ns;
+    if (json_is_string(value))
+        return timestamp_parse(json_string_value(value), ret_ns);
+    int rc = duration_of(value, &ns);
+    if (rc < 0 || ns > INT64_MAX)
+        return rc < 0 ? rc : -ERANGE;
+    *ret_ns = (int64_t)ns;
     return 0;
 }
 
@@ -293,6 +306,8 @@ static int refuse_unit(const json_t *value, int rc, const char *expected,
 
 #define DURATION_TEXT "a duration (seconds, or text such as \"1.5s\" or \"10m\")"
 #define SIZE_TEXT     "a size (bytes, or text such as \"64M\")"
+#define TIME_TEXT                                                                                  \
+    "a time (seconds since 1970, or text with its zone such as \"2026-11-29T06:30:00Z\")"
 
 static int check_duration(const json_t *value, const struct subject *subject)
 {
@@ -310,6 +325,19 @@ static int check_size(const json_t *value, const struct subject *subject)
     if (rc < 0)
         return refuse_unit(value, rc, SIZE_TEXT, subject);
     return check_unit_range(bytes, subject, units_format_size);
+}
+
+static int check_time(const json_t *value, const struct subject *subject)
+{
+    int64_t ns;
+    int rc = time_of(value, &ns);
+    if (rc == -ERANGE)
+        return rpc_error_set_param(
+            subject->error, RPC_INVALID_PARAMS, subject->path, NULL,
+            "parameter \"%.*s\" is a time before 1970 or after 2262; numbers "
+            "are seconds since 1970",
+            SHOWN, subject->path);
+    return rc < 0 ? refuse_unit(value, rc, TIME_TEXT, subject) : 0;
 }
 
 #define KIND(type) (1u << (type))
@@ -335,6 +363,7 @@ static const struct type_row {
     {PARAM_STRING_MAP, KIND(JSON_OBJECT), "an object whose values are strings", check_string_map},
     {PARAM_DURATION, KIND(JSON_STRING) | KIND(JSON_INTEGER) | KIND(JSON_REAL), DURATION_TEXT,
      check_duration},
+    {PARAM_TIME, KIND(JSON_STRING) | KIND(JSON_INTEGER) | KIND(JSON_REAL), TIME_TEXT, check_time},
     {PARAM_SIZE, KIND(JSON_STRING) | KIND(JSON_INTEGER), SIZE_TEXT, check_size},
 };
 
@@ -461,6 +490,15 @@ uint64_t params_duration_ns(const json_t *params, const char *name, uint64_t fal
     uint64_t ns = fallback_ns;
     if (json_is_string(value) || json_is_number(value))
         (void)duration_of(value, &ns);
+    return ns;
+}
+
+int64_t params_time_ns(const json_t *params, const char *name, int64_t fallback_ns)
+{
+    const json_t *value = params_get(params, name);
+    int64_t ns = fallback_ns;
+    if (json_is_string(value) || json_is_number(value))
+        (void)time_of(value, &ns);
     return ns;
 }
 

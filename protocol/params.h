@@ -25,6 +25,7 @@ enum param_type {
     PARAM_DURATION = 1 << 10,  /* seconds as a number, or text: units.h */
     PARAM_SIZE = 1 << 11,      /* bytes as an integer, or text: units.h */
     PARAM_ANY = 1 << 12,
+    PARAM_TIME = 1 << 13, /* seconds since 1970 as a number, or text: timestamp.h */
 };
 
 struct param_spec {
@@ -58,6 +59,8 @@ int64_t params_int(const json_t *params, const char *name, int64_t fallback);
 double params_number(const json_t *params, const char *name, double fallback);
 bool params_bool(const json_t *params, const char *name, bool fallback);
 uint64_t params_duration_ns(const json_t *params, const char *name, uint64_t fallback_ns);
+/* Nanoseconds since 1970. */
+int64_t params_time_ns(const json_t *params, const char *name, int64_t fallback_ns);
 uint64_t params_size(const json_t *params, const char *name, uint64_t fallback);
 /* Array or object (or any other value): borrowed, NULL where absent. */
 json_t *params_get(const json_t *params, const char *name);

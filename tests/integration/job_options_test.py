@@ -8,6 +8,7 @@ import hashlib
 import os
 import resource
 import sys
+import time
 import unittest
 
 sys.dont_write_bytecode = True
@@ -107,6 +108,24 @@ class Delay(support.WeftdTest):
             self.assertGreaterEqual(job['started_at'] - job['submitted_at'], n * 0.05 - 1e-6)
         started = [job['started_at'] for job in jobs]
         self.assertEqual(started, sorted(started), 'in the order of their times')
+
+    def test_a_start_time(self):
+        past = self.weftd.wait(self.weftd.echo(start_at='2001-09-09T03:46:40+02:00'))
+        self.assertEqual(past['state'], 'succeeded')
+        soon = time.time() + 0.2
+        job = self.weftd.wait(self.weftd.echo(start_at=soon))
+        self.assertGreaterEqual(job['started_at'], soon - 1e-6, 'never before its time')
+        later = int(self.weftd.weft('submit', '--at', '2200-01-01T00:30:00+00:30', '--',
+                                    'true').stdout)
+        number = int(self.weftd.weft('call', '--at', '7258118400', 'echo').stdout)
+        self.weftd.kill()
+        self.weftd.start()
+        for one in (later, number):
+            self.assertEqual((self.weftd.get(one)['state'], self.weftd.get(one)['due_at']),
+                             ('delayed', 7258118400))
+        self.assert_refused(lambda: self.weftd.echo(start_at=1, delay=1), -32602, 'give one',
+                            param='start_at')
+        self.weftd.call('job.cancel', ids=[later, number])
 
     def test_it_is_delayed_meanwhile(self):
         number = self.weftd.submit('true', delay='1h')

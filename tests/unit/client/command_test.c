@@ -43,6 +43,8 @@ Test(command, wrong_usage_is_status_2_and_needs_no_daemon, .init = no_daemon)
     expect(RUN("", "call", "echo", "[1]"), 2, "", "must be a JSON object");
     expect(RUN("", "submit", "--retries", "2.5", "true"), 2, "", "--retries: '2.5'");
     expect(RUN("", "submit", "--delay", "1x", "true"), 2, "", "--delay: '1x'");
+    expect(RUN("", "submit", "--at", "18:00", "true"), 2, "", "--at: '18:00' is no time");
+    expect(RUN("", "submit", "--at", "2026-11-29T18:00:00", "true"), 2, "", "is no time");
     expect(RUN("", "submit", "--env", "NO_SUCH_VARIABLE_HERE", "true"), 2, "", "no variable");
     expect(RUN("", "submit", "--from", "-", "true"), 2, "", "cannot be combined");
     expect(RUN("", "submit", "--from", "-", "--cwd", "/"), 2, "", "--cwd cannot be combined");

@@ -4,6 +4,8 @@
 
 #include "support/test.h"
 
+#include <inttypes.h>
+
 /* ---- submit ---------------------------------------------------------------------------------- */
 
 struct submitter {
@@ -334,6 +336,28 @@ static void reach_outcomes(struct world *world)
 Test(engine, reaches_every_outcome_of_an_attempt)
 {
     in_a_world(2, reach_outcomes);
+}
+
+static void start_at_a_time(struct world *world)
+{
+    char options[80];
+    struct job_record *record;
+    struct rpc_error error;
+    int64_t at = job_wall_now() + 3600 * (int64_t)WEFT_SECOND;
+    snprintf(options, sizeof(options), ",\"start_at\":%" PRId64 ".25", at / (int64_t)WEFT_SECOND);
+    uint64_t later = submit(world, "ok", options);
+    EXPECT_EQ(engine_get(world->engine, &me, later, &record, &error), 0);
+    EXPECT_EQ(record->state, JOB_DELAYED);
+    EXPECT_EQ(record->due_at, at / (int64_t)WEFT_SECOND * (int64_t)WEFT_SECOND + 250000000);
+    job_record_free(record);
+    expect_record(world, submit(world, "ok", ",\"start_at\":\"2001-09-09T01:46:40Z\""),
+                  JOB_SUCCEEDED, 1, 0, NULL);
+    EXPECT_EQ(cancel(world, later), JOB_CANCELLED);
+}
+
+Test(engine, a_job_is_delayed_until_its_start_and_one_that_is_past_is_now)
+{
+    in_a_world(2, start_at_a_time);
 }
 
 static void use_the_queues_timeout(struct world *world)

@@ -91,6 +91,19 @@ Test(job_spec, text_and_spec_are_the_same)
     round_trip("{\"call\":\"echo\"}");
     round_trip("{\"call\":\"echo\",\"args\":{\"b\":[1,2.5,null],\"a\":{\"\":\"\\u0000\"}}}");
     round_trip("{\"argv\":[\"x\"],\"env\":{},\"tags\":[],\"stdin\":\"\",\"delay\":0.25}");
+    round_trip("{\"argv\":[\"x\"],\"start_at\":1795933800.123456789}");
+}
+
+Test(job_spec, a_start_is_kept_to_the_nanosecond)
+{
+    struct job_spec *spec =
+        parse("{\"argv\":[\"x\"],\"start_at\":\"2026-11-29T07:30:00.000000001+01:00\"}");
+    char *text;
+    cr_assert_eq(spec->start_at, INT64_C(1795933800000000001));
+    cr_assert_eq(job_spec_to_text(spec, &text), 0);
+    cr_assert_str_eq(text, "{\"argv\":[\"x\"],\"start_at\":\"2026-11-29T06:30:00.000000001Z\"}");
+    free(text);
+    job_spec_free(spec);
 }
 
 static void expect_name(const char *text, const char *expected)
@@ -169,6 +182,8 @@ Test(job_spec, what_is_wrong_is_refused_by_name)
     refuse("{\"argv\":[\"x\"],\"retries\":1.5}", bad, "retries", "integer");
     refuse("{\"argv\":[\"x\"],\"priority\":1000001}", bad, "priority", "range");
     refuse("{\"argv\":[\"x\"],\"delay\":-1}", bad, "delay", "duration");
+    refuse("{\"argv\":[\"x\"],\"start_at\":\"6 pm\"}", bad, "start_at", "zone");
+    refuse("{\"argv\":[\"x\"],\"start_at\":1,\"delay\":0}", bad, "start_at", "give one");
     refuse("{\"argv\":[\"x\"],\"timeout\":\"soon\"}", bad, "timeout", "duration");
     refuse("{\"argv\":[\"x\"],\"timeout\":1e300}", bad, "timeout", "too large");
     refuse("{\"argv\":[\"x\"],\"delay\":\"200000d\"}", bad, "delay", "range");

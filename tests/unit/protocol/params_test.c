@@ -30,6 +30,7 @@ static const struct param_spec table[] = {
     {.name = "after", .types = PARAM_INT | PARAM_STRING | PARAM_NULL},
     {.name = "data", .types = PARAM_ANY},
     {.name = "count", .types = PARAM_INT},
+    {.name = "start", .types = PARAM_TIME},
 };
 
 static json_t *json(const char *text)
@@ -208,6 +209,24 @@ Test(params, long_and_strange_names_make_good_errors)
     json_decref(message);
     json_decref(param);
     free(text);
+}
+
+Test(params, a_time_is_a_number_or_a_text_with_its_zone)
+{
+    good("{\"start\":0}");
+    good("{\"start\":1795953600.25}");
+    good("{\"start\":\"2026-11-29T12:00:00Z\"}");
+    bad("{\"start\":\"2026-11-29T12:00:00\"}", "start", "with its zone");
+    bad("{\"start\":\"tomorrow\"}", "start", "got \"tomorrow\"");
+    bad("{\"start\":-1}", "start", "got -1");
+    bad("{\"start\":true}", "start", "got true");
+    bad("{\"start\":1795953600000}", "start", "seconds since 1970"); /* milliseconds */
+    bad("{\"start\":\"1969-12-31T23:59:59Z\"}", "start", "before 1970");
+    json_t *params = json("{\"start\":\"1970-01-01T01:00:01.5+01:00\",\"ratio\":2.25}");
+    cr_assert_eq(params_time_ns(params, "start", 0), 3 * S / 2);
+    cr_assert_eq(params_time_ns(params, "ratio", 0), 9 * S / 4);
+    cr_assert_eq(params_time_ns(params, "none", -7), -7);
+    json_decref(params);
 }
 
 Test(params, getters_read_what_was_checked)
