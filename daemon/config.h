@@ -54,6 +54,10 @@ struct config_daemon {
     uint64_t write_timeout;        /* 60s: a client that reads nothing for so long is cut off */
 };
 
+struct config_http {
+    uint64_t keep_alive; /* 15s: a stream of events that is silent gets a comment */
+};
+
 struct config_store {
     uint64_t reserve;    /* 64M: submits are refused when less is free */
     uint64_t checkpoint; /* 16M: WAL size at which it is folded back */
@@ -109,6 +113,7 @@ struct config {
     char *path; /* the file it came from; NULL: embedded defaults */
     struct config_runtime runtime;
     struct config_daemon daemon;
+    struct config_http http;
     struct config_store store;
     struct config_memory memory;
     struct config_exec exec;

@@ -52,6 +52,8 @@ const struct config_key config_keys[] = {
     ROW(daemon, idle_timeout, CONFIG_DURATION, "0s", 0, 365 * DAY, true),
     ROW(daemon, write_timeout, CONFIG_DURATION, "1m", 0, DAY, true),
 
+    ROW(http, keep_alive, CONFIG_DURATION, "15s", 10000000, HOUR, true),
+
     ROW(store, reserve, CONFIG_SIZE, "64M", 0, TIB, true),
     ROW(store, checkpoint, CONFIG_SIZE, "16M", 64 * KIB, 16 * 1024 * MIB, true),
     ROW(store, batch_max, CONFIG_COUNT32, "4096", 1, 1000000, true),

@@ -7,10 +7,12 @@
  *   http_route.c    which handler, by method and path; query to parameters; errors to status
  *   http_jobs.c     the handlers
  *   http_logs.c     a job's output, piece by piece
+ *   http_events.c   events, as they come
  *   http_metrics.c  daemon.stats as Prometheus reads it
  */
 #pragma once
 
+#include "daemon/methods.h"
 #include "protocol/error.h"
 #include "protocol/jsonrpc.h"
 
@@ -19,7 +21,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct daemon_context;
 struct http_connection;
 struct http_request;
 struct peer;
@@ -39,10 +40,13 @@ struct http_source {
     /* Put the next piece into request->text; nothing there after it: the end.  Suspends.
      * Errors: the reply ends without its proper end, so that the client knows. */
     int (*next)(struct http_request *request);
-    uint64_t id, offset, left; /* http_logs.c's own, as all that follows */
+    uint64_t offset;   /* logs: of the next piece; events: the number of the last one */
+    uint64_t id, left; /* http_logs.c's own */
     uint32_t attempt;
     int stream;
     bool follow;
+    struct request_follow_up follow_up; /* http_events.c's own */
+    uint64_t epoch;
 };
 
 struct http_request {
@@ -56,6 +60,7 @@ struct http_request {
     bool too_large; /* over line_max: what came of it was dropped */
     int err;        /* of what was noted in a callback: -ENOMEM */
     uint64_t id;    /* of the job that the path names */
+    char *last_id;  /* the header Last-Event-ID, or NULL */
 
     unsigned status; /* of the reply; 0: none yet */
     const char *type;
@@ -105,6 +110,10 @@ json_t *http_query_params(const struct http_request *request);
 int http_call(struct http_request *request, const char *method, json_t *params,
               json_t **ret_result);
 
+/* The same for one that may leave a follow-up. */
+int http_call_following(struct http_request *request, const char *method, json_t *params,
+                        struct request_follow_up *ret_follow_up, json_t **ret_result);
+
 /* ---- handlers ---- */
 
 void http_rpc(struct http_request *request);
@@ -115,6 +124,7 @@ void http_job_cancel(struct http_request *request);
 void http_job_retry(struct http_request *request);
 void http_job_explain(struct http_request *request);
 void http_job_logs(struct http_request *request);
+void http_events(struct http_request *request);
 void http_metrics(struct http_request *request);
 
 /* The text of /metrics of a result of daemon.stats.  Errors: -ENOMEM.  Pure. */

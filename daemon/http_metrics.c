@@ -123,19 +123,6 @@ static const struct metric {
 
 /* ---- text ---------------------------------------------------------------------------------- */
 
-static int reserve(struct jsonrpc_text *text, size_t size)
-{
-    if (text->size + size <= text->capacity)
-        return 0;
-    size_t capacity = 2 * text->capacity + size;
-    char *data = realloc(text->data, capacity);
-    if (!data)
-        return -ENOMEM;
-    text->data = data;
-    text->capacity = capacity;
-    return 0;
-}
-
 __attribute__((format(printf, 2, 3))) static int add(struct jsonrpc_text *text, const char *format,
                                                      ...)
 {
@@ -145,12 +132,7 @@ __attribute__((format(printf, 2, 3))) static int add(struct jsonrpc_text *text, 
     int size = vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
     size_t used = (size_t)size < sizeof line ? (size_t)size : sizeof line - 1;
-    int err = reserve(text, used);
-    if (err)
-        return err;
-    memcpy(text->data + text->size, line, used);
-    text->size += used;
-    return 0;
+    return jsonrpc_text_append(text, line, used);
 }
 
 static int add_head(struct jsonrpc_text *text, const struct metric *metric)

@@ -50,8 +50,19 @@ static void request_free(struct http_request *request)
     free(request->path);
     json_decref(request->query);
     free(request->body);
+    free(request->last_id);
+    if (request->source.follow_up.free)
+        request->source.follow_up.free(request->source.follow_up.arg);
     jsonrpc_text_destroy(&request->text);
     free(request);
+}
+
+static int copy_last_id(struct http_request *request)
+{
+    const char *text = MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, "Last-Event-ID");
+    if (text && text[0] && !(request->last_id = strdup(text)))
+        return -ENOMEM;
+    return 0;
 }
 
 static struct http_request *request_new(struct http_connection *connection,
@@ -66,7 +77,7 @@ static struct http_request *request_new(struct http_connection *connection,
     request->method = strdup(method);
     request->path = strdup(url);
     request->query = json_object();
-    if (!request->method || !request->path || !request->query) {
+    if (!request->method || !request->path || !request->query || copy_last_id(request)) {
         request_free(request);
         return NULL;
     }

@@ -30,6 +30,7 @@ static const struct route {
     {"POST", "/v1/jobs/ID/retry", http_job_retry},
     {"GET", "/v1/jobs/ID/explain", http_job_explain},
     {"GET", "/v1/jobs/ID/logs", http_job_logs},
+    {"GET", "/v1/events", http_events},
     {"GET", "/metrics", http_metrics},
 };
 #define ROUTES (sizeof routes / sizeof routes[0])
@@ -190,19 +191,23 @@ void http_reply_error(struct http_request *request, const struct rpc_error *erro
 
 /* ---- methods ------------------------------------------------------------------------------- */
 
-/* Of the query's names those that are numbers: what is none stays text, and is refused as such.
- * Noinline: errno's address must not be kept over a suspension. */
-__attribute__((noinline)) static json_t *value_of(const char *name, const char *text)
+/* What is no number stays text, and is refused as such.  Noinline: errno's address must not be kept
+ * over a suspension. */
+__attribute__((noinline)) static json_t *number_of(const char *text)
 {
-    static const char *const numbers[] = {"limit", "before", "offset"};
     char *end;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    return !errno && end != text && !*end ? json_integer(number) : json_string(text);
+}
+
+/* Of the query's names these are numbers. */
+static json_t *value_of(const char *name, const char *text)
+{
+    static const char *const numbers[] = {"limit", "before", "offset", "since", "epoch"};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
-        if (strcmp(name, numbers[i]) != 0)
-            continue;
-        errno = 0;
-        long long number = strtoll(text, &end, 10);
-        if (!errno && end != text && !*end)
-            return json_integer(number);
+        if (strcmp(name, numbers[i]) == 0)
+            return number_of(text);
     }
     return json_string(text);
 }
@@ -221,6 +226,21 @@ static json_t *list_of(const char *text)
     return list;
 }
 
+/* Ids, "17" and "17,18" and the name given twice: a list of numbers. */
+static json_t *ids_of(const json_t *value)
+{
+    json_t *texts =
+        json_is_array(value) ? json_incref((json_t *)value) : list_of(json_string_value(value));
+    json_t *ids = json_array(), *text;
+    size_t i;
+    json_array_foreach(texts, i, text)
+    {
+        json_array_append_new(ids, number_of(json_string_value(text)));
+    }
+    json_decref(texts);
+    return ids;
+}
+
 json_t *http_query_params(const struct http_request *request)
 {
     json_t *params = json_object();
@@ -229,7 +249,9 @@ json_t *http_query_params(const struct http_request *request)
     json_object_foreach(request->query, name, value)
     {
         const char *text = json_string_value(value);
-        if (!text)
+        if (strcmp(name, "ids") == 0)
+            json_object_set_new(params, name, ids_of(value));
+        else if (!text)
             json_object_set(params, name, value);
         else if (strchr(text, ',') && strcmp(name, "state") == 0)
             json_object_set_new(params, name, list_of(text));
@@ -239,14 +261,22 @@ json_t *http_query_params(const struct http_request *request)
     return params;
 }
 
-int http_call(struct http_request *request, const char *method, json_t *params, json_t **ret_result)
+int http_call_following(struct http_request *request, const char *method, json_t *params,
+                        struct request_follow_up *ret_follow_up, json_t **ret_result)
 {
-    struct request call = {
-        .context = http_context(request), .peer = http_peer(request), .params = params};
+    struct request call = {.context = http_context(request),
+                           .peer = http_peer(request),
+                           .params = params,
+                           .follow_up = ret_follow_up};
     int err = params ? methods_call(&call, method, ret_result)
                      : rpc_error_set(&call.error, RPC_INTERNAL_ERROR, "out of memory");
     json_decref(params);
     if (err)
         http_reply_error(request, &call.error);
     return err;
+}
+
+int http_call(struct http_request *request, const char *method, json_t *params, json_t **ret_result)
+{
+    return http_call_following(request, method, params, NULL, ret_result);
 }

@@ -45,21 +45,16 @@ struct daemon_context {
     void *main; /* main.c's own */
 };
 
-struct jsonrpc_text;
-
-/* Where a follow-up writes. */
-struct request_sink {
-    /* Write whole lines, and wait until they are out.  Errors: -errno, the connection is no good. */
-    int (*put)(void *owner, const struct jsonrpc_text *text);
-    void *owner;
-};
-
-/* What a request leaves to be done once it is answered, on its own fiber, until it returns or the
- * connection ends: events.subscribe fills it in.  It takes up no place of max_in_flight. */
+/* What is told to a client once its request is answered, until there is no more or the connection
+ * ends: events.subscribe fills it in.  Whoever has the connection asks for the next records when it
+ * has written those before, as lines (session.c) or as it is done in HTTP (http_events.c). */
 struct request_follow_up {
-    /* NULL: nothing.  Returns why it ended: -EPIPE nothing more will come, or an error. */
-    int (*run)(void *arg, const struct request_sink *sink);
-    void (*free)(void *arg); /* once, whether it was run or not */
+    /* NULL: there is no follow-up.  The next records, objects in an array, which may be empty:
+     * nothing of that was for this client.  Suspends; one fiber at a time.
+     * Errors: -EPIPE nothing more will come, -ETIMEDOUT nothing until deadline_ns, others. */
+    int (*next)(void *arg, uint64_t deadline_ns, json_t **ret_records);
+    const char *name;        /* what a record is called, "event" */
+    void (*free)(void *arg); /* once, whether it was asked or not; never suspends */
     void *arg;
 };
 

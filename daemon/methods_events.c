@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * methods_events: events.subscribe.  The reply says where the reader stands; then its fiber goes on
- * (request_follow_up): it reads events, leaves out what the client did not ask for or may not see,
- * and writes the rest, a notification each.
+ * methods_events: events.subscribe.  The reply says where the reader stands; what follows it
+ * (request_follow_up) are the events, without what the client did not ask for or may not see.
  *
- * I1  A batch is written before the next is read.  So a client that does not read holds one batch of
- *     this fiber's at most; it falls behind in the ring, and is told of the gap when it reads on.
+ * I1  A batch is read when the one before is written.  So a client that does not read holds one
+ *     batch at most; it falls behind in the ring, and is told of the gap when it reads on.
  * I2  What a client is not shown it cannot tell from what others did: numbers that it does not get.
  *     A gap covers all numbers that are lost, whosever they were.
  */
 #include "daemon/engine.h"
 #include "daemon/methods_impl.h"
 #include "daemon/store.h"
-#include "protocol/jsonrpc.h"
 #include "weft/fiber.h"
 #include "weft/time.h"
 
@@ -84,66 +82,50 @@ static int add_details(json_t *json, const struct event *event)
     return rc;
 }
 
-/* Takes over params.  Errors: -ENOMEM. */
-static int append(struct jsonrpc_text *text, json_t *params, int rc)
+static int append_event(json_t *records, const struct event *event)
 {
-    if (!params || rc != 0) {
-        json_decref(params);
-        return -ENOMEM;
-    }
-    rc = jsonrpc_append_notification(text, "event", params);
-    json_decref(params);
-    return rc;
-}
-
-static int append_event(struct jsonrpc_text *text, const struct event *event)
-{
-    json_t *params = json_object();
-    return append(text, params, add_what(params, event) | add_details(params, event));
+    json_t *record = json_object();
+    int rc = add_what(record, event) | add_details(record, event);
+    return rc | json_array_append_new(records, record);
 }
 
 /* seq is the last number that is lost: where a client goes on, as with every event. */
-static int append_gap(struct jsonrpc_text *text, const struct events_batch *batch)
+static int append_gap(json_t *records, const struct events_batch *batch)
 {
     json_int_t from = (json_int_t)batch->gap_from, to = (json_int_t)batch->gap_to;
-    return append(text, json_pack("{s:I, s:{s:I, s:I}}", "seq", to, "gap", "from", from, "to", to),
-                  0);
+    return json_array_append_new(
+        records, json_pack("{s:I, s:{s:I, s:I}}", "seq", to, "gap", "from", from, "to", to));
 }
 
 static int append_batch(const struct subscription *subscription, const struct events_batch *batch,
-                        struct jsonrpc_text *text)
+                        json_t *records)
 {
-    int rc = batch->gap_to > 0 ? append_gap(text, batch) : 0;
+    int rc = batch->gap_to > 0 ? append_gap(records, batch) : 0;
     for (size_t i = 0; rc == 0 && i < batch->count; i++)
         if (is_wanted(subscription, batch->list[i]))
-            rc = append_event(text, batch->list[i]);
-    return rc;
+            rc = append_event(records, batch->list[i]);
+    return rc == 0 ? 0 : -ENOMEM;
 }
 
 /* ---- following ------------------------------------------------------------------------------- */
 
-static int follow_some(struct subscription *subscription, struct jsonrpc_text *text,
-                       const struct request_sink *sink)
+/* request_follow_up's next */
+static int next_records(void *arg, uint64_t deadline_ns, json_t **ret_records)
 {
+    struct subscription *subscription = arg;
     struct events_batch batch;
-    int rc = events_read(&subscription->reader, &batch, WEFT_NO_DEADLINE);
+    int rc = weft_yield(); /* a long way to catch up is no reason to keep a worker */
+    if (rc == 0)
+        rc = events_read(&subscription->reader, &batch, deadline_ns);
     if (rc < 0)
         return rc;
-    text->size = 0;
-    rc = append_batch(subscription, &batch, text);
+    json_t *records = json_array();
+    rc = append_batch(subscription, &batch, records);
     events_release(&batch);
-    if (rc == 0 && text->size > 0)
-        rc = sink->put(sink->owner, text); /* I1 */
-    return rc < 0 ? rc : weft_yield(); /* a long way to catch up is no reason to keep a worker */
-}
-
-static int follow(void *arg, const struct request_sink *sink)
-{
-    struct jsonrpc_text text = {0};
-    int rc = 0;
-    while (rc == 0)
-        rc = follow_some(arg, &text, sink);
-    jsonrpc_text_destroy(&text);
+    if (rc < 0)
+        json_decref(records);
+    else
+        *ret_records = records;
     return rc;
 }
 
@@ -205,7 +187,8 @@ int method_events_subscribe(struct request *request, json_t **ret_result)
 {
     if (!request->follow_up)
         return rpc_error_set(&request->error, RPC_INVALID_REQUEST,
-                             "events.subscribe cannot be part of a batch: send it alone on a line");
+                             "events.subscribe cannot be part of a batch, nor of a request of "
+                             "HTTP: send it alone on a line, or GET /v1/events");
     struct subscription *subscription = calloc(1, sizeof(*subscription));
     if (!subscription)
         return -ENOMEM;
@@ -215,7 +198,7 @@ int method_events_subscribe(struct request *request, json_t **ret_result)
         subscription_free(subscription);
         return rc;
     }
-    *request->follow_up =
-        (struct request_follow_up){.run = follow, .free = subscription_free, .arg = subscription};
+    *request->follow_up = (struct request_follow_up){
+        .next = next_records, .name = "event", .free = subscription_free, .arg = subscription};
     return 0;
 }

@@ -67,14 +67,16 @@ struct server {
 
 /* ---- settings ------------------------------------------------------------------------------ */
 
-static void set_limits(struct server *server, const struct config_daemon *config)
+static void set_limits(struct server *server, const struct config *all)
 {
+    const struct config_daemon *config = &all->daemon;
     server->limits = (struct session_limits){
         .max_in_flight = config->max_in_flight,
         .line_max = config->line_max,
         .partial_line_timeout = config->partial_line_timeout,
         .idle_timeout = config->idle_timeout,
         .write_timeout = config->write_timeout,
+        .keep_alive = all->http.keep_alive,
     };
     server->max_connections = config->max_connections;
     server->max_connections_user = config->max_connections_user;
@@ -84,7 +86,7 @@ void server_apply_config(struct server *server, const struct config *config)
 {
     char *group = strdup(config->access.admin_group);
     weft_mutex_lock_shielded(&server->lock);
-    set_limits(server, &config->daemon);
+    set_limits(server, config);
     if (group) {
         free(server->admin_group);
         server->admin_group = group;
@@ -142,7 +144,7 @@ int server_new(const struct config *config, int inherited_fd, struct daemon_cont
     server->admin_group = strdup(config->access.admin_group);
     weft_mutex_init(&server->lock);
     weft_event_init(&server->changed);
-    set_limits(server, &config->daemon);
+    set_limits(server, config);
     int err = server->admin_group ? open_socket(server, config, inherited_fd, problem) : -ENOMEM;
     if (err) {
         server_free(server);

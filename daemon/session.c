@@ -139,12 +139,44 @@ static void line_done(struct line *line)
 
 /* ---- follow-ups ---------------------------------------------------------------------------- */
 
-/* request_sink's `put`. */
-static int put_followed(void *owner, const struct jsonrpc_text *text)
+static int append_records(const char *name, const json_t *records, struct jsonrpc_text *text)
 {
-    struct session *session = owner;
-    int err = session_output_put(&session->output, text, 0);
-    return err ? err : session_output_flush(&session->output);
+    size_t i;
+    json_t *record;
+    int err = 0;
+    json_array_foreach(records, i, record)
+    {
+        if (!err)
+            err = jsonrpc_append_notification(text, name, record);
+    }
+    return err;
+}
+
+/* Ask for what is next, and wait until it is written.  Errors: -EPIPE and others of `next`, those
+ * of the connection. */
+static int follow_some(struct session *session, const struct request_follow_up *follow_up,
+                       struct jsonrpc_text *text)
+{
+    json_t *records;
+    int err = follow_up->next(follow_up->arg, WEFT_NO_DEADLINE, &records);
+    if (err)
+        return err;
+    text->size = 0;
+    err = append_records(follow_up->name, records, text);
+    json_decref(records);
+    if (!err && text->size > 0)
+        err = session_output_put(&session->output, text, 0);
+    return !err && text->size > 0 ? session_output_flush(&session->output) : err;
+}
+
+static int follow_all(struct session *session, const struct request_follow_up *follow_up)
+{
+    struct jsonrpc_text text = {0};
+    int err = 0;
+    while (!err)
+        err = follow_some(session, follow_up, &text);
+    jsonrpc_text_destroy(&text);
+    return err;
 }
 
 static bool follow_open(struct session *session)
@@ -186,8 +218,7 @@ static bool is_its_end(int err)
 
 static void follow(struct session *session, const struct request_follow_up *follow_up)
 {
-    const struct request_sink sink = {.put = put_followed, .owner = session};
-    int err = follow_open(session) ? follow_up->run(follow_up->arg, &sink) : -ECANCELED;
+    int err = follow_open(session) ? follow_all(session, follow_up) : -ECANCELED;
     follow_close(session);
     follow_up->free(follow_up->arg);
     if (!is_its_end(err))
@@ -209,7 +240,7 @@ static void admit_follow_up(struct session *session, struct item *item)
         return;
     }
     item->follow_up.free(item->follow_up.arg);
-    item->follow_up.run = NULL;
+    item->follow_up.next = NULL;
     if (first)
         rpc_error_set(&item->call.error, RPC_INTERNAL_ERROR, "out of memory");
     else
@@ -236,7 +267,7 @@ static void call_item(struct line *line, struct item *item)
     struct engine_turn turn = {.done = end_turn, .arg = item};
     item->call.follow_up = line->message.is_batch ? NULL : &item->follow_up;
     rpc_call_run(&item->call, &line->message, (size_t)(item - line->items), &caller, &turn);
-    if (item->follow_up.run)
+    if (item->follow_up.next)
         admit_follow_up(session, item);
 }
 
@@ -248,7 +279,7 @@ static int request_main(void *arg)
     end_turn(item);
     struct request_follow_up follow_up = item->follow_up;
     line_done(item->line);
-    if (follow_up.run)
+    if (follow_up.next)
         follow(session, &follow_up);
     return 0;
 }

@@ -41,6 +41,7 @@ struct session_limits {
     uint64_t partial_line_timeout; /* ns, 0: none */
     uint64_t idle_timeout;         /* ns, 0: none */
     uint64_t write_timeout;        /* ns, 0: none */
+    uint64_t keep_alive;           /* ns: a comment in a stream of events that is silent */
 };
 
 /* What all sessions of a server have done; atomic, relaxed. */

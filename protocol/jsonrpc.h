@@ -53,6 +53,9 @@ struct jsonrpc_text {
 
 void jsonrpc_text_destroy(struct jsonrpc_text *text);
 
+/* Append bytes as they are.  Errors: -ENOMEM; text is as it was. */
+int jsonrpc_text_append(struct jsonrpc_text *text, const void *bytes, size_t size);
+
 /* Append one message as one compact line that ends in "\n" (in an open batch: one array item).
  * On failure the text is as before.  id NULL is written as null; params NULL is left out; result
  * NULL is written as null.  JSON arguments are borrowed and not changed.

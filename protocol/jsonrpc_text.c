@@ -48,15 +48,20 @@ static int text_grow(struct jsonrpc_text *text, size_t size)
     return 0;
 }
 
-static void put(struct writer *writer, const char *bytes, size_t size)
+int jsonrpc_text_append(struct jsonrpc_text *text, const void *bytes, size_t size)
 {
-    struct jsonrpc_text *text = writer->text;
-    if (writer->rc == 0 && text->capacity - text->size < size)
-        writer->rc = text_grow(text, size);
-    if (writer->rc < 0)
-        return;
+    int err = text->capacity - text->size < size ? text_grow(text, size) : 0;
+    if (err < 0 || size == 0)
+        return err;
     memcpy(text->data + text->size, bytes, size);
     text->size += size;
+    return 0;
+}
+
+static void put(struct writer *writer, const char *bytes, size_t size)
+{
+    if (writer->rc == 0)
+        writer->rc = jsonrpc_text_append(writer->text, bytes, size);
 }
 
 static void put_text(struct writer *writer, const char *string)

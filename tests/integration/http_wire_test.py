@@ -17,6 +17,7 @@ from support import weftd as support  # noqa: E402
 from support.http import HttpConnection  # noqa: E402
 
 LINE_MAX = 65536
+KEPT = 100
 RPC_SHUTTING_DOWN = -32007
 
 
@@ -60,8 +61,37 @@ class SharedCase(HttpCase):
         pass
 
 
+class Stream:
+    """A connection that follows /v1/events."""
+
+    def __init__(self, connection, path='/v1/events', headers=()):
+        self.connection = connection
+        self.text = ''
+        connection.send('GET', path, headers=headers)
+        status, self.headers = connection.head()
+        assert status == 200, connection.body(self.headers)
+
+    def read(self):
+        """The next event: its fields, data parsed.  Comments are passed over."""
+        while True:
+            while '\n\n' not in self.text:
+                self.text += self.connection.chunk().decode() or '!end\n\n'
+            block, _, self.text = self.text.partition('\n\n')
+            fields = dict(line.partition(': ')[::2] for line in block.split('\n'))
+            if 'data' in fields:
+                fields['data'] = json.loads(fields['data'])
+            if '' not in fields:
+                return fields
+
+    def read_until(self, found):
+        events = []
+        while not events or not found(events[-1]):
+            events.append(self.read())
+        return events
+
+
 class PathsTest(SharedCase):
-    config = f'[daemon]\nline_max = {LINE_MAX}\n'
+    config = f'[daemon]\nline_max = {LINE_MAX}\nevents = {KEPT}\n[queue off]\nconcurrency = 0\n'
 
     # -- JSON-RPC
 
@@ -153,6 +183,59 @@ class PathsTest(SharedCase):
             file.write('two\n')
         self.assertEqual(connection.body(headers), b'two\n')
         self.assertEqual(connection.call('GET', f'/v1/jobs/{number}').json['state'], 'succeeded')
+
+    # -- events
+
+    def test_events_of_a_job_and_going_on_from_one_of_them(self):
+        stream = Stream(self.http(), '/v1/events?queue=default')
+        self.assertEqual(stream.headers['content-type'], 'text/event-stream')
+        first = stream.read()
+        epoch, last = first['data']['epoch'], first['data']['last']
+        self.assertEqual((first['event'], first['id']), ('subscribed', f'{epoch}-{last}'))
+        other, number = self.weftd.echo(queue='off'), self.weftd.echo()
+        events = stream.read_until(lambda one: one['data']['state'] == 'succeeded')
+        self.assertEqual([(one['data']['id'], one['data']['cause']) for one in events],
+                         [(number, 'submit'), (number, 'dispatch'), (number, 'success')])
+        self.assertEqual([one['id'] for one in events],
+                         [f"{epoch}-{one['data']['seq']}" for one in events])
+        back = Stream(self.http(), f'/v1/events?ids={number},{other}&since=0',
+                      [f"Last-Event-ID: {events[0]['id']}"])
+        self.assertEqual([back.read()['event'], *back.read_until(
+            lambda one: one['data']['state'] == 'succeeded')], ['subscribed', *events[1:]])
+        self.weftd.call('job.cancel', ids=[other])
+        self.assertEqual(back.read()['data']['cause'], 'cancel')
+
+    def test_one_who_does_not_read_is_told_what_is_lost(self):
+        slow = Stream(self.http())
+        last = slow.read()['data']['last']
+        ids = self.weftd.submit_many([{'call': 'echo'}] * support.scaled(3000, least=800))
+        self.weftd.wait_all(ids)
+        end = last + 3 * len(ids)
+        self.assertEqual(self.weftd.stats()['events']['subscribers'], 1)
+        lost = 0
+        for event in slow.read_until(lambda one: one['data']['seq'] >= end):
+            gap = event['data'].get('gap', {'from': event['data']['seq'], 'to': event['data']['seq']})
+            self.assertEqual((gap['from'], gap['to']), (last + 1, event['data']['seq']))
+            self.assertEqual(event.get('event'), 'gap' if 'gap' in event['data'] else None)
+            lost += gap['to'] - last if 'gap' in event['data'] else 0
+            last = gap['to']
+        self.assertEqual(last, end)
+        self.assertGreater(lost, 0)
+
+    def test_events_are_refused_as_the_method_refuses(self):
+        for path, headers, name in (('?since=999999999', (), 'invalid_params'),
+                                    ('?since=x', (), 'invalid_params'),
+                                    ('?ids=1,x', (), 'invalid_params'),
+                                    ('?id=1', (), 'invalid_params'),
+                                    ('?queue=nope', (), 'no_such_queue'),
+                                    ('', ['Last-Event-ID: x'], 'invalid_params')):
+            with self.subTest(path=path):
+                self.assert_name(self.ask('GET', '/v1/events' + path, headers=headers, status=400),
+                                 name)
+        self.assertEqual(self.ask('HEAD', '/v1/events').headers['content-type'],
+                         'text/event-stream')
+        support.wait_until(lambda: self.weftd.stats()['events']['subscribers'] == 0,
+                           'nobody is left')
 
     # -- what is wrong
 
@@ -374,7 +457,12 @@ class LimitsTest(HttpCase):
         support.wait_until(lambda: self.weftd.stats()['server']['in_flight'] == 2,
                            'the wait is under way')
         self.assertEqual(idle.call('GET', '/v1/jobs').status, 200)
+        stream = Stream(self.http())
+        stream.read()
         self.weftd.send_signal(signal.SIGTERM)
+        self.assertEqual(stream.read()['data']['cause'], 'interrupt')
+        self.assertIn('!end', stream.read())
+        self.assertTrue(stream.connection.is_closed())
         self.assertTrue(idle.is_closed())
         self.assert_error(waiting.reply().json, RPC_SHUTTING_DOWN)
         self.assertTrue(waiting.is_closed())

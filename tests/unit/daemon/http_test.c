@@ -7,6 +7,7 @@
 #include "daemon/session.h"
 #include "support/test.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,10 @@ static struct world {
     atomic_int arrivals;     /* calls of "block" */
     atomic_int cancelled;    /* of them */
     int result;              /* http_serve()'s */
+    struct weft_event news;  /* a record is there for who follows */
+    bool no_more;            /* ... and it was the last */
+    int follows;             /* follow-ups that are not freed */
+    char params[256];        /* of the last events.subscribe */
     char text[65536];        /* what the client read */
     size_t size;
 } world;
@@ -37,6 +42,36 @@ bool methods_takes_turns(const char *name)
     return false;
 }
 
+static int follow_next(void *arg, uint64_t deadline_ns, json_t **ret_records)
+{
+    (void)arg;
+    int err = weft_event_wait(&world.news, deadline_ns);
+    if (err)
+        return err;
+    if (world.no_more)
+        return -EPIPE;
+    weft_event_clear(&world.news);
+    *ret_records = json_pack("[{s:i, s:{s:i, s:i}}, {s:i, s:s}]", "seq", 7, "gap", "from", 6, "to",
+                             7, "seq", 8, "state", "queued");
+    return 0;
+}
+
+static void follow_free(void *arg)
+{
+    (void)arg;
+    world.follows--;
+}
+
+static json_t *call_subscribe(struct request *request)
+{
+    char *params = json_dumps(request->params, JSON_COMPACT | JSON_SORT_KEYS);
+    strcpy(world.params, params);
+    free(params);
+    world.follows++;
+    *request->follow_up = (struct request_follow_up){follow_next, "event", follow_free, NULL};
+    return json_pack("{s:i, s:i}", "epoch", 3, "last", 5);
+}
+
 int methods_call(struct request *request, const char *name, json_t **ret_result)
 {
     request->error = (struct rpc_error){0};
@@ -46,6 +81,10 @@ int methods_call(struct request *request, const char *name, json_t **ret_result)
             atomic_fetch_add(&world.cancelled, 1);
             return rpc_error_set(&request->error, RPC_SHUTTING_DOWN, NULL);
         }
+    }
+    if (strcmp(name, "events.subscribe") == 0) {
+        *ret_result = call_subscribe(request);
+        return 0;
     }
     *ret_result = strcmp(name, "latin1") == 0 ? json_string_nocheck("\xe4") : json_string(name);
     return 0;
@@ -167,6 +206,92 @@ static void latin1(void)
 Test(http, result_that_is_not_utf8_becomes_an_error)
 {
     with_server(1, latin1);
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+#define SUBSCRIBED "event: subscribed\ndata: {\"epoch\":3,\"last\":5}\n\n"
+
+static void follow(void)
+{
+    say("GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n");
+    hear("Content-Type: text/event-stream\r\n");
+    hear("id: 3-5\n" SUBSCRIBED); /* at once, whatever comes later */
+    weft_event_set(&world.news);
+    hear("id: 3-7\nevent: gap\ndata: {\"seq\":7,\"gap\":{\"from\":6,\"to\":7}}\n\n"
+         "id: 3-8\ndata: {\"seq\":8,\"state\":\"queued\"}\n\n");
+    hear("\r\n:\nid: 3-8\n\n\r\n"); /* silence has a comment, and a place to go on from */
+    hear(":\nid: 3-8\n\n");
+    world.no_more = true;
+    weft_event_set(&world.news);
+    hear("0\r\n\r\n");
+    ask(CALL(1, "next"));
+    hear("\"result\":\"next\"}\n");
+}
+
+Test(http, events_are_sent_as_they_come_until_there_are_no_more)
+{
+    world.limits.keep_alive = 5 * WEFT_MILLISECOND;
+    with_server(1, follow);
+    cr_assert_str_eq(world.params, "{}");
+    cr_assert_eq(world.follows, 0);
+}
+
+static void come_back(void)
+{
+    say("GET /v1/events?since=1&epoch=1&ids=4,2&queue=q HTTP/1.1\r\nHost: x\r\n\r\n");
+    hear("id: 3-0\n" SUBSCRIBED); /* of another life: all of this one */
+    EXPECT(strcmp(world.params, "{\"epoch\":1,\"ids\":[4,2],\"queue\":\"q\",\"since\":1}") == 0);
+    world.no_more = true;
+    weft_event_set(&world.news);
+    say("GET /v1/events?since=1&epoch=1 HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 3-4\r\n\r\n");
+    hear("id: 3-4\n" SUBSCRIBED);
+    EXPECT(strcmp(world.params, "{\"epoch\":3,\"since\":4}") == 0);
+    say("GET /v1/events?ids=9 HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 2\r\n\r\n");
+    hear("id: 3-2\n" SUBSCRIBED);
+    EXPECT(strcmp(world.params, "{\"ids\":[9],\"since\":2}") == 0);
+}
+
+Test(http, last_event_id_says_where_to_go_on)
+{
+    world.limits.keep_alive = WEFT_SECOND;
+    with_server(1, come_back);
+    cr_assert_eq(world.follows, 0);
+}
+
+static void bad_ids(void)
+{
+    static const char *const ids[] = {
+        "x", "3-", "-4", "3-4-5", "3-x", "+3", "99999999999999999999"};
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        char text[256];
+        snprintf(text, sizeof text,
+                 "GET /v1/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: %s\r\n\r\n", ids[i]);
+        say(text);
+        hear("HTTP/1.1 400 ");
+        hear("invalid_params");
+    }
+}
+
+Test(http, last_event_id_that_is_none_is_refused)
+{
+    with_server(1, bad_ids);
+    cr_assert_eq(world.follows, 0);
+}
+
+static void leave_events(void)
+{
+    say("GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n");
+    hear(SUBSCRIBED);
+    hang_up();
+    EXPECT_EQ(weft_event_wait(&world.ended, soon()), 0);
+}
+
+Test(http, follower_that_leaves_is_noticed)
+{
+    world.limits.keep_alive = 5 * WEFT_MILLISECOND;
+    with_server(1, leave_events);
+    cr_assert_eq(world.follows, 0);
 }
 
 /* ---- the ends -------------------------------------------------------------------------------- */

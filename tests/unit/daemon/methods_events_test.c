@@ -7,7 +7,6 @@
 static struct subscribed {
     struct request_follow_up follow_up;
     char lines[LINES_MAX];
-    bool is_dead; /* the connection */
 } world_of;
 
 static void publish_as(uid_t uid, uint64_t id, const char *queue)
@@ -46,23 +45,32 @@ static const char *subscribe(const char *params)
     return result;
 }
 
-static int put(void *owner, const struct jsonrpc_text *text)
+static void put_line(const json_t *record)
 {
-    struct subscribed *subscribed = owner;
-    size_t at = strlen(subscribed->lines);
-    EXPECT(at + text->size < LINES_MAX);
-    memcpy(subscribed->lines + at, text->data, text->size);
-    return subscribed->is_dead ? -ECONNRESET : 0;
+    char *line = json_dumps(record, JSON_COMPACT);
+    EXPECT(strlen(world_of.lines) + strlen(line) + 2 < LINES_MAX);
+    strcat(strcat(world_of.lines, line), "\n");
+    free(line);
 }
 
-/* Follow to the end of what there is. */
+/* Follow to the end of what there is, a line for each record. */
 static int follow_all(void *arg)
 {
-    const struct request_sink sink = {.put = put, .owner = &world_of};
+    struct request_follow_up *follow_up = &world_of.follow_up;
+    json_t *records, *record;
+    size_t i;
+    int rc;
     (void)arg;
-    int rc = world_of.follow_up.run(world_of.follow_up.arg, &sink);
-    world_of.follow_up.free(world_of.follow_up.arg);
-    EXPECT_EQ(rc, world_of.is_dead ? -ECONNRESET : -EPIPE);
+    EXPECT(strcmp(follow_up->name, "event") == 0);
+    while ((rc = follow_up->next(follow_up->arg, WEFT_NO_DEADLINE, &records)) == 0) {
+        json_array_foreach(records, i, record)
+        {
+            put_line(record);
+        }
+        json_decref(records);
+    }
+    follow_up->free(follow_up->arg);
+    EXPECT_EQ(rc, -EPIPE);
     return 0;
 }
 
@@ -75,16 +83,15 @@ static const char *shown(const char *params)
     on_fibers(1, follow_all, NULL);
     text[0] = '\0';
     for (char *line = strtok(world_of.lines, "\n"); line; line = strtok(NULL, "\n")) {
-        json_t *json = json_loads(line, 0, NULL), *record = json_object_get(json, "params");
+        json_t *record = json_loads(line, 0, NULL);
         const json_t *gap = json_object_get(record, "gap");
-        cr_assert_str_eq(json_string_value(json_object_get(json, "method")), "event");
         char *end = text + strlen(text);
         if (gap)
             sprintf(end, "gap%lld-%lld ", json_integer_value(json_object_get(gap, "from")),
                     json_integer_value(json_object_get(gap, "to")));
         else
             sprintf(end, "%lld ", json_integer_value(json_object_get(record, "id")));
-        json_decref(json);
+        json_decref(record);
     }
     return text;
 }
@@ -137,7 +144,7 @@ Test(subscribe, what_is_wrong_is_said, .init = begin_with_four, .fini = end)
     world.message = "there is no queue \"x\"";
     cr_assert_null(subscribe("{\"queue\":\"x\"}"));
     cr_assert_eq(error.code, RPC_NO_SUCH_QUEUE);
-    cr_assert_null(world_of.follow_up.run, "nothing goes on after a refusal");
+    cr_assert_null(world_of.follow_up.next, "nothing goes on after a refusal");
 }
 
 /* ---- who is shown what ----------------------------------------------------------------------- */
@@ -180,26 +187,37 @@ Test(subscribe, gap_is_told_to_everybody_whom_it_may_concern, .init = begin_smal
     cr_assert_str_eq(shown("{\"since\":0,\"ids\":[1]}"), "gap1-5 ");
 }
 
-/* ---- the lines ------------------------------------------------------------------------------- */
+/* ---- the records ----------------------------------------------------------------------------- */
 
-Test(subscribe, event_is_a_notification, .init = begin_small, .fini = end)
+Test(subscribe, gap_and_event_are_records, .init = begin_small, .fini = end)
 {
     cr_assert_not_null(subscribe("{\"since\":4,\"ids\":[2]}"));
     events_close(world.events);
     on_fibers(1, follow_all, NULL);
     cr_assert_str_eq(world_of.lines,
-                     "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"seq\":5,"
-                     "\"gap\":{\"from\":5,\"to\":5}}}\n"
-                     "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"seq\":6,\"time\":2.5,"
+                     "{\"seq\":5,\"gap\":{\"from\":5,\"to\":5}}\n"
+                     "{\"seq\":6,\"time\":2.5,"
                      "\"id\":2,\"name\":\"n\\u0001\",\"queue\":\"b\",\"before\":\"running\","
                      "\"state\":\"failed\",\"cause\":\"failure\",\"attempt\":1,\"signal\":9,"
-                     "\"error\":\"exit status 3\"}}\n",
+                     "\"error\":\"exit status 3\"}\n",
                      "%s", world_of.lines);
 }
 
-Test(subscribe, dead_connection_ends_it, .init = begin_with_four, .fini = end)
+static int await_nothing(void *arg)
 {
-    cr_assert_not_null(subscribe("{\"since\":0}"));
-    world_of.is_dead = true;
-    on_fibers(1, follow_all, NULL); /* which does not wait for more */
+    struct request_follow_up *follow_up = &world_of.follow_up;
+    json_t *records;
+    (void)arg;
+    EXPECT_EQ(follow_up->next(follow_up->arg, WEFT_NO_DEADLINE, &records), 0);
+    EXPECT_EQ(json_array_size(records), 0); /* what there is is not for this client */
+    json_decref(records);
+    EXPECT_EQ(follow_up->next(follow_up->arg, weft_now_ns(), &records), -ETIMEDOUT);
+    follow_up->free(follow_up->arg);
+    return 0;
+}
+
+Test(subscribe, nothing_for_the_client_is_told_as_such, .init = begin_with_four, .fini = end)
+{
+    cr_assert_not_null(subscribe("{\"since\":0,\"ids\":[9]}"));
+    on_fibers(1, await_nothing, NULL);
 }

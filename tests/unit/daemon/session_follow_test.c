@@ -8,7 +8,9 @@
 static void expect_news(void)
 {
     json_t *news = hear();
-    EXPECT_EQ(json_integer_value(json_object_get(news, "news")), 1);
+    json_t *params = json_object_get(news, "params");
+    EXPECT(strcmp(json_string_value(json_object_get(news, "method")), "news") == 0);
+    EXPECT_EQ(json_integer_value(json_object_get(params, "news")), 1);
     json_decref(news);
 }
 
@@ -111,7 +113,6 @@ Test(session, client_that_takes_nothing_of_a_follow_up_is_cut_off)
     world.limits.write_timeout = 20 * WEFT_MILLISECOND;
     with_session(2, pour_out);
     cr_assert_eq(world.result, -ECANCELED);
-    cr_assert_eq(world.follow_err, -ETIMEDOUT);
 }
 
 static void pour_and_ask(void)
@@ -121,7 +122,7 @@ static void pour_and_ask(void)
         say("{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"echo\"}\n");
     for (int replies = 0; replies < 21;) {
         json_t *json = hear();
-        replies += json_is_object(json);
+        replies += json_object_get(json, "id") != NULL;
         json_decref(json);
     }
 }

@@ -70,38 +70,44 @@ static json_t *call_turn(struct request *request)
     return json_integer(mine);
 }
 
-/* One line for each time it is stirred, or lines without end. */
-static int follow_run(void *arg, const struct request_sink *sink)
+struct follow {
+    bool pours; /* records without end; else one for each time it is stirred */
+    bool begun;
+};
+
+static int follow_next(void *arg, uint64_t deadline_ns, json_t **ret_records)
 {
-    const char *line = arg;
-    struct jsonrpc_text text = {.data = (char *)line, .size = strlen(line)};
-    arrive(&world.follows);
-    int err = 0;
-    while (!err) {
-        if (line[0] == '{')
-            err = weft_event_wait(&world.stir, WEFT_NO_DEADLINE);
-        weft_event_clear(&world.stir);
-        if (!err && world.follow_result)
-            err = -EPIPE;
-        if (!err)
-            err = sink->put(sink->owner, &text);
-    }
-    world.follow_err = err;
+    struct follow *follow = arg;
+    if (!follow->begun)
+        arrive(&world.follows);
+    follow->begun = true;
+    int err = follow->pours ? weft_yield() : weft_event_wait(&world.stir, deadline_ns);
+    weft_event_clear(&world.stir);
+    if (!err && world.follow_result)
+        err = -EPIPE;
+    if (err)
+        world.follow_err = err;
+    else
+        *ret_records = json_pack("[{s:i}]", "news", 1);
     return err;
 }
 
 static void follow_free(void *arg)
 {
-    (void)arg;
+    free(arg);
     weft_event_set(&world.over);
 }
 
-static json_t *call_follow(struct request *request, const char *line)
+static json_t *call_follow(struct request *request, bool pours)
 {
-    if (!request->follow_up)
+    struct follow *follow = calloc(1, sizeof *follow);
+    follow->pours = pours;
+    if (!request->follow_up) {
         rpc_error_set(&request->error, RPC_INVALID_REQUEST, NULL);
-    else
-        *request->follow_up = (struct request_follow_up){follow_run, follow_free, (char *)line};
+        free(follow);
+    } else {
+        *request->follow_up = (struct request_follow_up){follow_next, "news", follow_free, follow};
+    }
     return json_string("following");
 }
 
@@ -124,9 +130,9 @@ int methods_call(struct request *request, const char *name, json_t **ret_result)
     else if (strcmp(name, "turn") == 0)
         *ret_result = call_turn(request);
     else if (strcmp(name, "follow") == 0)
-        *ret_result = call_follow(request, "{\"news\":1}\n");
+        *ret_result = call_follow(request, false);
     else if (strcmp(name, "pour") == 0)
-        *ret_result = call_follow(request, "[\"water\"]\n");
+        *ret_result = call_follow(request, true);
     else if (strcmp(name, "block") == 0 && call_block(request) == 0)
         *ret_result = json_string("through");
     else if (request->error.code == RPC_OK)
