@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 enum config_log_level {
     CONFIG_LOG_ERROR = 3,
@@ -55,7 +56,24 @@ struct config_daemon {
 };
 
 struct config_http {
-    uint64_t keep_alive; /* 15s: a stream of events that is silent gets a comment */
+    char *listen;     /* "": no HTTP over TCP; else 127.0.0.1:PORT or [::1]:PORT (restart) */
+    char *token_file; /* what each request over TCP has to carry */
+    char *user;       /* for whom that speaks; "": weftd's own, if that is not root */
+    uint32_t max_connections; /* 100: over TCP */
+    uint64_t keep_alive;      /* 15s: a stream of events that is silent gets a comment */
+};
+
+#define CONFIG_HOST_MAX    48
+#define CONFIG_DIGEST_SIZE 32
+
+/* What is found by [http] when it is loaded.  The token itself is not kept. */
+struct config_door {
+    bool is_open; /* there is an http.listen; else the rest is nothing */
+    char host[CONFIG_HOST_MAX];
+    uint16_t port;
+    unsigned char digest[CONFIG_DIGEST_SIZE]; /* SHA-256 of the token */
+    uid_t uid;                                /* for whom the token speaks */
+    gid_t gid;
 };
 
 struct config_store {
@@ -114,6 +132,7 @@ struct config {
     struct config_runtime runtime;
     struct config_daemon daemon;
     struct config_http http;
+    struct config_door door; /* no keys: of http */
     struct config_store store;
     struct config_memory memory;
     struct config_exec exec;
@@ -154,6 +173,10 @@ struct config_pending {
     char **keys; /* "daemon.socket", …; NULL-terminated */
     size_t count;
 };
+
+/* The digest of a token.  Pure. */
+void config_token_digest(const char *token, size_t size,
+                         unsigned char ret_digest[static CONFIG_DIGEST_SIZE]);
 
 /* Compare; changed_live counts the keys that take effect now.  Errors: -ENOMEM. */
 int config_diff(const struct config *running, const struct config *fresh, size_t *ret_changed_live,

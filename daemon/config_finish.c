@@ -145,5 +145,7 @@ int config_finish(struct config *config, const struct config_overrides *override
     int err = finish_paths(config, overrides, problem);
     if (err == -ENOMEM)
         return problem_set(problem, err, "configuration: out of memory");
-    return err ? err : check_values(config, problem);
+    if (!err)
+        err = check_values(config, problem);
+    return err ? err : config_finish_http(config, problem);
 }

@@ -52,6 +52,10 @@ const struct config_key config_keys[] = {
     ROW(daemon, idle_timeout, CONFIG_DURATION, "0s", 0, 365 * DAY, true),
     ROW(daemon, write_timeout, CONFIG_DURATION, "1m", 0, DAY, true),
 
+    ROW(http, listen, CONFIG_STRING, "", 0, 0, false),
+    ROW(http, token_file, CONFIG_STRING, "", 0, 0, true),
+    ROW(http, user, CONFIG_STRING, "", 0, 0, true),
+    ROW(http, max_connections, CONFIG_COUNT32, "100", 1, 100000, true),
     ROW(http, keep_alive, CONFIG_DURATION, "15s", 10000000, HOUR, true),
 
     ROW(store, reserve, CONFIG_SIZE, "64M", 0, TIB, true),

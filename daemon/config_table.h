@@ -72,3 +72,6 @@ int config_finish(struct config *config, const struct config_overrides *override
 
 /* The names of all sections, for the nearest one; NULL behind the last. */
 const char *config_section_at(size_t index);
+
+/* config_http.c: the address, the token and its user.  Errors: -EINVAL and those of the file. */
+int config_finish_http(struct config *config, struct problem *problem);

@@ -37,11 +37,7 @@
 
 /* All of it is the connection's fiber's; `done` is set by the fiber of the request. */
 struct http_connection {
-    struct weft_stream *stream;
-    const struct peer *peer;
-    const struct session_limits *limits;
-    struct session_totals *totals;
-    struct daemon_context *context;
+    const struct http_client *client;
     struct MHD_Daemon *mhd;
     struct weft_descriptor *ready; /* its epoll set */
     struct http_request *request;  /* under way, or NULL */
@@ -52,22 +48,27 @@ struct http_connection {
 
 const struct session_limits *http_limits(const struct http_request *request)
 {
-    return request->connection->limits;
+    return request->connection->client->limits;
 }
 
 const struct peer *http_peer(const struct http_request *request)
 {
-    return request->connection->peer;
+    return request->connection->client->peer;
 }
 
 struct daemon_context *http_context(const struct http_request *request)
 {
-    return request->connection->context;
+    return request->connection->client->context;
 }
 
 struct session_totals *http_totals(const struct http_request *request)
 {
-    return request->connection->totals;
+    return request->connection->client->totals;
+}
+
+const struct http_access *http_access(const struct http_request *request)
+{
+    return request->connection->client->access;
 }
 
 void http_set_current(struct http_connection *connection, struct http_request *request)
@@ -114,7 +115,7 @@ static struct MHD_Daemon *mhd_new(struct http_connection *connection)
 __attribute__((noinline)) static int give_socket(struct http_connection *connection)
 {
     struct sockaddr_un nobody = {.sun_family = AF_UNIX};
-    int fd = fcntl(weft_stream_fd(connection->stream), F_DUPFD_CLOEXEC, 0);
+    int fd = fcntl(weft_stream_fd(connection->client->stream), F_DUPFD_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
     connection->open = true;
@@ -155,7 +156,7 @@ static bool mhd_is_busy(struct http_connection *connection)
 
 __attribute__((noinline)) static bool peer_is_gone(struct http_connection *connection)
 {
-    struct pollfd state = {.fd = weft_stream_fd(connection->stream)};
+    struct pollfd state = {.fd = weft_stream_fd(connection->client->stream)};
     return poll(&state, 1, 0) > 0 && state.revents & (POLLHUP | POLLERR);
 }
 
@@ -192,7 +193,7 @@ static int work(struct http_connection *connection)
 /* Errors: the scope's, and -EPIPE: nobody is there to be answered. */
 static int work_off(struct http_connection *connection)
 {
-    atomic_uint *in_flight = &connection->totals->in_flight;
+    atomic_uint *in_flight = &connection->client->totals->in_flight;
     atomic_fetch_add_explicit(in_flight, 1, memory_order_relaxed);
     int err = work(connection);
     atomic_fetch_sub_explicit(in_flight, 1, memory_order_relaxed);
@@ -215,7 +216,7 @@ static bool is_replying(const struct http_connection *connection)
 
 static uint64_t wait_deadline(const struct http_connection *connection)
 {
-    const struct session_limits *limits = connection->limits;
+    const struct session_limits *limits = connection->client->limits;
     if (is_replying(connection))
         return after(limits->write_timeout);
     if (!connection->begun)
@@ -230,30 +231,39 @@ __attribute__((noinline)) static void look_for_input(struct http_connection *con
     char byte;
     if (connection->request || connection->begun)
         return;
-    if (recv(weft_stream_fd(connection->stream), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+    if (recv(weft_stream_fd(connection->client->stream), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
         connection->begun = weft_now_ns();
+}
+
+/* A reply that does not come by libmicrohttpd, and is the connection's last. */
+static void write_error(struct weft_stream *stream, const char *status,
+                        const struct rpc_error *error)
+{
+    char text[1024], body[512];
+    struct weft_scope scope;
+    snprintf(body, sizeof body,
+             "{\"error\":{\"code\":%d,\"message\":\"%s\",\"data\":{\"name\":\"%s\"}}}\n",
+             error->code, error->message, rpc_code_info(error->code)->name);
+    int size = snprintf(text, sizeof text,
+                        "HTTP/1.1 %s\r\nConnection: close\r\n"
+                        "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+                        status, strlen(body), body);
+    weft_scope_enter(&scope, weft_deadline_after(WEFT_SECOND));
+    weft_write(stream, text, (size_t)size, NULL);
+    weft_scope_leave(&scope);
 }
 
 /* Nothing of a reply is under way, so ours cannot come between: libmicrohttpd writes only then. */
 static void say_too_late(struct http_connection *connection)
 {
-    char limit[UNITS_TEXT_MAX], text[1024], body[512];
+    char limit[UNITS_TEXT_MAX];
     struct rpc_error error;
+    uint64_t timeout = connection->client->limits->partial_line_timeout;
     rpc_error_set(&error, RPC_TIMEOUT,
                   "the request that was begun is not complete after %s; the connection is closed",
-                  units_format_duration(connection->limits->partial_line_timeout, limit));
-    snprintf(body, sizeof body,
-             "{\"error\":{\"code\":%d,\"message\":\"%s\",\"data\":{\"name\":\"timeout\"}}}\n",
-             error.code, error.message);
-    int size = snprintf(text, sizeof text,
-                        "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n"
-                        "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                        strlen(body), body);
-    struct weft_scope scope;
-    atomic_fetch_add_explicit(&connection->totals->errors, 1, memory_order_relaxed);
-    weft_scope_enter(&scope, weft_deadline_after(WEFT_SECOND));
-    weft_write(connection->stream, text, (size_t)size, NULL);
-    weft_scope_leave(&scope);
+                  units_format_duration(timeout, limit));
+    atomic_fetch_add_explicit(&connection->client->totals->errors, 1, memory_order_relaxed);
+    write_error(connection->client->stream, "408 Request Timeout", &error);
 }
 
 /* The client will send no more, and has no reply to come.  libmicrohttpd (0.9.75) takes the end and
@@ -262,7 +272,7 @@ __attribute__((noinline)) static bool is_over(struct http_connection *connection
 {
     char byte;
     return !is_replying(connection) &&
-           recv(weft_stream_fd(connection->stream), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+           recv(weft_stream_fd(connection->client->stream), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 /* Errors: -EPIPE the client has left; -ETIME a limit has passed (and was told, where there is
@@ -301,16 +311,16 @@ static int serve(struct http_connection *connection)
 
 /* Who was refused early may still be sending.  A close with bytes unread would reset the connection
  * and could take the reply away: read on for a moment, until the client has seen our end. */
-static void linger(struct http_connection *connection)
+static void linger(struct weft_stream *stream)
 {
     char buffer[4096];
     uint64_t total = 0;
     struct weft_scope scope;
-    if (weft_stream_shutdown_write(connection->stream))
+    if (weft_stream_shutdown_write(stream))
         return; /* it is gone */
     weft_scope_enter(&scope, weft_deadline_after(LINGER_NS));
     while (total < LINGER_BYTES) {
-        ssize_t got = weft_read(connection->stream, buffer, sizeof buffer);
+        ssize_t got = weft_read(stream, buffer, sizeof buffer);
         if (got <= 0)
             break;
         total += (uint64_t)got;
@@ -318,16 +328,9 @@ static void linger(struct http_connection *connection)
     weft_scope_leave(&scope);
 }
 
-int http_serve(struct weft_stream *stream, const struct peer *peer,
-               const struct session_limits *limits, struct session_totals *totals,
-               struct daemon_context *context)
+int http_serve(const struct http_client *client)
 {
-    struct http_connection connection = {.stream = stream,
-                                         .peer = peer,
-                                         .limits = limits,
-                                         .totals = totals,
-                                         .context = context,
-                                         .begun = weft_now_ns()};
+    struct http_connection connection = {.client = client};
     weft_event_init(&connection.done);
     int err = mhd_start(&connection);
     if (!err)
@@ -337,6 +340,13 @@ int http_serve(struct weft_stream *stream, const struct peer *peer,
     bool cut_off = is_replying(&connection);
     mhd_stop(&connection);
     if (!err && !cut_off)
-        linger(&connection);
+        linger(client->stream);
     return err;
+}
+
+void http_refuse(struct weft_stream *stream, const struct rpc_error *error, bool patient)
+{
+    write_error(stream, "503 Service Unavailable\r\nRetry-After: 1", error);
+    if (patient)
+        linger(stream);
 }

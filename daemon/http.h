@@ -17,15 +17,31 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 struct daemon_context;
+struct http_access;
 struct peer;
+struct rpc_error;
 struct session_limits;
 struct session_totals;
 struct weft_stream;
 
-/* Serve until the end of the connection, whose first byte has come and is still in the socket.
- * As session_serve(): the caller owns stream and closes it afterwards, the rest is borrowed.  Fiber;
- * ends early when its scope is cancelled.  Returns 0 or the -errno that ended it. */
-int http_serve(struct weft_stream *stream, const struct peer *peer,
-               const struct session_limits *limits, struct session_totals *totals,
-               struct daemon_context *context);
+/* A connection, and what serving it takes.  All of it is borrowed. */
+struct http_client {
+    struct weft_stream *stream;
+    const struct peer *peer;
+    const struct http_access *access; /* over TCP; NULL: the Unix socket */
+    const struct session_limits *limits;
+    struct session_totals *totals;
+    struct daemon_context *context;
+};
+
+/* Serve until the end of the connection, of which nothing was read yet.  As session_serve(): the
+ * caller closes the stream afterwards.  Fiber; ends early when its scope is cancelled.  Returns 0 or
+ * the -errno that ended it. */
+int http_serve(const struct http_client *client);
+
+/* Say why there is no room for this connection (503), and with patience see to it that the client
+ * can read that.  A second or two at most. */
+void http_refuse(struct weft_stream *stream, const struct rpc_error *error, bool patient);

@@ -4,6 +4,7 @@
  *
  *   http.c          the connection: runs libmicrohttpd, waits, keeps the times
  *   http_request.c  libmicrohttpd's callbacks: a request comes in, its reply goes out
+ *   http_access.c   who may speak
  *   http_route.c    which handler, by method and path; query to parameters; errors to status
  *   http_jobs.c     the handlers
  *   http_logs.c     a job's output, piece by piece
@@ -79,6 +80,7 @@ const struct session_limits *http_limits(const struct http_request *request);
 const struct peer *http_peer(const struct http_request *request);
 struct daemon_context *http_context(const struct http_request *request);
 struct session_totals *http_totals(const struct http_request *request);
+const struct http_access *http_access(const struct http_request *request); /* NULL: Unix socket */
 
 /* A request begins or ends to be the one under way (I3), called in MHD_run(). */
 void http_set_current(struct http_connection *connection, struct http_request *request);
@@ -101,6 +103,8 @@ void http_reply_json(struct http_request *request, unsigned status, json_t *body
 
 /* The reply is {"error": …}, with the status that suits its code. */
 void http_reply_error(struct http_request *request, const struct rpc_error *error);
+void http_reply_error_as(struct http_request *request, unsigned status,
+                         const struct rpc_error *error);
 unsigned http_status_of(int code);
 
 /* The query as parameters of a method; numbers where a number is meant. */

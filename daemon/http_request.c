@@ -10,6 +10,7 @@
  * I1  What the work needs is copied out of libmicrohttpd's memory before it begins.
  * I2  Nothing fails here but for memory, and that closes the connection.
  */
+#include "daemon/http_access.h"
 #include "daemon/http_impl.h"
 #include "daemon/session.h"
 #include "protocol/units.h"
@@ -167,6 +168,7 @@ static bool add_headers(const struct http_request *request, struct MHD_Response 
         {"Cache-Control", "no-store"},
         {"X-Content-Type-Options", "nosniff"},
         {"Retry-After", request->status == 503 ? "1" : ""},
+        {"WWW-Authenticate", request->status == 401 ? "Bearer" : ""},
         {"Connection", request->close ? "close" : ""},
     };
     for (size_t i = 0; i < sizeof headers / sizeof headers[0]; i++) {
@@ -194,8 +196,29 @@ static enum MHD_Result queue_reply(struct http_request *request)
 
 /* ---- the callbacks ------------------------------------------------------------------------- */
 
-/* Its headers are there.  A body that is announced as too large is refused before it is sent, or
- * asked for (Expect: 100-continue). */
+static const char *header(struct MHD_Connection *mhd, const char *name)
+{
+    return MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, name);
+}
+
+/* Is it one that can be refused by its headers?  Then the reply is made. */
+static bool refuse_early(struct http_request *request)
+{
+    struct MHD_Connection *mhd = request->mhd;
+    const struct http_claims claims = {.host = header(mhd, MHD_HTTP_HEADER_HOST),
+                                       .origin = header(mhd, MHD_HTTP_HEADER_ORIGIN),
+                                       .authorization = header(mhd, MHD_HTTP_HEADER_AUTHORIZATION)};
+    struct rpc_error error;
+    unsigned status = http_access_check(http_access(request), &claims, &error);
+    if (status)
+        http_reply_error_as(request, status, &error);
+    else if (announced_size(mhd) > http_limits(request)->line_max)
+        refuse_large(request);
+    return request->status != 0;
+}
+
+/* Its headers are there.  What they forbid is refused before the body is sent, or asked for
+ * (Expect: 100-continue). */
 static enum MHD_Result begin(struct http_connection *connection, struct MHD_Connection *mhd,
                              const char *url, const char *method, void **ret_request)
 {
@@ -204,12 +227,13 @@ static enum MHD_Result begin(struct http_connection *connection, struct MHD_Conn
         return MHD_NO;
     *ret_request = request;
     http_set_current(connection, request);
-    if (announced_size(mhd) <= http_limits(request)->line_max)
-        return MHD_YES;
-    atomic_fetch_add_explicit(&http_totals(request)->requests, 1, memory_order_relaxed);
-    request->close = true;
-    refuse_large(request);
-    return queue_reply(request);
+    request->close = true; /* of a refusal: its body is not waited for */
+    if (refuse_early(request)) {
+        atomic_fetch_add_explicit(&http_totals(request)->requests, 1, memory_order_relaxed);
+        return queue_reply(request);
+    }
+    request->close = false;
+    return MHD_YES;
 }
 
 enum MHD_Result http_on_request(void *cls, struct MHD_Connection *mhd, const char *url,

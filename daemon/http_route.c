@@ -73,13 +73,6 @@ static bool match_method(const struct route *route, const char *method)
     return strcmp(route->method, is_head ? "GET" : method) == 0;
 }
 
-static void reply_as(struct http_request *request, unsigned status, const struct rpc_error *error)
-{
-    http_reply_error(request, error);
-    if (request->status)
-        request->status = status;
-}
-
 static void allow(struct http_request *request, const char *method)
 {
     size_t used = strlen(request->allow);
@@ -108,7 +101,7 @@ static void refuse_path(struct http_request *request)
         rpc_error_set(&error, RPC_METHOD_NOT_FOUND, "this path takes %s only", request->allow);
     else
         rpc_error_set(&error, RPC_METHOD_NOT_FOUND, "there is no path %.100s", request->path);
-    reply_as(request, is_there ? 405 : 404, &error);
+    http_reply_error_as(request, is_there ? 405 : 404, &error);
 }
 
 static void work_off(struct http_request *request)
@@ -187,6 +180,14 @@ void http_reply_error(struct http_request *request, const struct rpc_error *erro
     atomic_fetch_add_explicit(&http_totals(request)->errors, 1, memory_order_relaxed);
     http_reply_json(request, http_status_of(error->code),
                     json_pack("{s:o}", "error", jsonrpc_error_json(error)));
+}
+
+void http_reply_error_as(struct http_request *request, unsigned status,
+                         const struct rpc_error *error)
+{
+    http_reply_error(request, error);
+    if (request->status)
+        request->status = status;
 }
 
 /* ---- methods ------------------------------------------------------------------------------- */

@@ -4,6 +4,8 @@
  *
  * I5  A connection is in the list from accept until just before its stream is closed, so whoever
  *     finds it there under the lock may use its descriptor.
+ * I7  A connection over TCP is one of http.max_connections instead of its user's, so that who has no
+ *     token cannot take away from who connects to the Unix socket.
  * I6  Stopping is shutdown(SHUT_RD): each reader finds the end of its input, answers what is under
  *     way, and ends, as if the client had half-closed.
  * The lock is held for list work only, never over a suspending call.
@@ -12,21 +14,27 @@
 
 #include "daemon/config.h"
 #include "daemon/http.h"
+#include "daemon/http_access.h"
 #include "daemon/log.h"
 #include "daemon/methods.h"
 #include "daemon/problem.h"
+#include "daemon/server_refuse.h"
 #include "daemon/server_socket.h"
 #include "daemon/session.h"
-#include "protocol/jsonrpc.h"
 #include "weft/weft.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define SHORTAGE_PAUSE (100 * WEFT_MILLISECOND)
+#define REFUSALS_MAX   64                 /* at once, with that patience */
+#define TCP_IDLE       (60 * WEFT_SECOND) /* without a request, where nothing else is set */
+#define TCP_PROBE      30                 /* seconds: whether a silent client is still there */
 
 struct connection {
     struct server *server;
@@ -34,6 +42,17 @@ struct connection {
     struct weft_stream *stream;
     struct peer peer;
     struct session_limits limits;
+    struct http_access access; /* of one over TCP */
+    bool is_tcp;
+};
+
+/* A socket that is accepted from. */
+struct door {
+    struct server *server;
+    struct weft_listener *listener; /* server_run() only, after server_new(); NULL: there is none */
+    bool is_tcp;
+    struct weft_scope accepting; /* guarded by the server's lock: entered while is_open */
+    bool is_open;                /* guarded by the server's lock */
 };
 
 /* How many connections a user has. */
@@ -44,22 +63,24 @@ struct user {
 
 struct server {
     struct daemon_context *context;
-    struct weft_listener *listener; /* server_run() only, after server_new() */
+    struct door local, tcp;
     struct server_socket socket;
     struct session_totals totals;
     struct weft_group group; /* of the connections; opened by server_run() */
 
     struct weft_mutex lock;       /* leaf; guards all that follows */
     struct session_limits limits; /* of new connections */
-    uint32_t max_connections, max_connections_user;
+    uint32_t max_connections, max_connections_user, max_connections_tcp;
     char *admin_group;
+    struct config_door token; /* of TCP: what it is, for whom it speaks */
     struct connection *connections;
     uint32_t count;
+    uint32_t count_tcp; /* of these; I7 */
+    uint32_t refusals;  /* under way, with patience */
     struct user *users;
     size_t users_count;
     uint64_t accepted, refused;
-    struct weft_scope accepting; /* entered while accept_is_open */
-    bool accept_is_open, closing;
+    bool closing;
     uint64_t deadline; /* of server_stop(); WEFT_NO_DEADLINE before */
 
     struct weft_event changed; /* `deadline` or `count` is another: server_run() looks */
@@ -80,6 +101,22 @@ static void set_limits(struct server *server, const struct config *all)
     };
     server->max_connections = config->max_connections;
     server->max_connections_user = config->max_connections_user;
+    server->max_connections_tcp = all->http.max_connections;
+}
+
+/* Another token, or another user: who came with the one before is cut off.  Under the lock. */
+static void set_token(struct server *server, const struct config_door *fresh)
+{
+    struct config_door *token = &server->token;
+    bool is_same =
+        memcmp(token->digest, fresh->digest, sizeof fresh->digest) == 0 && token->uid == fresh->uid;
+    if (!fresh->is_open)
+        return; /* http.listen is gone, which waits for the restart */
+    *token = *fresh;
+    for (struct connection *each = server->connections; each && !is_same; each = each->next) {
+        if (each->is_tcp)
+            shutdown(weft_stream_fd(each->stream), SHUT_RDWR); /* I5 */
+    }
 }
 
 void server_apply_config(struct server *server, const struct config *config)
@@ -87,6 +124,7 @@ void server_apply_config(struct server *server, const struct config *config)
     char *group = strdup(config->access.admin_group);
     weft_mutex_lock_shielded(&server->lock);
     set_limits(server, config);
+    set_token(server, &config->door);
     if (group) {
         free(server->admin_group);
         server->admin_group = group;
@@ -124,13 +162,30 @@ static int open_socket(struct server *server, const struct config *config, int i
         err = server_socket_open(&config->daemon, problem, &fd, &server->socket);
     if (err)
         return err;
-    err = weft_listener_new(fd, &server->listener);
+    err = weft_listener_new(fd, &server->local.listener);
     if (!err)
         return 0;
     if (inherited_fd < 0)
         close(fd);
     return problem_set(problem, err, "the socket %s cannot be watched: %s", config->daemon.socket,
                        strerrordesc_np(-err));
+}
+
+static int open_tcp(struct server *server, const struct config_door *door, struct problem *problem)
+{
+    struct weft_address address;
+    char text[WEFT_ADDRESS_TEXT] = "";
+    if (!door->is_open)
+        return 0;
+    server->token = *door;
+    int err = weft_listen_tcp(door->host, door->port, &server->tcp.listener);
+    if (err)
+        return problem_set(problem, err, "http.listen: cannot listen on %s, port %u: %s",
+                           door->host, (unsigned)door->port, strerrordesc_np(-err));
+    if (weft_listener_address(server->tcp.listener, &address) == 0)
+        weft_address_text(&address, text, sizeof text);
+    log_notice("HTTP on http://%s/", text);
+    return 0;
 }
 
 int server_new(const struct config *config, int inherited_fd, struct daemon_context *context,
@@ -140,12 +195,16 @@ int server_new(const struct config *config, int inherited_fd, struct daemon_cont
     if (!server)
         return problem_set(problem, -ENOMEM, "server: out of memory");
     server->context = context;
+    server->local = (struct door){.server = server};
+    server->tcp = (struct door){.server = server, .is_tcp = true};
     server->deadline = WEFT_NO_DEADLINE;
     server->admin_group = strdup(config->access.admin_group);
     weft_mutex_init(&server->lock);
     weft_event_init(&server->changed);
     set_limits(server, config);
     int err = server->admin_group ? open_socket(server, config, inherited_fd, problem) : -ENOMEM;
+    if (!err)
+        err = open_tcp(server, &config->door, problem);
     if (err) {
         server_free(server);
         return err;
@@ -154,12 +213,19 @@ int server_new(const struct config *config, int inherited_fd, struct daemon_cont
     return 0;
 }
 
+static void close_door(struct door *door)
+{
+    if (door->listener)
+        weft_listener_free(door->listener);
+    door->listener = NULL;
+}
+
 void server_free(struct server *server)
 {
     if (!server)
         return;
-    if (server->listener)
-        weft_listener_free(server->listener);
+    close_door(&server->local);
+    close_door(&server->tcp);
     server_socket_remove(&server->socket);
     free(server->admin_group);
     free(server->users);
@@ -191,17 +257,30 @@ static struct user *user_of(struct server *server, uid_t uid)
 }
 
 /* Why there is no room for one more, or NULL.  Under the lock. */
-static const char *limit_hit(const struct server *server, const struct user *user)
+static const char *limit_hit(const struct server *server, const struct user *user, bool is_tcp)
 {
     if (server->closing)
         return "weftd is stopping";
-    if (!user)
-        return "out of memory";
     if (server->count >= server->max_connections)
         return "too many connections (daemon.max_connections)";
+    if (is_tcp)
+        return server->count_tcp < server->max_connections_tcp
+                   ? NULL
+                   : "too many connections over TCP (http.max_connections)";
+    if (!user)
+        return "out of memory";
     if (user->count >= server->max_connections_user)
         return "too many connections of one user (daemon.max_connections_user)";
     return NULL;
+}
+
+/* Another token or user came while we looked who it is.  Under the lock. */
+static bool is_stale(const struct connection *connection)
+{
+    const struct config_door *token = &connection->server->token;
+    const unsigned char *digest = connection->access.digest;
+    return connection->is_tcp && (connection->peer.uid != token->uid ||
+                                  memcmp(digest, token->digest, sizeof token->digest) != 0);
 }
 
 static void list_add(struct server *server, struct connection *connection)
@@ -229,14 +308,21 @@ static const char *connection_register(struct connection *connection)
 {
     struct server *server = connection->server;
     weft_mutex_lock_shielded(&server->lock);
-    struct user *user = user_of(server, connection->peer.uid);
-    const char *refusal = limit_hit(server, user);
+    struct user *user = connection->is_tcp ? NULL : user_of(server, connection->peer.uid);
+    const char *refusal = limit_hit(server, user, connection->is_tcp);
+    if (is_stale(connection))
+        refusal = "the token has just changed";
     if (refusal) {
         server->refused++;
     } else {
         server->accepted++;
-        user->count++;
+        if (user)
+            user->count++;
+        else
+            server->count_tcp++;
         connection->limits = server->limits;
+        if (connection->is_tcp && !connection->limits.idle_timeout)
+            connection->limits.idle_timeout = TCP_IDLE;
         list_add(server, connection);
     }
     weft_mutex_unlock(&server->lock);
@@ -248,28 +334,47 @@ static void connection_unregister(struct connection *connection)
     struct server *server = connection->server;
     weft_mutex_lock_shielded(&server->lock);
     list_remove(server, connection);
-    user_of(server, connection->peer.uid)->count--; /* it is there: we are counted in it */
+    if (connection->is_tcp)
+        server->count_tcp--;
+    else
+        user_of(server, connection->peer.uid)->count--; /* it is there: we are counted in it */
     weft_mutex_unlock(&server->lock);
     weft_event_set(&server->changed);
 }
 
-/* One line, one try: somebody who is refused is not waited for. */
-static void refuse(struct connection *connection, const char *why)
+/* ---- refusing ------------------------------------------------------------------------------ */
+
+/* Only so many are refused with patience at once: a flood must not make us wait for each of it. */
+static bool refusal_enter(struct server *server)
 {
-    struct rpc_error error;
-    struct jsonrpc_text text = {0};
-    struct weft_scope scope;
-    rpc_error_set(&error, RPC_BUSY, "%s; the connection is closed", why);
-    if (jsonrpc_append_error(&text, NULL, &error) == 0) {
-        weft_scope_enter(&scope, weft_deadline_after(WEFT_SECOND));
-        weft_write(connection->stream, text.data, text.size, NULL);
-        weft_scope_leave(&scope);
-    }
-    jsonrpc_text_destroy(&text);
+    weft_mutex_lock_shielded(&server->lock);
+    bool enters = server->refusals < REFUSALS_MAX;
+    server->refusals += enters;
+    weft_mutex_unlock(&server->lock);
+    return enters;
 }
 
+static void refusal_leave(struct server *server)
+{
+    weft_mutex_lock_shielded(&server->lock);
+    server->refusals--;
+    weft_mutex_unlock(&server->lock);
+}
+
+static void refuse(struct connection *connection, const char *why)
+{
+    bool patience = refusal_enter(connection->server);
+    server_refuse(connection->stream, connection->is_tcp, patience, why);
+    if (patience)
+        refusal_leave(connection->server);
+}
+
+/* ---- serving ------------------------------------------------------------------------------- */
+
 struct identify {
-    int fd;
+    int fd; /* -1: it is for uid and gid that the token speaks */
+    uid_t uid;
+    gid_t gid;
     char admin_group[256];
     struct peer *peer;
 };
@@ -277,17 +382,23 @@ struct identify {
 static int identify_main(void *arg)
 {
     struct identify *identify = arg;
-    return session_peer(identify->fd, identify->admin_group, identify->peer);
+    if (identify->fd >= 0)
+        return session_peer(identify->fd, identify->admin_group, identify->peer);
+    session_peer_of(identify->uid, identify->gid, identify->admin_group, identify->peer);
+    return 0;
 }
 
 /* The group database may block (LDAP, …): it is asked on another thread, if at all. */
 static int identify(struct connection *connection)
 {
     struct server *server = connection->server;
-    struct identify question = {.fd = weft_stream_fd(connection->stream),
+    struct identify question = {.fd = connection->is_tcp ? -1 : weft_stream_fd(connection->stream),
                                 .peer = &connection->peer};
     weft_mutex_lock_shielded(&server->lock);
     strncpy(question.admin_group, server->admin_group, sizeof question.admin_group - 1);
+    question.uid = server->token.uid;
+    question.gid = server->token.gid;
+    memcpy(connection->access.digest, server->token.digest, sizeof server->token.digest);
     weft_mutex_unlock(&server->lock);
     if (!question.admin_group[0])
         return identify_main(&question);
@@ -299,11 +410,18 @@ static int identify(struct connection *connection)
 static void serve(struct connection *connection)
 {
     struct server *server = connection->server;
-    int what = session_serve(connection->stream, &connection->peer, &connection->limits,
+    const struct http_client client = {.stream = connection->stream,
+                                       .peer = &connection->peer,
+                                       .access = connection->is_tcp ? &connection->access : NULL,
+                                       .limits = &connection->limits,
+                                       .totals = &server->totals,
+                                       .context = server->context};
+    int what = SESSION_IS_HTTP;
+    if (!connection->is_tcp)
+        what = session_serve(connection->stream, &connection->peer, &connection->limits,
                              &server->totals, server->context);
     if (what == SESSION_IS_HTTP)
-        http_serve(connection->stream, &connection->peer, &connection->limits, &server->totals,
-                   server->context);
+        http_serve(&client);
 }
 
 static int connection_main(void *arg)
@@ -325,11 +443,25 @@ static int connection_main(void *arg)
     return 0;
 }
 
-static void start_connection(struct server *server, struct weft_stream *stream)
+/* Whoever waits for a reply says nothing for as long as it takes, and the end of a client over TCP
+ * looks like its half-close: the kernel asks now and then whether it is still there. */
+static void keep_watch(const struct weft_stream *stream)
 {
+    int on = 1, seconds = TCP_PROBE, fd = weft_stream_fd(stream);
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
+}
+
+static void start_connection(const struct door *door, struct weft_stream *stream)
+{
+    struct server *server = door->server;
     struct connection *connection = calloc(1, sizeof *connection);
+    if (door->is_tcp)
+        keep_watch(stream);
     if (connection) {
         connection->server = server;
+        connection->is_tcp = door->is_tcp;
         connection->stream = stream;
         if (weft_group_spawn(&server->group, "connection", connection_main, connection) == 0)
             return;
@@ -341,25 +473,25 @@ static void start_connection(struct server *server, struct weft_stream *stream)
 
 /* ---- accepting ----------------------------------------------------------------------------- */
 
-static bool accept_open(struct server *server)
+static bool accept_open(struct door *door)
 {
+    struct server *server = door->server;
     weft_mutex_lock_shielded(&server->lock);
-    bool open = !server->closing;
-    if (open) {
-        weft_scope_enter(&server->accepting, WEFT_NO_DEADLINE);
-        server->accept_is_open = true;
-    }
+    door->is_open = !server->closing;
+    if (door->is_open)
+        weft_scope_enter(&door->accepting, WEFT_NO_DEADLINE);
     weft_mutex_unlock(&server->lock);
-    return open;
+    return door->is_open;
 }
 
-static void accept_close(struct server *server)
+static void accept_close(struct door *door)
 {
+    struct server *server = door->server;
     weft_mutex_lock_shielded(&server->lock);
-    server->accept_is_open = false;
+    door->is_open = false;
     server->closing = true;
     weft_mutex_unlock(&server->lock);
-    weft_scope_leave(&server->accepting);
+    weft_scope_leave(&door->accepting);
 }
 
 /* A shortage (descriptors, memory) passes; until then connections wait in the kernel's queue. */
@@ -371,14 +503,14 @@ static void on_shortage(int err, bool *logged)
     weft_sleep(SHORTAGE_PAUSE);
 }
 
-static void accept_loop(struct server *server)
+static void accept_loop(struct door *door)
 {
     bool logged = false;
-    if (!accept_open(server))
+    if (!door->listener || !accept_open(door))
         return;
     while (weft_check_cancel() == 0) {
         struct weft_stream *stream;
-        int err = weft_accept(server->listener, &stream);
+        int err = weft_accept(door->listener, &stream);
         if (err == -ECANCELED || err == -ETIMEDOUT)
             break;
         if (err) {
@@ -386,9 +518,9 @@ static void accept_loop(struct server *server)
             continue;
         }
         logged = false;
-        start_connection(server, stream);
+        start_connection(door, stream);
     }
-    accept_close(server);
+    accept_close(door);
 }
 
 static uint32_t connections_left(struct server *server, uint64_t *ret_deadline)
@@ -413,12 +545,23 @@ static void wait_for_connections(struct server *server)
     }
 }
 
+static int tcp_main(void *arg)
+{
+    accept_loop(arg);
+    return 0;
+}
+
 int server_run(struct server *server)
 {
+    struct weft_group doors;
     weft_group_init(&server->group);
-    accept_loop(server);
-    weft_listener_free(server->listener);
-    server->listener = NULL;
+    weft_group_init(&doors);
+    if (server->tcp.listener && weft_group_spawn(&doors, "accept http", tcp_main, &server->tcp))
+        log_error("HTTP over TCP is not served: out of memory");
+    accept_loop(&server->local);
+    weft_group_join(&doors);
+    close_door(&server->local);
+    close_door(&server->tcp);
     server_socket_remove(&server->socket);
     wait_for_connections(server);
     weft_group_cancel(&server->group);
@@ -430,8 +573,10 @@ void server_close_listener(struct server *server)
 {
     weft_mutex_lock_shielded(&server->lock);
     server->closing = true;
-    if (server->accept_is_open)
-        weft_scope_cancel(&server->accepting);
+    if (server->local.is_open)
+        weft_scope_cancel(&server->local.accepting);
+    if (server->tcp.is_open)
+        weft_scope_cancel(&server->tcp.accepting);
     weft_mutex_unlock(&server->lock);
 }
 

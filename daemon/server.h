@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * server: the Unix socket, and a fiber per connection.
+ * server: the Unix socket, HTTP over TCP where it is configured, and a fiber per connection.
  *
  * I1  A stale socket file (nobody listens) is replaced; one on which a weftd answers never is.
- * I2  A connection over a limit gets one error line (busy, id null) and is closed: no silent drop.
+ * I2  A connection over a limit gets one error line (busy, id null), or 503 if it speaks HTTP as far
+ *     as can be seen in a moment, and is closed: no silent drop.
  * I3  A connection fiber returns 0 always (a broken client must not cancel its siblings).
  * I4  The socket file is removed at the end only if this server made it, and it is still there.
  */

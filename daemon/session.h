@@ -63,3 +63,6 @@ int session_serve(struct weft_stream *stream, const struct peer *peer,
 
 /* Who is at the other end of fd.  Blocks shortly (the group database).  Errors: getsockopt's. */
 int session_peer(int fd, const char *admin_group, struct peer *ret_peer);
+
+/* The peer that a user is who did not connect himself.  Blocks likewise. */
+void session_peer_of(uid_t uid, gid_t gid, const char *admin_group, struct peer *ret_peer);

@@ -47,6 +47,11 @@ static bool is_admin(uid_t uid, gid_t gid, const char *admin_group)
     return gid == admins || user_is_in_group(uid, admins);
 }
 
+void session_peer_of(uid_t uid, gid_t gid, const char *admin_group, struct peer *ret_peer)
+{
+    *ret_peer = (struct peer){.uid = uid, .gid = gid, .admin = is_admin(uid, gid, admin_group)};
+}
+
 int session_peer(int fd, const char *admin_group, struct peer *ret_peer)
 {
     struct ucred peer;

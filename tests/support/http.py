@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""HTTP on weftd's Unix socket, as it goes over the wire: bytes out, a parsed reply in.
+"""HTTP on weftd's sockets, as it goes over the wire: bytes out, a parsed reply in.
 
 A reply that is not whole is an AssertionError, a connection that ends where a reply should begin is
 Disconnected.
@@ -28,11 +28,13 @@ class Reply:
 class HttpConnection:
     """One connection.  Requests may be pipelined: send() as often as you like, then reply()."""
 
-    def __init__(self, path, deadline):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    def __init__(self, address, deadline):
+        """address: the path of a Unix socket, or (host, port)."""
+        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.settimeout(deadline)
         self.buffer = b''
-        self.socket.connect(path)
+        self.socket.connect(address)
 
     def __enter__(self):
         return self
@@ -47,7 +49,8 @@ class HttpConnection:
 
     @staticmethod
     def text(method, path, body=None, headers=()):
-        lines = [f'{method} {path} HTTP/1.1', 'Host: weft', *headers]
+        host = [] if any(line.lower().startswith('host:') for line in headers) else ['Host: weft']
+        lines = [f'{method} {path} HTTP/1.1', *host, *headers]
         data = b'' if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         if body is not None:
             lines.append(f'Content-Length: {len(data)}')

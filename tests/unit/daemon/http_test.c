@@ -3,6 +3,7 @@
  * of a whole weftd cannot bring about at will.  The rest is in tests/integration/http_wire_test.py. */
 #include "daemon/http.h"
 
+#include "daemon/http_access.h"
 #include "daemon/methods.h"
 #include "daemon/session.h"
 #include "support/test.h"
@@ -19,6 +20,7 @@ static struct world {
     struct weft_stream *client;
     struct weft_stream *server;
     struct session_limits limits;
+    const struct http_access *access;
     struct session_totals totals;
     struct weft_scope scope; /* the server's; entered while it serves */
     struct weft_event gate;  /* "block" waits for it */
@@ -98,7 +100,12 @@ static int serve_main(void *arg)
     (void)arg;
     weft_scope_enter(&world.scope, WEFT_NO_DEADLINE);
     EXPECT_EQ(weft_stream_wait_readable(world.server, soon()), 0); /* as the session has seen */
-    world.result = http_serve(world.server, &peer, &world.limits, &world.totals, NULL);
+    const struct http_client client = {.stream = world.server,
+                                       .peer = &peer,
+                                       .access = world.access,
+                                       .limits = &world.limits,
+                                       .totals = &world.totals};
+    world.result = http_serve(&client);
     weft_event_set(&world.ended);
     weft_scope_leave(&world.scope);
     weft_stream_free(world.server);
