@@ -47,6 +47,13 @@ static int check_row(void *arg, const struct job_record *record)
     return 0;
 }
 
+static int check_setting(void *arg, const char *name, const char *value)
+{
+    (void)arg;
+    HOLDS(name && value && strlen(name) < FILE_MAX && strlen(value) < FILE_MAX);
+    return 0;
+}
+
 static void nothing(struct store_op *op)
 {
     (void)op;
@@ -56,7 +63,8 @@ static void insert_jobs(struct store *store)
 {
     static struct job_record records[JOBS];
     static const struct job_record *rows[JOBS];
-    static struct store_op op;
+    static const struct store_setting setting = {"queue default", "{\"paused\":true}"};
+    static struct store_op op, set;
     for (size_t i = 0; i < JOBS; i++) {
         records[i] = (struct job_record){.id = i + 1,
                                          .state = i % 3 ? JOB_QUEUED : JOB_FAILED,
@@ -65,10 +73,12 @@ static void insert_jobs(struct store *store)
         rows[i] = &records[i];
     }
     op = (struct store_op){.kind = STORE_INSERT, .done = nothing, .rows = rows, .count = JOBS};
+    set = (struct store_op){.kind = STORE_SET, .done = nothing, .settings = &setting, .count = 1};
     store_push(store, &op);
+    store_push(store, &set);
     HOLDS(store_start(store) == 0);
     store_stop(store);
-    HOLDS(op.err == 0);
+    HOLDS(op.err == 0 && set.err == 0);
 }
 
 static void remove_folder(void)
@@ -136,7 +146,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t bad_size = arrange(data, size);
     int err = store_open(&config, folder, &problem, &store);
     if (!err) {
-        err = store_recover(store, check_row, NULL, &problem);
+        err = store_settings(store, check_setting, NULL, &problem);
+        if (!err)
+            err = store_recover(store, check_row, NULL, &problem);
         store_free(store);
     }
     if (err) {

@@ -11,6 +11,8 @@
 
 enum { JOBS = 300 };
 
+static const char setting_text[] = "{\"queue\":\"slow\",\"paused\":true}";
+
 /* What job id must be in the store that make_store() makes: a third has ended. */
 static struct job_record expected_record(uint64_t id)
 {
@@ -21,6 +23,7 @@ static void make_store(const char *folder)
 {
     struct store *store = boot(folder);
     cr_assert_eq(insert_range(store, 1, JOBS), 0);
+    cr_assert_eq(put_setting(store, "queue slow", setting_text), 0);
     for (uint64_t id = 3; id <= JOBS; id += 3) {
         struct job_record ended = record_ended(id, JOB_SUCCEEDED + id % 5);
         cr_assert_eq(put_record(store, STORE_UPDATE, &ended), 0);
@@ -246,15 +249,25 @@ static void check_content(struct store *store)
     }
 }
 
+static int expect_setting(void *arg, const char *name, const char *value)
+{
+    cr_assert_str_eq(name, "queue slow");
+    cr_assert_str_eq(value, setting_text);
+    ++*(size_t *)arg;
+    return 0;
+}
+
 /* True: refused, and untouched.  False: opened, and all there. */
 static bool refused_or_whole(const char *folder, struct bytes db, size_t live_expected)
 {
     struct problem problem = {0};
     struct store *store;
-    size_t live = 0;
+    size_t live = 0, settings = 0;
     int err = store_open(&test_config, folder, &problem, &store);
     if (!err) {
-        err = store_recover(store, expect_row, &live, &problem);
+        err = store_settings(store, expect_setting, &settings, &problem);
+        if (!err)
+            err = store_recover(store, expect_row, &live, &problem);
         if (err)
             store_free(store);
     }
@@ -264,6 +277,7 @@ static bool refused_or_whole(const char *folder, struct bytes db, size_t live_ex
         return true;
     }
     cr_assert_eq(live, live_expected, "%zu live jobs of %zu", live, live_expected);
+    cr_assert_eq(settings, 1u, "%zu settings", settings);
     cr_assert_eq(store_start(store), 0);
     check_content(store);
     store_free(store);
