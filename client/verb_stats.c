@@ -34,7 +34,8 @@ static const struct figure job_figures[] = {
 static const struct figure total_figures[] = {
     {"submitted", "submitted", FIGURE_COUNT},     {"started", "started", FIGURE_COUNT},
     {"retried", "retried", FIGURE_COUNT},         {"revived", "revived", FIGURE_COUNT},
-    {"interrupted", "interrupted", FIGURE_COUNT}, {0},
+    {"interrupted", "interrupted", FIGURE_COUNT}, {"kept", "kept", FIGURE_COUNT},
+    {"forgotten", "forgotten", FIGURE_COUNT},     {0},
 };
 static const struct figure run_figures[] = {
     {"programs", "programs", FIGURE_COUNT}, {"calls", "calls", FIGURE_COUNT},
@@ -48,6 +49,7 @@ static const struct figure store_figures[] = {
     {"commit_longest", "longest commit", FIGURE_SECONDS},
     {"pending", "pending", FIGURE_COUNT},
     {"file_bytes", "file", FIGURE_BYTES},
+    {"wal_bytes", "log", FIGURE_BYTES},
     {0},
 };
 static const struct figure memory_figures[] = {

@@ -79,6 +79,7 @@ struct config_door {
 struct config_store {
     uint64_t reserve;    /* 64M: submits are refused when less is free */
     uint64_t checkpoint; /* 16M: WAL size at which it is folded back */
+    uint64_t wal_max;    /* 1G: submits are refused while the WAL is larger; 0: no limit */
     uint32_t batch_max;  /* 4096: most rows of one commit */
 };
 
@@ -111,6 +112,8 @@ struct config_jobs {      /* [jobs]: what holds for every job */
     uint32_t crash_limit; /* 3 */
     uint64_t retry_base;  /* 1s */
     uint64_t retry_cap;   /* 10m */
+    uint64_t retain;      /* 30d: ended jobs are forgotten after it; 0: never */
+    uint64_t retain_max;  /* 1000000: most ended jobs that are kept; 0: no limit */
 };
 
 struct config_modules { /* [modules]: words are files, or folders of *.so */

@@ -60,6 +60,7 @@ const struct config_key config_keys[] = {
 
     ROW(store, reserve, CONFIG_SIZE, "64M", 0, TIB, true),
     ROW(store, checkpoint, CONFIG_SIZE, "16M", 64 * KIB, 16 * 1024 * MIB, true),
+    ROW(store, wal_max, CONFIG_SIZE, "1G", 0, TIB, true),
     ROW(store, batch_max, CONFIG_COUNT32, "4096", 1, 1000000, true),
 
     ROW(memory, decay, CONFIG_DURATION, "10s", 0, DAY, false),
@@ -82,6 +83,8 @@ const struct config_key config_keys[] = {
     ROW(jobs, crash_limit, CONFIG_COUNT32, "3", 0, 1000000, true),
     ROW(jobs, retry_base, CONFIG_DURATION, "1s", 1000000, DAY, true),
     ROW(jobs, retry_cap, CONFIG_DURATION, "10m", 1000000, 365 * DAY, true),
+    ROW(jobs, retain, CONFIG_DURATION, "30d", 0, 3650 * DAY, true),
+    ROW(jobs, retain_max, CONFIG_COUNT64, "1000000", 0, UINT64_C(1) << 40, true),
 
     ROW(modules, load, CONFIG_WORDS, "", 0, 0, false),
     ROW(modules, trusted, CONFIG_WORDS, "", 0, 0, false),

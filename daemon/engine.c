@@ -76,8 +76,10 @@ int engine_refuse(struct engine *engine, struct rpc_error *error, int err)
         rpc_error_set(error, RPC_SHUTTING_DOWN, "the request was cancelled");
         return err;
     case -ENOSPC:
-        rpc_error_set(error, RPC_STORE_FAILED,
-                      "too little disk space is left (store.reserve): nothing was accepted");
+        rpc_error_set(
+            error, RPC_STORE_FAILED,
+            "too little disk space is left (store.reserve), or somebody who reads weft.db "
+            "keeps its log too large (store.wal_max): nothing was accepted");
         return err;
     case -EAGAIN:
         rpc_error_set(error, RPC_BUSY, "too many unfinished jobs (daemon.max_jobs): wait for some");
@@ -236,8 +238,11 @@ void engine_move_locked(struct engine *engine, struct job *job, enum job_state t
     }
     engine->stats.live[from]--;
     job->queue->states[from]--;
+    engine->stats.kept -= job_state_is_end(from);
     if (job_state_is_end(to)) {
         engine->stats.ended[to]++;
+        engine->stats.kept++;
+        engine_retain_kick_locked(engine);
     } else {
         engine->stats.live[to]++;
         job->queue->states[to]++;
@@ -323,6 +328,8 @@ static void read_limits(struct engine *engine, const struct config *config)
         .crash_limit = config->jobs.crash_limit,
         .retry_base = config->jobs.retry_base,
         .retry_cap = config->jobs.retry_cap,
+        .retain = config->jobs.retain,
+        .retain_max = config->jobs.retain_max,
     };
 }
 
@@ -343,11 +350,13 @@ int engine_new(const struct engine_parts *parts, struct engine **ret_engine)
     engine->runners =
         (struct engine_runners){run_exec, run_native, runner_kill_leftovers, runner_hurry};
     weft_rwlock_init(&engine->retrying);
+    weft_rwlock_init(&engine->forgetting);
     weft_mutex_init(&engine->setting);
     weft_mutex_init(&engine->lock);
     weft_cond_init(&engine->keyed);
     weft_event_init(&engine->kick);
     weft_event_init(&engine->quiet);
+    weft_event_init(&engine->full);
     job_heap_init(&engine->delayed, JOB_HEAP_BY_DUE);
     read_limits(engine, parts->config);
     engine->next_id = 1;
@@ -376,6 +385,12 @@ void engine_set_next_id(struct engine *engine, uint64_t next_id)
 {
     if (engine->next_id < next_id)
         engine->next_id = next_id;
+    engine->first_id = engine->next_id;
+}
+
+void engine_set_kept(struct engine *engine, uint64_t kept)
+{
+    engine->stats.kept = kept;
 }
 
 int engine_apply_config(struct engine *engine, const struct config *config)
@@ -393,6 +408,7 @@ int engine_apply_config(struct engine *engine, const struct config *config)
     }
     engine_unlock(engine);
     weft_event_set(&engine->kick);
+    weft_event_set(&engine->full);
     return rc;
 }
 

@@ -68,6 +68,9 @@ int engine_adopt_setting(void *engine, const char *name, const char *value);
 /* store_life.next_id: no id below it is given.  Before engine_recover(). */
 void engine_set_next_id(struct engine *engine, uint64_t next_id);
 
+/* store_life.ended, the jobs that have ended and are kept.  Before engine_recover(). */
+void engine_set_kept(struct engine *engine, uint64_t kept);
+
 struct engine_recovery {
     size_t queued, delayed, waiting; /* taken over as they were */
     size_t requeued;                 /* were running, will run again */
@@ -92,6 +95,13 @@ int engine_recover(struct engine *engine, struct problem *problem,
  * after a store failure (runs were stopped, nothing was moved: recovery will see a crash).
  */
 int engine_run(struct engine *engine);
+
+/**
+ * Forget ended jobs as [jobs] retain and retain_max say, with their output, until cancelled or the
+ * engine has failed or stopped; before the first, remove output that has no job.
+ * Context: a fiber of its own, beside engine_run().  Sleeps until there is something to forget.
+ */
+int engine_retain(struct engine *engine);
 
 /* Phase 1: refuse submits, start nothing more.  Running jobs go on; cancel, get, list, wait and
  * logs still work.  Never suspends long; twice is fine. */
@@ -298,6 +308,8 @@ struct engine_stats {
     uint64_t submitted, started, retried, interrupted; /* since this start */
     uint64_t revived;                                  /* by job.retry, since this start */
     uint64_t recent;                                   /* ended jobs kept in memory */
+    uint64_t kept;                                     /* ended jobs kept in the store */
+    uint64_t forgotten;                                /* no longer, since this start */
     struct events_stats events;
 };
 void engine_stats(struct engine *engine, struct engine_stats *ret_stats);

@@ -15,6 +15,7 @@
  *   engine_explain.c  explain
  *   engine_queue.c    what is set of queues; purge
  *   engine_read.c     get, list, logs, subscribe
+ *   engine_retain.c   ended jobs that are kept no longer
  *
  * Every function that takes a locked engine says so in its name: engine_…_locked.
  */
@@ -164,6 +165,8 @@ struct engine_limits { /* from the configuration, replaced by a reload */
     uint32_t crash_limit;
     uint64_t retry_base;
     uint64_t retry_cap;
+    uint64_t retain;     /* 0: for ever */
+    uint64_t retain_max; /* 0: no limit */
 };
 
 struct engine {
@@ -176,6 +179,10 @@ struct engine {
      * then at the store, and must not miss what goes from there to here in between (I22).  Held over
      * store waits; taken before `lock`. */
     struct weft_rwlock retrying;
+    /* Shared: a submit that looks how jobs have ended, until what it concludes is with the store.
+     * Alone: who forgets ended jobs, while it hands that over (I37).  Taken after `retrying`, before
+     * `lock`. */
+    struct weft_rwlock forgetting;
     /* From a look at what is set of queues until the change of it is committed and holds.  Held over
      * store waits; taken before `lock`. */
     struct weft_mutex setting;
@@ -187,6 +194,7 @@ struct engine {
     struct weft_cond keyed;  /* a submit has settled: its keys can be answered with */
     struct job_heap delayed; /* has room for every live job */
     uint64_t next_id;
+    uint64_t first_id; /* none below it is given in this life; constant once it is served */
     uint64_t random;
     size_t live; /* jobs that have not ended, the ones being submitted or retried included */
     struct engine_stats stats;
@@ -207,6 +215,7 @@ struct engine {
 
     struct weft_event kick;  /* the dispatcher has something to look at */
     struct weft_event quiet; /* engine_stop() has */
+    struct weft_event full;  /* engine_retain() has: too many are kept, or the limits are others */
     struct weft_group group; /* engine_run()'s: the run fibers */
 };
 
@@ -360,6 +369,11 @@ int engine_fill_locked(struct engine *engine, const struct peer *peer, const uin
 int engine_fill_stored(struct engine *engine, const struct peer *peer, const uint64_t *ids,
                        size_t count, const struct job_waiters *skip, struct job_record **records);
 void engine_records_free(struct job_record **records, size_t count); /* NULL is fine */
+
+/* ---- engine_retain.c ---- */
+
+/* A job has ended: there may be too many now. */
+void engine_retain_kick_locked(struct engine *engine);
 
 /* ---- engine_run.c ---- */
 

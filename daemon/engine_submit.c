@@ -310,13 +310,30 @@ static int submit(struct engine *engine, const struct peer *peer, struct submiss
     return rc;
 }
 
+/* What others have ended as is still in the store when what is concluded from it is (I37). */
+static int submit_remembering(struct engine *engine, const struct peer *peer,
+                              struct submissions *these)
+{
+    bool refers = false;
+    for (size_t i = 0; i < these->count; i++)
+        refers = refers || (these->all[i].item->spec && these->all[i].item->spec->after_count > 0);
+    if (!refers)
+        return submit(engine, peer, these);
+    int rc = weft_rwlock_rdlock(&engine->forgetting, WEFT_NO_DEADLINE);
+    if (rc < 0)
+        return rc;
+    rc = submit(engine, peer, these);
+    weft_rwlock_unlock(&engine->forgetting);
+    return rc;
+}
+
 int engine_submit(struct engine *engine, const struct peer *peer, struct engine_item *item,
                   const struct engine_turn *turn)
 {
     struct submission one = {.item = item};
     const struct job_record *row;
     struct submissions these = {.turn = turn, .all = &one, .rows = &row, .count = 1};
-    int rc = submit(engine, peer, &these);
+    int rc = submit_remembering(engine, peer, &these);
     job_spec_free(item->spec);
     item->spec = NULL;
     return rc < 0 ? engine_refuse(engine, item->error, rc) : one.err;
@@ -352,7 +369,7 @@ int engine_submit_many(struct engine *engine, const struct peer *peer, struct en
         these.all[i].item = &items[i];
     }
     if (rc == 0)
-        rc = submit(engine, peer, &these);
+        rc = submit_remembering(engine, peer, &these);
     for (size_t i = 0; i < count; i++) {
         job_spec_free(items[i].spec);
         items[i].spec = NULL;

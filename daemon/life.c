@@ -88,6 +88,7 @@ static int make_engine(struct life *life, struct problem *problem)
         return err;
     store_life(life->store, &store);
     engine_set_next_id(life->engine, store.next_id);
+    engine_set_kept(life->engine, store.ended);
     err = store_start(life->store);
     if (err)
         return problem_set(problem, err, "the store's thread: %s", strerrordesc_np(-err));
@@ -180,6 +181,14 @@ static int engine_main(void *arg)
     return 0;
 }
 
+/* Cancelled when the services have ended. */
+static int retain_main(void *arg)
+{
+    struct life *life = arg;
+    (void)engine_retain(life->engine);
+    return 0;
+}
+
 static int server_main(void *arg)
 {
     struct life *life = arg;
@@ -203,6 +212,8 @@ static int start(struct life *life, struct weft_group *helpers, struct weft_grou
         err = weft_group_spawn(helpers, "signals", life_watch_signals, life);
     if (!err)
         err = weft_group_spawn(helpers, "watchdog", life_feed_watchdog, life);
+    if (!err)
+        err = weft_group_spawn(helpers, "retain", retain_main, life);
     if (!err)
         err = weft_group_spawn(services, "engine", engine_main, life);
     if (!err)

@@ -62,22 +62,22 @@ static json_t *jobs_json(const struct engine_stats *stats)
 
 static json_t *totals_json(const struct engine_stats *stats)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "submitted", I(stats->submitted), "started",
-                     I(stats->started), "retried", I(stats->retried), "interrupted",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "submitted", I(stats->submitted),
+                     "started", I(stats->started), "retried", I(stats->retried), "interrupted",
                      I(stats->interrupted), "revived", I(stats->revived), "recent",
-                     I(stats->recent));
+                     I(stats->recent), "kept", I(stats->kept), "forgotten", I(stats->forgotten));
 }
 
 static json_t *store_json(struct store *store)
 {
     struct store_stats stats;
     store_stats(store, &stats);
-    return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:b}", "commits", I(stats.commits),
-                     "writes", I(stats.writes), "reads", I(stats.reads), "batch_max",
-                     I(stats.batch_max), "commit_seconds", (double)stats.commit_ns / 1e9,
-                     "commit_longest", (double)stats.commit_max_ns / 1e9, "pending",
-                     I(stats.pending), "file_bytes", I(stats.file_bytes), "failed",
-                     (int)stats.failed);
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:I, s:b}", "commits", I(stats.commits), "writes",
+        I(stats.writes), "reads", I(stats.reads), "batch_max", I(stats.batch_max), "commit_seconds",
+        (double)stats.commit_ns / 1e9, "commit_longest", (double)stats.commit_max_ns / 1e9,
+        "pending", I(stats.pending), "file_bytes", I(stats.file_bytes), "wal_bytes",
+        I(stats.wal_bytes), "failed", (int)stats.failed);
 }
 
 static json_t *runs_json(struct runner *runner)

@@ -9,6 +9,8 @@
  */
 #include "daemon/output.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -359,5 +361,150 @@ int output_remove(struct output_store *store, uint64_t id, uint32_t attempt)
     struct removal removal = {store, id, attempt};
     int result;
     int rc = weft_offload(remove_main, &removal, &result);
+    return rc < 0 ? rc : result;
+}
+
+/* ---- looking for what has no job ------------------------------------------------------------- */
+
+/* Numbers at the beginning of names; `dots`: those of files, else of folders. */
+struct numbers {
+    const struct output_store *store;
+    const char *folder; /* under the store's, or "." */
+    bool dots;
+    uint64_t *all;
+    size_t count, capacity;
+};
+
+static bool number_of(const char *name, bool dots, uint64_t *ret_number)
+{
+    char *end;
+    if (!isdigit((unsigned char)name[0]))
+        return false;
+    errno = 0;
+    *ret_number = strtoull(name, &end, 10);
+    return errno == 0 && *end == (dots ? '.' : '\0');
+}
+
+static int add_number(struct numbers *numbers, uint64_t number)
+{
+    if (numbers->count > 0 && numbers->all[numbers->count - 1] == number)
+        return 0; /* the files of a job are often neighbours */
+    if (numbers->count == numbers->capacity) {
+        size_t capacity = numbers->capacity ? 2 * numbers->capacity : 64;
+        uint64_t *all = realloc(numbers->all, capacity * sizeof(*all));
+        if (!all)
+            return -ENOMEM;
+        numbers->all = all;
+        numbers->capacity = capacity;
+    }
+    numbers->all[numbers->count++] = number;
+    return 0;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+    const uint64_t *one = a, *two = b;
+    return *one < *two ? -1 : *one > *two;
+}
+
+static void sort_numbers(struct numbers *numbers)
+{
+    size_t kept = 0;
+    if (numbers->count > 0)
+        qsort(numbers->all, numbers->count, sizeof(*numbers->all), compare_numbers);
+    for (size_t i = 0; i < numbers->count; i++)
+        if (kept == 0 || numbers->all[kept - 1] != numbers->all[i])
+            numbers->all[kept++] = numbers->all[i];
+    numbers->count = kept;
+}
+
+static DIR *open_names(const struct output_store *store, const char *folder)
+{
+    int fd = openat(store->folder, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *names = fd < 0 ? NULL : fdopendir(fd);
+    if (fd >= 0 && !names)
+        close(fd);
+    return names;
+}
+
+static int numbers_main(void *arg)
+{
+    struct numbers *numbers = arg;
+    const struct dirent *entry;
+    uint64_t number;
+    int rc = 0;
+    DIR *names = open_names(numbers->store, numbers->folder);
+    if (!names)
+        return errno == ENOENT ? 0 : -errno;
+    while (rc == 0 && (entry = readdir(names)))
+        if (number_of(entry->d_name, numbers->dots, &number))
+            rc = add_number(numbers, number);
+    closedir(names);
+    sort_numbers(numbers);
+    return rc;
+}
+
+static int read_numbers(struct numbers *numbers, uint64_t **ret_numbers, size_t *ret_count)
+{
+    int result;
+    int rc = weft_offload(numbers_main, numbers, &result);
+    rc = rc < 0 ? rc : result;
+    if (rc < 0) {
+        free(numbers->all);
+        return rc;
+    }
+    *ret_numbers = numbers->all;
+    *ret_count = numbers->count;
+    return 0;
+}
+
+int output_folders(struct output_store *store, uint64_t **ret_folders, size_t *ret_count)
+{
+    struct numbers numbers = {.store = store, .folder = "."};
+    return read_numbers(&numbers, ret_folders, ret_count);
+}
+
+int output_jobs(struct output_store *store, uint64_t folder, uint64_t **ret_ids, size_t *ret_count)
+{
+    char name[NAME_SIZE];
+    struct numbers numbers = {.store = store, .folder = name, .dots = true};
+    folder_name(name, folder * PER_FOLDER);
+    return read_numbers(&numbers, ret_ids, ret_count);
+}
+
+struct removals {
+    const struct output_store *store;
+    const uint64_t *ids; /* in order */
+    size_t count;
+};
+
+static int remove_all_main(void *arg)
+{
+    const struct removals *removals = arg;
+    char folder[NAME_SIZE];
+    const struct dirent *entry;
+    uint64_t id;
+    int rc = 0;
+    folder_name(folder, removals->ids[0]);
+    DIR *names = open_names(removals->store, folder);
+    if (!names)
+        return errno == ENOENT ? 0 : -errno;
+    while ((entry = readdir(names))) {
+        if (!number_of(entry->d_name, true, &id) ||
+            !bsearch(&id, removals->ids, removals->count, sizeof(id), compare_numbers))
+            continue;
+        if (unlinkat(dirfd(names), entry->d_name, 0) < 0 && errno != ENOENT)
+            rc = -errno;
+    }
+    closedir(names);
+    (void)unlinkat(removals->store->folder, folder, AT_REMOVEDIR); /* once it is empty */
+    return rc;
+}
+
+int output_remove_all(struct output_store *store, const uint64_t *ids, size_t count)
+{
+    struct removals removals = {store, ids, count};
+    int result = 0;
+    int rc = count > 0 ? weft_offload(remove_all_main, &removals, &result) : 0;
     return rc < 0 ? rc : result;
 }

@@ -64,5 +64,13 @@ int output_read(struct output_store *store, uint64_t id, uint32_t attempt,
                 enum output_stream stream, uint64_t offset, size_t limit,
                 struct output_chunk *ret_chunk);
 
-/* Drop the files of all attempts up to `attempt` (retention, later).  No file is fine. */
+/* Drop the files of all attempts up to `attempt`.  No file is fine. */
 int output_remove(struct output_store *store, uint64_t id, uint32_t attempt);
+
+/* Drop every file of these jobs, which lie in one folder; ids in order. */
+int output_remove_all(struct output_store *store, const uint64_t *ids, size_t count);
+
+/* The folders of output, in no order; and the jobs that have files in one, in order of id.  Names
+ * that are not ours are passed over.  The arrays are the caller's.  Errors: -ENOMEM, the system's. */
+int output_folders(struct output_store *store, uint64_t **ret_folders, size_t *ret_count);
+int output_jobs(struct output_store *store, uint64_t folder, uint64_t **ret_ids, size_t *ret_count);

@@ -65,7 +65,7 @@ struct store {
 
     struct { /* atomic, relaxed: figures for people */
         _Atomic uint64_t commits, writes, reads, batch_max, commit_ns, commit_max_ns, pending,
-            file_bytes;
+            file_bytes, wal_bytes;
     } stats;
 };
 
@@ -183,10 +183,11 @@ int store_error(struct store *store, struct problem *problem)
 void store_stats(struct store *store, struct store_stats *ret_stats)
 {
 #define READ(name) .name = atomic_load_explicit(&store->stats.name, memory_order_relaxed)
-    *ret_stats = (struct store_stats){
-        READ(commits),   READ(writes),     READ(reads),
-        READ(batch_max), READ(commit_ns),  READ(commit_max_ns),
-        READ(pending),   READ(file_bytes), .failed = store_error(store, NULL) != 0};
+    *ret_stats = (struct store_stats){READ(commits),   READ(writes),
+                                      READ(reads),     READ(batch_max),
+                                      READ(commit_ns), READ(commit_max_ns),
+                                      READ(pending),   READ(file_bytes),
+                                      READ(wal_bytes), .failed = store_error(store, NULL) != 0};
 #undef READ
 }
 
@@ -270,7 +271,13 @@ static uint64_t op_bytes(const struct store_op *op)
 
 static bool op_writes(const struct store_op *op)
 {
-    return op->kind == STORE_INSERT || op->kind == STORE_UPDATE || op->kind == STORE_SET;
+    return op->kind == STORE_INSERT || op->kind == STORE_UPDATE || op->kind == STORE_SET ||
+           op->kind == STORE_DELETE;
+}
+
+static bool op_reads(const struct store_op *op)
+{
+    return op->kind == STORE_GET || op->kind == STORE_LIST || op->kind == STORE_OLDEST;
 }
 
 static uint64_t op_rows(const struct store_op *op)
@@ -405,24 +412,39 @@ static void complete_batch(struct store *store, struct op_list batch)
         next = op->next;
         int err = store_error(store, NULL);
         if (!err)
-            err = op->kind == STORE_GET || op->kind == STORE_LIST ? read_op(store, op) : op->err;
+            err = op_reads(op) ? read_op(store, op) : op->err;
         op_complete(store, op, err);
     }
+}
+
+static void measure(struct store *store)
+{
+    const struct store_backend_ops *ops = store->ops;
+    uint64_t wal = ops->wal_bytes ? ops->wal_bytes(store->backend) : 0;
+    atomic_store_explicit(&store->stats.file_bytes, ops->file_bytes(store->backend),
+                          memory_order_relaxed);
+    atomic_store_explicit(&store->stats.wal_bytes, wal, memory_order_relaxed);
+}
+
+static bool is_busy(struct store *store)
+{
+    return store->todo.first || atomic_load_explicit(&store->head, memory_order_relaxed);
 }
 
 /* Let the backend tidy up while nobody waits; under load now and then all the same. */
 static void tidy(struct store *store)
 {
-    bool busy = store->todo.first || atomic_load_explicit(&store->head, memory_order_relaxed);
-    if (store_error(store, NULL) || (busy && ++store->since_idle < IDLE_BATCHES))
+    if (store_error(store, NULL) || (is_busy(store) && ++store->since_idle < IDLE_BATCHES))
         return;
     struct problem problem = {0};
     store->since_idle = 0;
-    int err = store->ops->idle(store->backend, &problem);
-    if (err)
-        fail(store, err, &problem);
-    atomic_store_explicit(&store->stats.file_bytes, store->ops->file_bytes(store->backend),
-                          memory_order_relaxed);
+    int more;
+    do {
+        more = store->ops->idle(store->backend, &problem);
+    } while (more > 0 && !is_busy(store));
+    if (more < 0)
+        fail(store, more, &problem);
+    measure(store);
 }
 
 static void run_batch(struct store *store)

@@ -40,6 +40,9 @@ enum store_kind {
                    * says it */
     STORE_GET,    /* ids -> found, in the order of ids; an unknown id gives NULL */
     STORE_LIST,   /* filter -> found */
+    STORE_OLDEST, /* ended_by, filter.limit -> found: what ended first */
+    STORE_DELETE, /* ids: jobs that have ended are forgotten; others stay.  Not held up by the
+                   * reserve */
     STORE_SET,  /* settings: each is kept, or forgotten; all or none.  Not held up by the reserve */
     STORE_PING, /* nothing: completes when the thread gets to it (watchdog, flush) */
 };
@@ -69,14 +72,16 @@ struct store_op {
 
     /* input, borrowed until done */
     const struct job_record *const *rows; /* INSERT, UPDATE; strings need not outlive done */
-    const uint64_t *ids;                  /* GET */
+    const uint64_t *ids;                  /* GET, DELETE */
     const struct store_setting *settings; /* SET */
     size_t count;                         /* of rows, ids or settings */
     struct store_filter filter;           /* LIST */
+    int64_t ended_by;                     /* OLDEST: only those that ended then or before */
 
     /* output, valid in done */
-    int err;                   /* 0 or -errno; its text: store_error() */
-    struct job_record **found; /* GET, LIST: malloc'ed array of one-block records, the caller's
+    int err; /* 0 or -errno; its text: store_error() */
+    struct job_record *
+        *found; /* GET, LIST, OLDEST: malloc'ed array of one-block records, the caller's
                                 * to free */
     size_t found_count;
 };
@@ -84,12 +89,13 @@ struct store_op {
 struct store_stats {
     uint64_t commits;   /* transactions made durable */
     uint64_t writes;    /* rows in them */
-    uint64_t reads;     /* GET and LIST ops */
+    uint64_t reads;     /* GET, LIST and OLDEST ops */
     uint64_t batch_max; /* most ops in one batch */
     uint64_t commit_ns; /* time spent in commit, in total */
     uint64_t commit_max_ns;
     uint64_t pending;    /* pushed, not done */
     uint64_t file_bytes; /* database and WAL */
+    uint64_t wal_bytes;  /* of these, the WAL, as long as it is not folded back */
     bool failed;         /* I2 happened */
 };
 
@@ -113,6 +119,7 @@ int store_open_backend(const struct store_backend_ops *ops, void *backend,
 struct store_life {
     uint64_t next_id;  /* higher than any id that was ever given, kept across deletions */
     uint64_t starts;   /* which start this is, 1 for the first; durable once recovery is through */
+    uint64_t ended;    /* jobs in it that have ended */
     char instance[33]; /* 32 hex digits, made when the store was created: WEFT_INSTANCE */
 };
 

@@ -27,23 +27,26 @@ struct store_backend_ops {
                    struct problem *problem);
 
     int (*begin)(void *backend, struct problem *problem);
-    /* One STORE_INSERT, STORE_UPDATE or STORE_SET inside the transaction.  An update of an id that is not
+    /* One of the kinds that write inside the transaction.  An update of an id that is not
      * there is -EBADMSG: memory and disk disagree. */
     int (*apply)(void *backend, const struct store_op *op, struct problem *problem);
     /* Durable when it returns 0. */
     int (*commit)(void *backend, struct problem *problem);
     void (*rollback)(void *backend);
 
-    /* One STORE_GET or STORE_LIST outside any transaction; fills op->found and found_count. */
+    /* One of the kinds that read, outside any transaction; fills op->found and found_count. */
     int (*read)(void *backend, struct store_op *op, struct problem *problem);
 
-    /* Bounded housekeeping (WAL checkpoint): after a batch when nothing is pending, and at the
-     * latest every 16 batches, so that it also happens under load. */
+    /* A bounded piece of housekeeping (WAL checkpoint, giving back free pages): after a batch when
+     * nothing is pending, and at the latest every 16 batches, so that it also happens under load.
+     * Returns 1 if there is more to do, which is asked for as long as nothing is pending. */
     int (*idle)(void *backend, struct problem *problem);
 
     /* Bytes that may still be written before the reserve is touched; UINT64_MAX if unknown. */
     uint64_t (*room)(void *backend);
     uint64_t (*file_bytes)(void *backend);
+    /* Bytes of the log that are not in the database yet.  NULL: there is no log. */
+    uint64_t (*wal_bytes)(void *backend);
     /* Take over what may change live.  The one call that any thread may make.  NULL: nothing. */
     void (*configure)(void *backend, const struct config_store *config);
     void (*close)(void *backend);

@@ -11,8 +11,12 @@
  *
  * locking_mode is NORMAL, not EXCLUSIVE: sqlite3 and backups can read while weftd runs, which
  * costs a few fcntl(2) per batch.  A second weftd is kept out by the lock of store_files.h.
- * A reader that never ends keeps the WAL from starting over; that is its operator's to see in
- * store.file_bytes.
+ * A reader that never ends (a sqlite3 with an open transaction) keeps the WAL from starting over.
+ * I4  Beyond wal_max there is no room for new jobs until it can be folded back; what is there
+ *     already is brought to its end, which is bounded.  So the WAL is.
+ * I5  What deleted rows leave free is used again; where it is more than a quarter of the file,
+ *     pages go back to the system, VACUUM_PAGES at a time, so that commits wait for one piece at
+ *     most.  A file made before version 3 keeps its size.
  */
 #include "daemon/store_sqlite.h"
 
@@ -26,7 +30,9 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-#define BUSY_MS 5000 /* somebody else's write transaction: sqlite3 on the command line */
+#define PAGE         4096
+#define VACUUM_PAGES 256  /* given back at once */
+#define BUSY_MS      5000 /* somebody else's write transaction: sqlite3 on the command line */
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
@@ -134,6 +140,7 @@ static void sqlite_configure(void *backend, const struct config_store *config)
     struct sqlite_store *store = backend;
     atomic_store_explicit(&store->reserve, config->reserve, memory_order_relaxed);
     atomic_store_explicit(&store->checkpoint, config->checkpoint, memory_order_relaxed);
+    atomic_store_explicit(&store->wal_max, config->wal_max, memory_order_relaxed);
 }
 
 static struct sqlite_store *store_new(const struct config_store *config, const char *folder)
@@ -157,7 +164,7 @@ static int committed(void *arg, sqlite3 *db, const char *schema, int frames)
     struct sqlite_store *store = arg;
     (void)db;
     (void)schema;
-    store->wal_bytes = (uint64_t)frames * 4096;
+    store->wal_bytes = (uint64_t)frames * PAGE;
     return SQLITE_OK;
 }
 
@@ -251,22 +258,70 @@ static void sqlite_rollback(void *backend)
 /* ---- housekeeping ---------------------------------------------------------------------------- */
 
 /* PASSIVE waits for nobody; a reader in the way leaves the rest for the next time. */
-static int sqlite_idle(void *backend, struct problem *problem)
+static int fold_back(struct sqlite_store *store, struct problem *problem)
 {
-    struct sqlite_store *store = backend;
+    int frames = -1, folded = -1;
     if (store->wal_bytes < atomic_load_explicit(&store->checkpoint, memory_order_relaxed))
         return 0;
-    int code = sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    int code =
+        sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &folded);
     if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY)
         return sqlite_problem(store, code, "checkpoint", problem);
-    store->wal_bytes = 0;
+    if (code == SQLITE_OK && frames == folded)
+        store->wal_bytes = 0;
     return 0;
+}
+
+/* *ret_value is 0 where the file does not say. */
+static int read_pragma(struct sqlite_store *store, const char *sql, struct problem *problem,
+                       int64_t *ret_value)
+{
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_step(statement);
+    *ret_value = code == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
+    sqlite3_finalize(statement);
+    return code == SQLITE_ROW || code == SQLITE_DONE ? 0
+                                                     : sqlite_problem(store, code, sql, problem);
+}
+
+/* I5.  Returns 1 if there is more to give back. */
+static int give_back_pages(struct sqlite_store *store, struct problem *problem)
+{
+    int64_t pages, left, kind;
+    if (store->deleted == 0)
+        return 0;
+    store->deleted = 0;
+    int err = read_pragma(store, "PRAGMA page_count", problem, &pages);
+    if (!err)
+        err = read_pragma(store, "PRAGMA freelist_count", problem, &left);
+    if (!err)
+        err = read_pragma(store, "PRAGMA auto_vacuum", problem, &kind);
+    if (err || kind != 2 || left < VACUUM_PAGES || left < pages / 4)
+        return err;
+    char sql[64];
+    snprintf(sql, sizeof sql, "PRAGMA incremental_vacuum(%d)", VACUUM_PAGES);
+    int code = sqlite3_exec(store->db, sql, NULL, NULL, NULL);
+    if (code != SQLITE_OK)
+        return sqlite_problem(store, code, "give back pages", problem);
+    store->deleted = 1; /* look again */
+    return 1;
+}
+
+static int sqlite_idle(void *backend, struct problem *problem)
+{
+    int err = fold_back(backend, problem);
+    return err ? err : give_back_pages(backend, problem);
 }
 
 static uint64_t sqlite_room(void *backend)
 {
     struct sqlite_store *store = backend;
     struct statvfs status;
+    uint64_t wal_max = atomic_load_explicit(&store->wal_max, memory_order_relaxed);
+    if (wal_max > 0 && store->wal_bytes > wal_max) /* I4 */
+        return 0;
     if (statvfs(store->folder, &status) < 0)
         return UINT64_MAX;
     uint64_t available = (uint64_t)status.f_bavail * status.f_frsize;
@@ -286,6 +341,11 @@ static uint64_t sqlite_file_bytes(void *backend)
     return size_of(store->path) + size_of(store->wal_path);
 }
 
+static uint64_t sqlite_wal_bytes(void *backend)
+{
+    return ((struct sqlite_store *)backend)->wal_bytes;
+}
+
 const struct store_backend_ops store_sqlite_ops = {
     .name = "sqlite",
     .life = sqlite_rows_life,
@@ -299,6 +359,7 @@ const struct store_backend_ops store_sqlite_ops = {
     .idle = sqlite_idle,
     .room = sqlite_room,
     .file_bytes = sqlite_file_bytes,
+    .wal_bytes = sqlite_wal_bytes,
     .configure = sqlite_configure,
     .close = sqlite_close,
 };

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define SQLITE_STORE_ID      0x57656674 /* PRAGMA application_id: "Weft" */
-#define SQLITE_STORE_VERSION 2          /* PRAGMA user_version: of the schema */
+#define SQLITE_STORE_VERSION 3          /* PRAGMA user_version: of the schema */
 
 enum sqlite_statement {
     SQL_BEGIN,
@@ -31,10 +31,13 @@ enum sqlite_statement {
     SQL_SCAN,
     SQL_LIFE,
     SQL_COUNT_START,
+    SQL_DELETE,
     SQL_OF_VERSION_2, /* these need tables that a store of version 1 gets at recovery */
     SQL_SETTINGS = SQL_OF_VERSION_2,
     SQL_SET,
     SQL_FORGET,
+    SQL_OF_VERSION_3, /* likewise, of version 2 */
+    SQL_OLDEST = SQL_OF_VERSION_3,
     SQL_STATEMENT_COUNT
 };
 
@@ -43,10 +46,11 @@ struct sqlite_store {
     sqlite3_stmt *statements[SQL_STATEMENT_COUNT];
     char *folder, *path, *wal_path;
     uint64_t wal_bytes; /* as of the last commit, 0 once all of it is folded back */
+    uint64_t deleted;   /* rows, since free pages were looked at */
     uint64_t starts;    /* number of this start */
     int version;        /* of the schema on disk; this program's once recovery is through */
     bool failed;        /* an error that is not a shortage of memory: no checkpoint at close */
-    _Atomic uint64_t reserve, checkpoint;
+    _Atomic uint64_t reserve, checkpoint, wal_max;
 };
 
 /* The -errno of an SQLite result code, with problem: what SQLite said, the path, and `doing`.  An

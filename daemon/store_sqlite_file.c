@@ -58,6 +58,7 @@ static const struct {
     {2, "setting",
      "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) "
      "STRICT, WITHOUT ROWID"},
+    {3, "ended_by_time", "CREATE INDEX ended_by_time ON job (finished_at) WHERE state >= 5"},
 };
 
 #define SCHEMA_COUNT (sizeof schema / sizeof schema[0])
@@ -85,7 +86,8 @@ static int fill_life(sqlite3 *db)
 
 static int fill_new(sqlite3 *db)
 {
-    int code = run_sql(db, sqlite3_mprintf("PRAGMA synchronous = FULL; BEGIN IMMEDIATE;"
+    int code = run_sql(db, sqlite3_mprintf("PRAGMA synchronous = FULL;"
+                                           "PRAGMA auto_vacuum = INCREMENTAL; BEGIN IMMEDIATE;"
                                            "PRAGMA application_id = %d; PRAGMA user_version = %d",
                                            SQLITE_STORE_ID, SQLITE_STORE_VERSION));
     for (size_t i = 0; code == SQLITE_OK && i < SCHEMA_COUNT; i++)

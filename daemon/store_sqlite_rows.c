@@ -75,16 +75,21 @@ static const char *const statements[SQL_STATEMENT_COUNT] = {
     [SQL_LIST_QUEUE] = LIST_ARMS("ended_by_queue", " AND queue = ?5"),
     [SQL_SCAN] = "SELECT " JOB_COLUMNS " FROM job ORDER BY id",
     [SQL_LIFE] = ("SELECT instance, starts, sum, max(next_id, (SELECT ifnull(max(id), 0) + 1 "
-                  "FROM job)) FROM life"),
+                  "FROM job)), (SELECT count(*) FROM job WHERE state >= 5) FROM life"),
     [SQL_COUNT_START] = "UPDATE life SET starts = ?1, sum = ?2",
+    [SQL_DELETE] = "DELETE FROM job WHERE id = ?1 AND state >= 5",
     [SQL_SETTINGS] = "SELECT name, value, sum FROM setting ORDER BY name",
     [SQL_SET] = "INSERT OR REPLACE INTO setting (name, value, sum) VALUES (?1, ?2, ?3)",
     [SQL_FORGET] = "DELETE FROM setting WHERE name = ?1",
+    [SQL_OLDEST] = "SELECT id FROM job INDEXED BY ended_by_time WHERE state >= 5 AND "
+                   "finished_at <= ?1 ORDER BY finished_at LIMIT ?2",
 };
 
 int sqlite_rows_prepare(struct sqlite_store *store, struct problem *problem)
 {
-    size_t count = store->version < 2 ? SQL_OF_VERSION_2 : SQL_STATEMENT_COUNT;
+    size_t count = store->version < 2   ? SQL_OF_VERSION_2
+                   : store->version < 3 ? SQL_OF_VERSION_3
+                                        : SQL_STATEMENT_COUNT;
     for (size_t i = 0; i < count; i++) {
         if (store->statements[i])
             continue;
@@ -246,12 +251,23 @@ static int write_setting(struct sqlite_store *store, const struct store_setting 
     return err;
 }
 
+/* An id that has no row, or whose job lives, is nothing to complain of: it is not in the way. */
+static int delete_row(struct sqlite_store *store, uint64_t id, struct problem *problem)
+{
+    sqlite3_bind_int64(store->statements[SQL_DELETE], 1, (int64_t)id);
+    int err = sqlite_run(store, SQL_DELETE, "delete", problem);
+    store->deleted += err ? 0 : (uint64_t)sqlite3_changes(store->db);
+    return err;
+}
+
 static int apply_one(struct sqlite_store *store, const struct store_op *op, size_t i,
                      struct problem *problem)
 {
     switch (op->kind) {
     case STORE_INSERT:
         return insert_row(store, op->rows[i], problem);
+    case STORE_DELETE:
+        return delete_row(store, op->ids[i], problem);
     case STORE_SET:
         return write_setting(store, &op->settings[i], problem);
     default:
@@ -356,6 +372,7 @@ static int read_life(struct sqlite_store *store, sqlite3_stmt *statement, struct
     struct store_life life = {
         .starts = (uint64_t)sqlite3_column_int64(statement, 1),
         .next_id = (uint64_t)sqlite3_column_int64(statement, 3),
+        .ended = (uint64_t)sqlite3_column_int64(statement, 4),
     };
     if (!instance || strlen(instance) != sizeof life.instance - 1 ||
         sqlite_life_sum(instance, life.starts) != (uint64_t)sqlite3_column_int64(statement, 2))
@@ -463,7 +480,7 @@ int sqlite_rows_settings(void *backend,
     return err || code == SQLITE_DONE ? err : sqlite_problem(store, code, "read", problem);
 }
 
-/* ---- GET and LIST ---------------------------------------------------------------------------- */
+/* ---- GET, LIST and OLDEST ---------------------------------------------------------------------------- */
 
 /* *ret_record NULL: no such job. */
 static int get_one(struct sqlite_store *store, uint64_t id, struct problem *problem,
@@ -523,16 +540,32 @@ static void bind_filter(sqlite3_stmt *statement, const struct store_filter *filt
         sqlite3_bind_text(statement, 5, filter->queue, -1, SQLITE_STATIC);
 }
 
-/* The ids of the page, at most limit, on the heap. */
-static int list_ids(struct sqlite_store *store, const struct store_filter *filter,
-                    struct problem *problem, uint64_t **ret_ids, size_t *ret_count)
+static sqlite3_stmt *bind_question(struct sqlite_store *store, const struct store_op *op)
 {
-    sqlite3_stmt *statement = store->statements[filter->queue ? SQL_LIST_QUEUE : SQL_LIST];
+    const struct store_filter *filter = &op->filter;
+    enum sqlite_statement which = op->kind == STORE_OLDEST ? SQL_OLDEST
+                                  : filter->queue          ? SQL_LIST_QUEUE
+                                                           : SQL_LIST;
+    sqlite3_stmt *statement = store->statements[which];
+    if (op->kind == STORE_LIST) {
+        bind_filter(statement, filter);
+        return statement;
+    }
+    sqlite3_bind_int64(statement, 1, op->ended_by);
+    sqlite3_bind_int64(statement, 2, filter->limit > INT32_MAX ? INT32_MAX : (int)filter->limit);
+    return statement;
+}
+
+/* The ids asked for, at most limit, on the heap. */
+static int list_ids(struct sqlite_store *store, const struct store_op *op, struct problem *problem,
+                    uint64_t **ret_ids, size_t *ret_count)
+{
+    const struct store_filter *filter = &op->filter;
+    sqlite3_stmt *statement = bind_question(store, op);
     uint64_t *ids = calloc(filter->limit ? filter->limit : 1, sizeof *ids);
     size_t count = 0;
     if (!ids)
         return -ENOMEM;
-    bind_filter(statement, filter);
     while (count < filter->limit && sqlite3_step(statement) == SQLITE_ROW)
         ids[count++] = (uint64_t)sqlite3_column_int64(statement, 0);
     int code = sqlite3_reset(statement); /* the error of step, if it had one */
@@ -549,7 +582,7 @@ static int list(struct sqlite_store *store, struct store_op *op, struct problem 
 {
     uint64_t *ids = NULL;
     size_t count = 0;
-    int err = list_ids(store, &op->filter, problem, &ids, &count);
+    int err = list_ids(store, op, problem, &ids, &count);
     if (err)
         return err;
     err = get_many(store, op, ids, count, problem);

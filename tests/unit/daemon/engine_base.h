@@ -42,6 +42,9 @@ static int base_life(void *arg, struct problem *problem, struct store_life *ret_
     struct base *base = arg;
     (void)problem;
     ret_life->next_id = base->next_id;
+    ret_life->ended = 0;
+    for (size_t id = 0; id < BASE_IDS; id++)
+        ret_life->ended += base->rows[id] && job_state_is_end(base->rows[id]->state);
     strcpy(ret_life->instance, "0123456789abcdef0123456789abcdef");
     return 0;
 }
@@ -140,10 +143,33 @@ static void base_wait(struct base *base)
     pthread_mutex_unlock(&base->lock);
 }
 
+/* Whether a job that waits for success, in the database, waits for this one's. */
+static bool base_is_awaited(const struct base *base, uint64_t id)
+{
+    char list[64];
+    snprintf(list, sizeof(list), "\"after\":[%llu]", (unsigned long long)id);
+    for (size_t i = 0; i < BASE_IDS; i++)
+        if (base->rows[i] && base->rows[i]->state == JOB_WAITING &&
+            strstr(base->rows[i]->spec, list))
+            return true;
+    return false;
+}
+
+/* A recovery takes one that is not there for one that succeeded. */
+static void base_delete(struct base *base, uint64_t id)
+{
+    EXPECT(id < BASE_IDS && base->rows[id] && job_state_is_end(base->rows[id]->state));
+    EXPECT(base->rows[id]->state == JOB_SUCCEEDED || !base_is_awaited(base, id));
+    job_record_free(base->rows[id]);
+    base->rows[id] = NULL;
+}
+
 static void base_apply_one(struct base *base, const struct store_op *op, size_t i)
 {
     if (op->kind == STORE_SET)
         base_set(base, &op->settings[i]);
+    else if (op->kind == STORE_DELETE)
+        base_delete(base, op->ids[i]);
     else
         base_write(base, op->kind, op->rows[i]);
 }
@@ -187,12 +213,41 @@ static bool base_matches(const struct store_filter *filter, const struct job_rec
            (filter->before == 0 || record->id < filter->before);
 }
 
+/* In order of their ends; of equal ones, of id. */
+static struct job_record *base_next_ended(struct base *base, const struct job_record *last)
+{
+    struct job_record *next = NULL;
+    for (size_t id = 0; id < BASE_IDS; id++) {
+        struct job_record *row = base->rows[id];
+        if (!row || !job_state_is_end(row->state))
+            continue;
+        bool behind = !last || row->finished_at > last->finished_at ||
+                      (row->finished_at == last->finished_at && row->id > last->id);
+        if (behind && (!next || row->finished_at < next->finished_at))
+            next = row;
+    }
+    return next;
+}
+
+static int base_read_oldest(struct base *base, struct store_op *op)
+{
+    struct job_record *row = NULL;
+    op->found = calloc(op->filter.limit + 1, sizeof(struct job_record *));
+    op->found_count = 0;
+    while (op->found_count < op->filter.limit && (row = base_next_ended(base, row)) &&
+           row->finished_at <= op->ended_by)
+        EXPECT_EQ(job_record_copy(row, &op->found[op->found_count++]), 0);
+    return 0;
+}
+
 static int base_read(void *arg, struct store_op *op, struct problem *problem)
 {
     struct base *base = arg;
     (void)problem;
     if (op->kind == STORE_GET)
         return base_read_ids(base, op);
+    if (op->kind == STORE_OLDEST)
+        return base_read_oldest(base, op);
     op->found = calloc(op->filter.limit + 1, sizeof(struct job_record *));
     op->found_count = 0;
     for (size_t id = BASE_IDS; id-- > 0 && op->found_count < op->filter.limit;)

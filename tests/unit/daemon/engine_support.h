@@ -168,7 +168,8 @@ UNUSED static void world_init(struct world *world, struct base *base)
     world->config.daemon.recent = 1000;
     world->config.daemon.events = 1000;
     world->config.store.batch_max = 4096;
-    world->config.jobs = (struct config_jobs){3, WEFT_MILLISECOND, 10 * WEFT_MILLISECOND};
+    world->config.jobs = (struct config_jobs){
+        .crash_limit = 3, .retry_base = WEFT_MILLISECOND, .retry_cap = 10 * WEFT_MILLISECOND};
 }
 
 static void world_make(struct world *world)
@@ -184,6 +185,7 @@ static void world_make(struct world *world)
     EXPECT_EQ(store_settings(world->store, engine_adopt_setting, world->engine, &problem), 0);
     EXPECT_EQ(store_recover(world->store, engine_adopt, world->engine, &problem), 0);
     engine_set_next_id(world->engine, life.next_id);
+    engine_set_kept(world->engine, life.ended);
     EXPECT_EQ(store_start(world->store), 0);
 }
 

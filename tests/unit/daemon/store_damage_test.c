@@ -209,7 +209,7 @@ Test(store_damage, a_damaged_database_with_a_good_log_is_refused_and_neither_is_
     restore(folder, db, wal);
     assert_refused(folder, -EBADMSG, "checksum of job");
     first[12] = '3';
-    memset(db.data + 2 * 4096, 0xff, 100); /* for quick_check */
+    memset(db.data + 3 * 4096, 0xff, 100); /* the root of job, for quick_check */
     restore(folder, db, wal);
     assert_refused(folder, -EBADMSG, "it was left as it is");
     free(db.data);

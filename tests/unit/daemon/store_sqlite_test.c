@@ -100,15 +100,17 @@ Test(store_sqlite, settings_survive_until_they_are_forgotten)
 
 /* ---- an older store -------------------------------------------------------------------------- */
 
-/* What version 1 had, and nothing that came later. */
-static void make_version_1(const char *folder)
+/* What version 1 or 2 had, and nothing that came later. */
+static void make_version(const char *folder, int version)
 {
     char path[128];
     sqlite3 *db;
     path_in(path, folder, "weft.db");
     cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
-    cr_assert_eq(sqlite3_exec(db, "DROP TABLE setting; PRAGMA user_version = 1", NULL, NULL, NULL),
-                 SQLITE_OK, "%s", sqlite3_errmsg(db));
+    const char *sql = version == 1 ? "DROP INDEX ended_by_time; DROP TABLE setting; "
+                                     "PRAGMA user_version = 1"
+                                   : "DROP INDEX ended_by_time; PRAGMA user_version = 2";
+    cr_assert_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
     sqlite3_close(db);
 }
 
@@ -120,7 +122,7 @@ Test(store_sqlite, a_store_of_version_1_is_brought_to_this_one)
     struct store *store = boot(folder_make(folder, true));
     cr_assert_eq(insert_range(store, 1, 10), 0);
     store_free(store);
-    make_version_1(folder);
+    make_version(folder, 1);
     expect_settings(folder, ""); /* looking alone changes nothing */
     expect_settings(folder, "");
     cr_assert_eq(store_boot(&test_config, folder, &live, &problem, &store), 0, "%s", problem.text);
@@ -129,6 +131,30 @@ Test(store_sqlite, a_store_of_version_1_is_brought_to_this_one)
     store_free(store);
     expect_settings(folder, "a=b;");
     store = boot(folder);
+    store_free(store);
+    folder_remove(folder);
+}
+
+Test(store_sqlite, a_store_of_version_2_knows_who_ended_first)
+{
+    char folder[64];
+    struct store *store = boot(folder_make(folder, true));
+    struct store_life life;
+    cr_assert_eq(insert_range(store, 1, 10), 0);
+    struct job_record ended = record_ended(9, JOB_FAILED);
+    cr_assert_eq(put_record(store, STORE_UPDATE, &ended), 0);
+    store_free(store);
+    make_version(folder, 2);
+    store = boot(folder);
+    store_life(store, &life);
+    cr_assert_eq(life.ended, 1u);
+    struct waited_op oldest = {
+        .op = {.kind = STORE_OLDEST, .ended_by = INT64_MAX, .filter.limit = 10}};
+    cr_assert_eq(op_run(store, &oldest), 0);
+    cr_assert_eq(oldest.op.found_count, 1u);
+    cr_assert_eq(oldest.op.found[0]->id, 9u);
+    job_record_free(oldest.op.found[0]);
+    free(oldest.op.found);
     store_free(store);
     folder_remove(folder);
 }

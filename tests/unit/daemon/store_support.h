@@ -26,7 +26,7 @@
 #define UNUSED __attribute__((unused)) /* a test file needs not all of these */
 
 static const struct config_store test_config = {
-    .reserve = 0, .checkpoint = 1 << 20, .batch_max = 4096};
+    .reserve = 0, .checkpoint = 1 << 20, .wal_max = 1 << 30, .batch_max = 4096};
 
 /* ---- folders and files ----------------------------------------------------------------------- */
 
