@@ -28,6 +28,7 @@ const struct option_spec job_options[] = {
     {"delay", 0, "DURATION", "not before this long from now: 90, 1.5s, 10m"},
     {"at", 0, "TIME", "not before this time: 2026-11-29T06:30:00Z, or seconds since 1970"},
     {"timeout", 0, "DURATION", "stop an attempt that runs longer"},
+    {"timeout-total", 0, "DURATION", "end it, all attempts and waits included, if it takes longer"},
     {"retries", 0, "COUNT", "attempts after the first one failed"},
     {"after", 0, "ID,...", "only once these jobs have succeeded; if one does not, cancel it"},
     {"after-any", 0, "ID,...", "only once these jobs have ended, however they did"},
@@ -72,11 +73,12 @@ static int put_number(struct command *command, json_t *job, const char *option)
     return status ? status : put(command, job, option, json_integer(number));
 }
 
-static int put_duration(struct command *command, json_t *job, const char *option)
+static int put_duration(struct command *command, json_t *job, const char *option,
+                        const char *member)
 {
     const char *text = NULL;
     int status = command_duration(command, option, &text);
-    return status || !text ? status : put(command, job, option, json_string(text));
+    return status || !text ? status : put(command, job, member, json_string(text));
 }
 
 /* A number is seconds since 1970, as `date +%s` prints them. */
@@ -166,11 +168,13 @@ static int put_options(struct command *command, json_t *job)
     if (!status)
         status = put_number(command, job, "retries");
     if (!status)
-        status = put_duration(command, job, "delay");
+        status = put_duration(command, job, "delay", "delay");
     if (!status)
         status = put_time(command, job, "at", "start_at");
     if (!status)
-        status = put_duration(command, job, "timeout");
+        status = put_duration(command, job, "timeout", "timeout");
+    if (!status)
+        status = put_duration(command, job, "timeout-total", "timeout_total");
     if (!status)
         status = put_after(command, job);
     return status ? status : put_text(command, job, "on-crash", "on_crash");

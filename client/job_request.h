@@ -4,7 +4,7 @@
 
 #include "client/command.h"
 
-/* --queue --name --tag --priority --delay --at --timeout --retries --on-crash, for every job. */
+/* --queue --name --tag --priority --delay --at --timeout --timeout-total --retries --on-crash, for every job. */
 extern const struct option_spec job_options[];
 /* --env --cwd --stdin, for a program. */
 extern const struct option_spec program_options[];

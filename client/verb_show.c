@@ -16,12 +16,12 @@ static const struct member {
     const char *name;
     enum member_kind kind;
 } members[] = {
-    {"id", MEMBER_PLAIN},          {"name", MEMBER_PLAIN},      {"queue", MEMBER_PLAIN},
-    {"state", MEMBER_PLAIN},       {"attempt", MEMBER_PLAIN},   {"argv", MEMBER_COMMAND},
-    {"call", MEMBER_COMMAND},      {"args", MEMBER_HIDDEN},     {"cwd", MEMBER_PLAIN},
-    {"submitted_at", MEMBER_TIME}, {"due_at", MEMBER_TIME},     {"started_at", MEMBER_TIME},
-    {"finished_at", MEMBER_TIME},  {"exit_code", MEMBER_PLAIN}, {"signal", MEMBER_PLAIN},
-    {"result", MEMBER_PLAIN},      {"error", MEMBER_PLAIN},
+    {"id", MEMBER_PLAIN},          {"name", MEMBER_PLAIN},       {"queue", MEMBER_PLAIN},
+    {"state", MEMBER_PLAIN},       {"attempt", MEMBER_PLAIN},    {"argv", MEMBER_COMMAND},
+    {"call", MEMBER_COMMAND},      {"args", MEMBER_HIDDEN},      {"cwd", MEMBER_PLAIN},
+    {"submitted_at", MEMBER_TIME}, {"due_at", MEMBER_TIME},      {"expires_at", MEMBER_TIME},
+    {"started_at", MEMBER_TIME},   {"finished_at", MEMBER_TIME}, {"exit_code", MEMBER_PLAIN},
+    {"signal", MEMBER_PLAIN},      {"result", MEMBER_PLAIN},     {"error", MEMBER_PLAIN},
 };
 
 static const struct member *find(const char *name)

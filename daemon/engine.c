@@ -206,6 +206,7 @@ void engine_count_live_locked(struct engine *engine, struct job *job)
 {
     queue_join(job->queue, job);
     engine->live++;
+    engine->mortal += job->record.expires_at != 0;
     engine->stats.live[job->record.state]++;
 }
 
@@ -213,7 +214,9 @@ static void end_live(struct engine *engine, struct job *job)
 {
     queue_leave(job->queue, job);
     engine->live--;
+    engine->mortal -= job->record.expires_at != 0;
     job_heap_trim(&engine->delayed, engine->live);
+    job_heap_trim(&engine->expiring, engine->mortal);
 }
 
 void engine_drop_locked(struct engine *engine, struct job *job)
@@ -239,6 +242,8 @@ void engine_move_locked(struct engine *engine, struct job *job, enum job_state t
     engine->stats.live[from]--;
     job->queue->states[from]--;
     engine->stats.kept -= job_state_is_end(from);
+    if (to == JOB_RUNNING || job_state_is_end(to))
+        engine_expiry_leave_locked(engine, job);
     if (job_state_is_end(to)) {
         engine->stats.ended[to]++;
         engine->stats.kept++;
@@ -291,18 +296,15 @@ static void place_ended(struct engine *engine, struct job *job)
 
 void engine_place_locked(struct engine *engine, struct job *job)
 {
-    const struct job_record *record = &job->record;
-    switch (record->state) {
-    case JOB_QUEUED:
-        queue_push(job->queue, job);
+    if (job_state_is_end(job->record.state)) {
+        place_ended(engine, job);
         return;
-    case JOB_DELAYED:
-        job_heap_push(&engine->delayed, job);
-        return;
-    default:
-        if (job_state_is_end(record->state))
-            place_ended(engine, job);
     }
+    if (job->record.state == JOB_QUEUED)
+        queue_push(job->queue, job);
+    else if (job->record.state == JOB_DELAYED)
+        job_heap_push(&engine->delayed, job);
+    engine_expiry_join_locked(engine, job);
 }
 
 /* xorshift64*: spreads backoffs; nothing secret hangs on it. */
@@ -357,7 +359,9 @@ int engine_new(const struct engine_parts *parts, struct engine **ret_engine)
     weft_event_init(&engine->kick);
     weft_event_init(&engine->quiet);
     weft_event_init(&engine->full);
+    weft_event_init(&engine->expiry);
     job_heap_init(&engine->delayed, JOB_HEAP_BY_DUE);
+    job_heap_init(&engine->expiring, JOB_HEAP_BY_EXPIRY);
     read_limits(engine, parts->config);
     engine->next_id = 1;
     if (getrandom(&engine->random, sizeof(engine->random), 0) < 0 || engine->random == 0)
@@ -372,6 +376,7 @@ void engine_free(struct engine *engine)
     if (!engine)
         return;
     job_heap_destroy(&engine->delayed);
+    job_heap_destroy(&engine->expiring);
     for (struct queue *queue = queue_set_first(engine->queues); queue; queue = queue->next)
         shares_destroy(&queue->shares);
     job_table_destroy(&engine->table);

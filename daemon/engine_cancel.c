@@ -32,8 +32,8 @@ struct cancel {
     struct engine_waiter waiter;
 };
 
-void engine_take_waiting_locked(struct engine *engine, struct job *job, struct job_record *row,
-                                int64_t now)
+void engine_take_waiting_locked(struct engine *engine, struct job *job, enum job_state to,
+                                enum job_cause cause, struct job_record *row, int64_t now)
 {
     if (job->record.state == JOB_QUEUED)
         queue_remove(job->queue, job);
@@ -41,12 +41,13 @@ void engine_take_waiting_locked(struct engine *engine, struct job *job, struct j
         job_heap_remove(&engine->delayed, job);
     job->committing = true;
     *row = job->record;
-    (void)job_record_move(row, JOB_CANCELLED, JOB_BY_CANCEL, now);
+    (void)job_record_move(row, to, cause, now);
 }
 
-void engine_cancel_taken_locked(struct engine *engine, struct job *job, int64_t now)
+void engine_end_taken_locked(struct engine *engine, struct job *job, enum job_state to,
+                             enum job_cause cause, int64_t now)
 {
-    engine_move_locked(engine, job, JOB_CANCELLED, JOB_BY_CANCEL, now);
+    engine_move_locked(engine, job, to, cause, now);
     job->committing = false;
     engine_place_locked(engine, job);
 }
@@ -54,7 +55,7 @@ void engine_cancel_taken_locked(struct engine *engine, struct job *job, int64_t 
 static void take_locked(struct engine *engine, struct cancel *cancel, struct job *job, int64_t now)
 {
     struct job_record *row = &cancel->rows[cancel->taken];
-    engine_take_waiting_locked(engine, job, row, now);
+    engine_take_waiting_locked(engine, job, JOB_CANCELLED, JOB_BY_CANCEL, row, now);
     cancel->row_list[cancel->taken] = row;
     cancel->jobs[cancel->taken++] = job;
 }
@@ -103,7 +104,7 @@ static int end_taken(struct engine *engine, struct cancel *cancel, struct engine
     int rc = engine_await(engine, op);
     engine_lock_shielded(engine);
     for (size_t i = 0; rc == 0 && i < cancel->taken; i++)
-        engine_cancel_taken_locked(engine, cancel->jobs[i], now);
+        engine_end_taken_locked(engine, cancel->jobs[i], JOB_CANCELLED, JOB_BY_CANCEL, now);
     engine_release_locked(engine);
     engine_unlock_settling(engine);
     return rc;

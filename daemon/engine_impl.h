@@ -12,6 +12,7 @@
  *   engine_wait.c     who waits for an end; wait
  *   engine_cancel.c   cancel
  *   engine_retry.c    retry: ended jobs live again
+ *   engine_expire.c   jobs whose timeout_total is over
  *   engine_explain.c  explain
  *   engine_queue.c    what is set of queues; purge
  *   engine_read.c     get, list, logs, subscribe
@@ -134,6 +135,8 @@ struct job_run {
     struct job_run *next, **link; /* in engine.runs; guarded by the lock */
     enum run_stop stop;           /* guarded by the lock */
     bool scope_open;              /* guarded by the lock: scope may be cancelled */
+    bool expires, late;           /* the run's own: its deadline is the timeout_total's; that was
+                                   * over before it began */
     struct weft_scope scope;      /* around the attempt, with its timeout */
     uint64_t queue_timeout_ns;    /* of the queue at dispatch */
     struct job_spec *spec;        /* parsed; NULL if that failed */
@@ -191,8 +194,10 @@ struct engine {
     struct job_table table;
     struct queue_set *queues;
     struct job_keys keys;
-    struct weft_cond keyed;  /* a submit has settled: its keys can be answered with */
-    struct job_heap delayed; /* has room for every live job */
+    struct weft_cond keyed;   /* a submit has settled: its keys can be answered with */
+    struct job_heap delayed;  /* has room for every live job */
+    struct job_heap expiring; /* I39, I40 of engine_expire.c */
+    size_t mortal;            /* live jobs with a timeout_total */
     uint64_t next_id;
     uint64_t first_id; /* none below it is given in this life; constant once it is served */
     uint64_t random;
@@ -213,10 +218,11 @@ struct engine {
     atomic_bool failed;  /* I6; set by any thread, never cleared */
     atomic_bool hurried; /* engine_hurry() */
 
-    struct weft_event kick;  /* the dispatcher has something to look at */
-    struct weft_event quiet; /* engine_stop() has */
-    struct weft_event full;  /* engine_retain() has: too many are kept, or the limits are others */
-    struct weft_group group; /* engine_run()'s: the run fibers */
+    struct weft_event kick;   /* the dispatcher has something to look at */
+    struct weft_event quiet;  /* engine_stop() has */
+    struct weft_event full;   /* engine_retain() has: too many are kept, or the limits are others */
+    struct weft_event expiry; /* engine_expire() has */
+    struct weft_group group;  /* engine_run()'s: the run fibers */
 };
 
 static inline bool engine_failed(struct engine *engine)
@@ -300,11 +306,27 @@ uint64_t engine_random_locked(struct engine *engine);
 
 /* ---- engine_cancel.c ---- */
 
-/* Take a job that waits out of its heap, to be cancelled at `now`; row is what the store is to be
- * told.  After that commit, _cancel_taken. */
-void engine_take_waiting_locked(struct engine *engine, struct job *job, struct job_record *row,
-                                int64_t now);
-void engine_cancel_taken_locked(struct engine *engine, struct job *job, int64_t now);
+/* Take a job that waits out of its heaps, to end at `now`; row is what the store is to be told.
+ * After that commit, _end_taken. */
+void engine_take_waiting_locked(struct engine *engine, struct job *job, enum job_state to,
+                                enum job_cause cause, struct job_record *row, int64_t now);
+void engine_end_taken_locked(struct engine *engine, struct job *job, enum job_state to,
+                             enum job_cause cause, int64_t now);
+
+/* ---- engine_expire.c ---- */
+
+#define ENGINE_EXPIRED "its timeout_total is over" /* the error of who ends so */
+
+/* When a job that is due at that time expires; 0: never.  _again: one that is retried now.
+ * Errors: -ENOMEM. */
+int64_t engine_expiry_of(const struct job_spec *spec, int64_t due_at);
+int engine_expiry_again(const struct job_record *record, int64_t now, int64_t *ret_expires_at);
+/* Room for one more that expires then (0: does not).  Errors: -ENOMEM. */
+int engine_expiry_reserve_locked(struct engine *engine, int64_t expires_at);
+/* It waits now / it starts or ends; nothing, if it does not expire. */
+void engine_expiry_join_locked(struct engine *engine, struct job *job);
+void engine_expiry_leave_locked(struct engine *engine, struct job *job);
+int engine_expire(void *engine); /* the fiber, a member of engine_run()'s group */
 
 /* ---- engine_queue.c ---- */
 

@@ -306,7 +306,8 @@ static void take_locked(struct engine *engine, struct purge *purge)
         purge->before = table->slots[index].id;
         if (!is_purged(purge, job))
             continue;
-        engine_take_waiting_locked(engine, job, &purge->rows[purge->taken], purge->now);
+        engine_take_waiting_locked(engine, job, JOB_CANCELLED, JOB_BY_CANCEL,
+                                   &purge->rows[purge->taken], purge->now);
         purge->row_list[purge->taken] = &purge->rows[purge->taken];
         purge->jobs[purge->taken++] = job;
     }
@@ -319,7 +320,7 @@ static int end_taken(struct engine *engine, const struct purge *purge, struct en
     int rc = engine_await(engine, op);
     engine_lock_shielded(engine);
     for (size_t i = 0; rc == 0 && i < purge->taken; i++)
-        engine_cancel_taken_locked(engine, purge->jobs[i], purge->now);
+        engine_end_taken_locked(engine, purge->jobs[i], JOB_CANCELLED, JOB_BY_CANCEL, purge->now);
     engine_release_locked(engine);
     engine_unlock_settling(engine);
     return rc;

@@ -98,6 +98,8 @@ int engine_adopt(void *arg, const struct job_record *record)
     rc = record->state == JOB_WAITING ? adopt_needs(job) : 0;
     if (rc == 0)
         rc = adopt_key(engine, job);
+    if (rc == 0)
+        rc = engine_expiry_reserve_locked(engine, record->expires_at);
     if (rc < 0) {
         job_free(job);
         return rc;
@@ -109,7 +111,8 @@ int engine_adopt(void *arg, const struct job_record *record)
         set_aside(&engine->crashed, job);
     else if (record->state == JOB_WAITING)
         set_aside(&engine->adopted, job);
-    else
+    if (record->state !=
+        JOB_RUNNING) /* a waiting one is placed nowhere but among those that expire */
         engine_place_locked(engine, job);
     return 0;
 }

@@ -28,6 +28,7 @@ struct chance {
     uint64_t id;
     size_t place;          /* in what was asked */
     struct job *made;      /* of the store's record, and not needed if it is in memory; or NULL */
+    int64_t expires_at;    /* by then, if it is taken now; 0: it does not */
     struct job *job;       /* taken: to be moved once that is committed; or NULL */
     struct job_record row; /* what the store is told: the job as it will be */
 };
@@ -69,15 +70,23 @@ static int find(struct engine *engine, struct retry *retry)
     return engine_fill_stored(engine, retry->peer, retry->ids, retry->count, NULL, retry->records);
 }
 
+static int make_job(struct chance *chance, const struct job_record *record, int64_t now)
+{
+    int rc = job_new(record, NULL, &chance->made);
+    if (rc == 0)
+        rc = engine_key_from_record(chance->made);
+    return rc < 0 ? rc : engine_expiry_again(record, now, &chance->expires_at);
+}
+
 /* A job for each record that may need one, so that nothing is built under the lock. */
-static int make_jobs(struct retry *retry)
+static int make_jobs(struct retry *retry, int64_t now)
 {
     for (size_t i = 0; i < retry->count; i++) {
         struct chance *chance = &retry->all[i];
         const struct job_record *record = retry->records[i];
         *chance = (struct chance){.id = retry->ids[i], .place = i};
         if (record && record->state != JOB_SUCCEEDED && /* it may end until it is looked at */
-            (job_new(record, NULL, &chance->made) < 0 || engine_key_from_record(chance->made) < 0))
+            make_job(chance, record, now) < 0)
             return -ENOMEM;
     }
     qsort(retry->all, retry->count, sizeof(*retry->all), compare);
@@ -130,12 +139,14 @@ static int check_key_locked(struct engine *engine, const struct chance *chance,
 
 /* Room for one more live job, and for all fresh ones in the table. */
 static int reserve_locked(struct engine *engine, const struct retry *retry, struct queue *queue,
-                          uid_t uid, struct rpc_error *error)
+                          const struct job_record *record, int64_t expires_at,
+                          struct rpc_error *error)
 {
-    int rc = engine_room_locked(engine, queue, uid, error);
+    int rc = engine_room_locked(engine, queue, record->uid, error);
     if (rc < 0)
         return rc;
     if (job_keys_reserve(&engine->keys) < 0 ||
+        engine_expiry_reserve_locked(engine, expires_at) < 0 ||
         job_table_reserve(&engine->table, retry->fresh_count + 1) < 0)
         return engine_refuse(engine, error, -ENOMEM);
     return 0;
@@ -156,6 +167,7 @@ static void claim_locked(struct engine *engine, struct retry *retry, struct chan
         retry->fresh[retry->fresh_count++] = job;
     }
     job->committing = true;
+    job->record.expires_at = chance->expires_at;
     engine_count_live_locked(engine, job);
     engine_key_join_locked(engine, job);
     chance->job = job;
@@ -182,7 +194,7 @@ static void take_locked(struct engine *engine, struct retry *retry, struct chanc
     if (check_locked(engine, record, job, error) < 0 || check_key_locked(engine, chance, error) < 0)
         return;
     struct queue *queue = queue_set_find(engine->queues, record->queue);
-    if (reserve_locked(engine, retry, queue, record->uid, error) == 0)
+    if (reserve_locked(engine, retry, queue, record, chance->expires_at, error) == 0)
         claim_locked(engine, retry, chance, job, queue, now);
 }
 
@@ -249,9 +261,9 @@ static int retry_all(struct engine *engine, struct retry *retry)
     if (rc < 0)
         return rc;
     rc = find(engine, retry);
-    if (rc == 0)
-        rc = make_jobs(retry);
     int64_t now = job_wall_now();
+    if (rc == 0)
+        rc = make_jobs(retry, now);
     if (rc == 0)
         rc = push(engine, retry, &op, now);
     if (rc == 0)

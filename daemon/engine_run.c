@@ -105,15 +105,31 @@ static int tell_started(struct job_run *run)
     return awaited ? engine_await(run->engine, &run->started) : 0;
 }
 
-/* Errors: -ECANCELED it was told to stop before it began. */
+/* The attempt's time or the job's, whichever ends first. */
+static uint64_t deadline_of(struct job_run *run)
+{
+    uint64_t timeout = run->spec->timeout_ns ? run->spec->timeout_ns : run->queue_timeout_ns;
+    uint64_t deadline = timeout ? weft_deadline_after(timeout) : WEFT_NO_DEADLINE;
+    int64_t expires_at = run->started_row.expires_at, now = job_wall_now();
+    if (expires_at == 0)
+        return deadline;
+    uint64_t expiry = weft_deadline_after(expires_at > now ? (uint64_t)(expires_at - now) : 0);
+    run->expires = expiry < deadline;
+    return run->expires ? expiry : deadline;
+}
+
+/* Errors: -ECANCELED it was told to stop before it began; -ETIMEDOUT its timeout_total was over by
+ * then. */
 static int open_scope(struct job_run *run)
 {
     struct engine *engine = run->engine;
-    uint64_t timeout = run->spec->timeout_ns ? run->spec->timeout_ns : run->queue_timeout_ns;
+    uint64_t deadline = deadline_of(run);
+    run->late = run->expires && deadline <= weft_now_ns();
+    if (run->late)
+        return -ETIMEDOUT;
     engine_lock_shielded(engine);
     bool stopped = run->stop != RUN_GOES_ON;
     if (!stopped) {
-        uint64_t deadline = timeout ? weft_deadline_after(timeout) : WEFT_NO_DEADLINE;
         weft_scope_enter(&run->scope, deadline);
         run->scope_open = true;
     }
@@ -162,8 +178,8 @@ static enum job_cause judge(const struct job_run *run, int rc, int scope_rc)
         return JOB_BY_FAILURE;
     if (run->stop == RUN_CANCELLED)
         return JOB_BY_CANCEL;
-    if (scope_rc == -ETIMEDOUT)
-        return JOB_BY_TIMEOUT;
+    if (scope_rc == -ETIMEDOUT || run->late)
+        return run->expires ? JOB_BY_EXPIRY : JOB_BY_TIMEOUT;
     if (run->stop == RUN_INTERRUPTED)
         return JOB_BY_INTERRUPT;
     if (run->outcome.crashed)
@@ -196,6 +212,8 @@ static enum job_state target(struct job_run *run, enum job_cause *cause)
         return JOB_SUCCEEDED;
     case JOB_BY_CANCEL:
         return JOB_CANCELLED;
+    case JOB_BY_EXPIRY:
+        return JOB_TIMED_OUT;
     case JOB_BY_INTERRUPT:
         return JOB_QUEUED;
     case JOB_BY_CRASH:
@@ -213,6 +231,8 @@ static void describe(struct job_run *run, enum job_cause cause)
     const char *why = NULL;
     if (cause == JOB_BY_TIMEOUT)
         why = "timed out";
+    else if (cause == JOB_BY_EXPIRY)
+        why = ENGINE_EXPIRED;
     else if (cause == JOB_BY_FAILURE && !run->outcome.error)
         why = "failed";
     if (!why)
@@ -551,6 +571,7 @@ static void end_runs(struct engine *engine, int rc)
         engine_drain(engine);
     if (rc < 0 || engine_failed(engine))
         weft_group_cancel(&engine->group);
+    weft_event_set(&engine->expiry);
     if (!engine_failed(engine))
         return;
     engine_lock_shielded(engine);
@@ -564,10 +585,11 @@ int engine_run(struct engine *engine)
     if (!batch)
         return -ENOMEM;
     weft_group_init(&engine->group);
-    int rc = dispatch(engine, batch);
-    end_runs(engine, rc);
+    int spawn_rc = weft_group_spawn(&engine->group, "expiry", engine_expire, engine);
+    if (spawn_rc == 0)
+        end_runs(engine, dispatch(engine, batch));
     weft_group_join(&engine->group); /* I5: no run has failed; a cancel is known already */
     free_spare(batch);
     free(batch);
-    return engine_failed(engine) ? -EIO : 0;
+    return engine_failed(engine) ? -EIO : spawn_rc;
 }

@@ -73,14 +73,11 @@ static int64_t due_of(const struct job_spec *spec, int64_t now)
 {
     if (spec->start_at > now)
         return spec->start_at;
-    if (spec->delay_ns == 0)
-        return 0;
-    return spec->delay_ns > (uint64_t)(INT64_MAX - now) ? INT64_MAX : now + (int64_t)spec->delay_ns;
+    return spec->delay_ns == 0 ? 0 : job_wall_after(now, spec->delay_ns);
 }
 
-static void plan_row(struct submission *one, int64_t now)
+static void plan_row(struct submission *one, int64_t due_at, int64_t now)
 {
-    int64_t due_at = due_of(one->item->spec, now);
     enum job_state to = one->job->needs ? JOB_WAITING : due_at ? JOB_DELAYED : JOB_QUEUED;
     one->row = one->job->record;
     (void)job_record_move(&one->row, to, JOB_BY_SUBMIT, now);
@@ -104,9 +101,12 @@ static int make_room_locked(struct engine *engine, struct queue *queue,
                             const struct submission *one)
 {
     int rc = engine_room_locked(engine, queue, one->job->record.uid, one->item->error);
-    if (rc == 0 && one->job->key && job_keys_reserve(&engine->keys) < 0)
-        rc = engine_refuse(engine, one->item->error, -ENOMEM);
-    return rc;
+    if (rc < 0)
+        return rc;
+    if ((one->job->key && job_keys_reserve(&engine->keys) < 0) ||
+        engine_expiry_reserve_locked(engine, one->job->record.expires_at) < 0)
+        return engine_refuse(engine, one->item->error, -ENOMEM);
+    return 0;
 }
 
 static void turn_down_locked(struct submission *one, int err)
@@ -134,13 +134,16 @@ static bool answer_key_locked(struct engine *engine, struct submissions *these,
 static void accept_locked(struct engine *engine, struct submissions *these, struct submission *one,
                           int64_t now)
 {
-    const char *name = one->item->spec->queue;
+    const struct job_spec *spec = one->item->spec;
+    const char *name = spec->queue;
+    int64_t due_at = due_of(spec, now);
     struct queue *queue = queue_set_find(engine->queues, name);
     int rc = 0;
     if (!queue || !queue->configured)
         rc = engine_refuse_queue_locked(engine, name, one->item->error);
     else if (answer_key_locked(engine, these, one))
         return;
+    one->job->record.expires_at = engine_expiry_of(spec, due_at ? due_at : now);
     if (rc == 0)
         rc = make_room_locked(engine, queue, one);
     if (rc == 0)
@@ -155,7 +158,7 @@ static void accept_locked(struct engine *engine, struct submissions *these, stru
     one->job->committing = true;
     engine_add_live_locked(engine, one->job);
     engine_key_join_locked(engine, one->job);
-    plan_row(one, now);
+    plan_row(one, due_at, now);
 }
 
 static void drop_all_locked(struct engine *engine, struct submissions *these)

@@ -28,10 +28,13 @@ const struct job_edge job_edges[] = {
     {JOB_WAITING, JOB_DELAYED, JOB_BY_DEPENDENCIES},
     {JOB_WAITING, JOB_CANCELLED, JOB_BY_DEPENDENCIES},
     {JOB_WAITING, JOB_CANCELLED, JOB_BY_CANCEL},
+    {JOB_WAITING, JOB_TIMED_OUT, JOB_BY_EXPIRY},
     {JOB_DELAYED, JOB_QUEUED, JOB_BY_DUE},
     {JOB_DELAYED, JOB_CANCELLED, JOB_BY_CANCEL},
+    {JOB_DELAYED, JOB_TIMED_OUT, JOB_BY_EXPIRY},
     {JOB_QUEUED, JOB_RUNNING, JOB_BY_DISPATCH},
     {JOB_QUEUED, JOB_CANCELLED, JOB_BY_CANCEL},
+    {JOB_QUEUED, JOB_TIMED_OUT, JOB_BY_EXPIRY},
     {JOB_RUNNING, JOB_SUCCEEDED, JOB_BY_SUCCESS},
     {JOB_RUNNING, JOB_FAILED, JOB_BY_FAILURE},
     {JOB_RUNNING, JOB_DELAYED, JOB_BY_FAILURE},
@@ -39,6 +42,7 @@ const struct job_edge job_edges[] = {
     {JOB_RUNNING, JOB_TIMED_OUT, JOB_BY_TIMEOUT},
     {JOB_RUNNING, JOB_DELAYED, JOB_BY_TIMEOUT},
     {JOB_RUNNING, JOB_DEAD, JOB_BY_TIMEOUT},
+    {JOB_RUNNING, JOB_TIMED_OUT, JOB_BY_EXPIRY},
     {JOB_RUNNING, JOB_CANCELLED, JOB_BY_CANCEL},
     {JOB_RUNNING, JOB_QUEUED, JOB_BY_INTERRUPT},
     {JOB_RUNNING, JOB_QUEUED, JOB_BY_CRASH},
@@ -73,6 +77,7 @@ static const char *const cause_names[JOB_CAUSE_COUNT] = {
     [JOB_BY_CANCEL] = "cancel",
     [JOB_BY_INTERRUPT] = "interrupt",
     [JOB_BY_CRASH] = "crash",
+    [JOB_BY_EXPIRY] = "expiry",
     [JOB_BY_RETRY] = "retry",
 };
 
@@ -163,6 +168,7 @@ static void apply_cause(struct job_record *record, enum job_cause cause, int64_t
         break;
     case JOB_BY_SUCCESS:
     case JOB_BY_CANCEL:
+    case JOB_BY_EXPIRY:
     case JOB_BY_DEPENDENCIES:
     case JOB_CAUSE_COUNT:
         break;
@@ -233,6 +239,11 @@ int64_t job_waits_since(const struct job_record *record)
     return record->due_at > record->submitted_at ? record->due_at : record->submitted_at;
 }
 
+int64_t job_wall_after(int64_t at, uint64_t ns)
+{
+    return ns > (uint64_t)(INT64_MAX - at) ? INT64_MAX : at + (int64_t)ns;
+}
+
 int64_t job_wall_now(void)
 {
     struct timespec now;
@@ -262,8 +273,10 @@ int job_new(const struct job_record *record, struct queue *queue, struct job **r
         free(job);
         return rc;
     }
-    *job = (struct job){
-        .record = *record, .queue = queue, .heap_index = JOB_NOT_IN_HEAP, .committing = false};
+    *job = (struct job){.record = *record,
+                        .queue = queue,
+                        .heap_index = JOB_NOT_IN_HEAP,
+                        .expiry_index = JOB_NOT_IN_HEAP};
     job->record.spec = memcpy(job + 1, record->spec, size);
     job->record.queue = queue ? queue->name : record->queue;
     job->record.result = result;

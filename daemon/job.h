@@ -54,7 +54,8 @@ enum job_state {
     JOB_SUCCEEDED = 5, /* end: exit status 0, or the handler returned a result */
     JOB_FAILED = 6,    /* end: failed with no retries asked for, or crashed with on_crash=fail */
     JOB_CANCELLED = 7, /* end: by a client, or because a job that it waited for did not succeed */
-    JOB_TIMED_OUT = 8, /* end: ran longer than its timeout, no retries asked for */
+    JOB_TIMED_OUT = 8, /* end: ran longer than its timeout, no retries asked for; or not done
+                        * within its timeout_total */
     JOB_DEAD = 9,      /* end: retries were asked for and are spent, or crash_limit reached */
     JOB_STATE_COUNT
 };
@@ -70,9 +71,10 @@ enum job_cause {
     JOB_BY_TIMEOUT,      /* running -> timed_out | delayed (retry) | dead (retries spent) */
     JOB_BY_CANCEL,       /* waiting | queued | delayed | running -> cancelled */
     JOB_BY_INTERRUPT,    /* running -> queued: orderly stop, attempt given back */
-    JOB_BY_CRASH, /* running -> queued | failed (on_crash) | dead (crash_limit): weftd died, as
+    JOB_BY_CRASH,  /* running -> queued | failed (on_crash) | dead (crash_limit): weftd died, as
                    * recovery finds, or the process of a call did */
-    JOB_BY_RETRY, /* failed | cancelled | timed_out | dead -> queued: by a client, a new start */
+    JOB_BY_EXPIRY, /* waiting | queued | delayed | running -> timed_out: timeout_total is over */
+    JOB_BY_RETRY,  /* failed | cancelled | timed_out | dead -> queued: by a client, a new start */
     JOB_CAUSE_COUNT
 };
 
@@ -135,6 +137,7 @@ struct job_spec {
     uint64_t delay_ns;          /* before the first attempt may start … */
     int64_t start_at;           /* … or when it may, ns since 1970; of both one is 0 */
     uint64_t timeout_ns;        /* of one attempt; 0: the queue's, or none */
+    uint64_t timeout_total_ns;  /* of all attempts and waits, from when it is due; 0: none */
     enum job_on_crash on_crash; /* default requeue */
 };
 
@@ -185,6 +188,8 @@ struct job_record {
     int64_t due_at;      /* delayed: not before this; queued: when job.retry put it there, or 0 */
     int64_t started_at;  /* of the last attempt */
     int64_t finished_at; /* of the end */
+    int64_t expires_at;  /* when its timeout_total is over, by a retry's start or else the submit's;
+                          * 0: it has none */
     const char *queue;   /* in struct job: borrowed from the queue, which is never freed */
     const char *spec;    /* job_spec_to_text() */
     const char *result;  /* JSON text of a call's result, or NULL */
@@ -226,6 +231,7 @@ struct job {
     int64_t rank;                /* place in its share's heap, see queue_rank(); lower runs first */
     uint32_t heap_index;         /* in its share's heap or in the delayed heap (never in both);
                                   * JOB_NOT_IN_HEAP otherwise */
+    uint32_t expiry_index;       /* in the engine's heap of those that expire (engine_expire.c) */
     bool committing;             /* a commit that will move this job is under way: cancel and
                                   * dispatch leave it alone, and look again afterwards */
 };
@@ -261,6 +267,9 @@ uint64_t job_backoff_ns(uint32_t failures, uint64_t base_ns, uint64_t cap_ns, ui
 /* Since when a queued job waits, for its place among the others: since its submit, or since it was
  * brought back, lest an old job that is retried go before all that came meanwhile. */
 int64_t job_waits_since(const struct job_record *record);
+
+/* ns after a point of wall time, at most the end of time. */
+int64_t job_wall_after(int64_t at, uint64_t ns);
 
 /* Wall clock, nanoseconds since 1970: what records and the wire carry.  Waits never use it. */
 int64_t job_wall_now(void);

@@ -2,7 +2,7 @@
 /*
  * job_heap: see job_heap.h.
  *
- * I4  heap->jobs[i]->heap_index == i for every i < count; a job in no heap says JOB_NOT_IN_HEAP.
+ * I4  The index of heap->jobs[i] is i for every i < count; a job in no heap says JOB_NOT_IN_HEAP.
  * I5  No child sorts before its parent.
  *
  * 4-ary: half the depth of a binary heap, and the four children of a node lie in one cache line.
@@ -19,10 +19,15 @@ void job_heap_init(struct job_heap *heap, enum job_heap_order order)
     *heap = (struct job_heap){.order = order};
 }
 
+static uint32_t *index_of(const struct job_heap *heap, struct job *job)
+{
+    return heap->order == JOB_HEAP_BY_EXPIRY ? &job->expiry_index : &job->heap_index;
+}
+
 void job_heap_destroy(struct job_heap *heap)
 {
     for (size_t i = 0; i < heap->count; i++)
-        heap->jobs[i]->heap_index = JOB_NOT_IN_HEAP;
+        *index_of(heap, heap->jobs[i]) = JOB_NOT_IN_HEAP;
     free(heap->jobs);
     job_heap_init(heap, heap->order);
 }
@@ -56,18 +61,29 @@ void job_heap_trim(struct job_heap *heap, size_t keep)
         (void)resize(heap, heap->capacity / 2); /* on failure it stays large: no harm */
 }
 
+static int64_t key_of(const struct job_heap *heap, const struct job *job)
+{
+    switch (heap->order) {
+    case JOB_HEAP_BY_RANK:
+        return job->rank;
+    case JOB_HEAP_BY_DUE:
+        return job->record.due_at;
+    case JOB_HEAP_BY_EXPIRY:
+        break;
+    }
+    return job->record.expires_at;
+}
+
 static bool before(const struct job_heap *heap, const struct job *a, const struct job *b)
 {
-    bool by_rank = heap->order == JOB_HEAP_BY_RANK;
-    int64_t key_a = by_rank ? a->rank : a->record.due_at;
-    int64_t key_b = by_rank ? b->rank : b->record.due_at;
+    int64_t key_a = key_of(heap, a), key_b = key_of(heap, b);
     return key_a != key_b ? key_a < key_b : a->record.id < b->record.id;
 }
 
 static void put(struct job_heap *heap, size_t index, struct job *job)
 {
     heap->jobs[index] = job;
-    job->heap_index = (uint32_t)index;
+    *index_of(heap, job) = (uint32_t)index;
 }
 
 static void sift_up(struct job_heap *heap, size_t index, struct job *job)
@@ -119,9 +135,9 @@ struct job *job_heap_peek(const struct job_heap *heap)
 
 void job_heap_remove(struct job_heap *heap, struct job *job)
 {
-    size_t index = job->heap_index;
+    size_t index = *index_of(heap, job);
     struct job *last = heap->jobs[--heap->count];
-    job->heap_index = JOB_NOT_IN_HEAP;
+    *index_of(heap, job) = JOB_NOT_IN_HEAP;
     if (last == job)
         return;
     if (index > 0 && before(heap, last, heap->jobs[(index - 1) / FANOUT]))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * job_heap: jobs in an order.  A job knows its index, so that removing it is O(log n); it is in one
- * heap at most.  Guarded by the engine's lock; never suspends, never logs.
+ * heap at most, and in one by expiry besides.  Guarded by the engine's lock; never suspends, never logs.
  */
 #pragma once
 
@@ -12,8 +12,9 @@
 
 /* By what a heap is ordered. */
 enum job_heap_order {
-    JOB_HEAP_BY_RANK, /* job.rank, then id */
-    JOB_HEAP_BY_DUE,  /* record.due_at, then id */
+    JOB_HEAP_BY_RANK,   /* job.rank, then id */
+    JOB_HEAP_BY_DUE,    /* record.due_at, then id */
+    JOB_HEAP_BY_EXPIRY, /* record.expires_at, then id; its index is job.expiry_index */
 };
 
 struct job_heap {

@@ -51,8 +51,9 @@ void job_record_free(struct job_record *record)
 }
 
 /* Of the spec, in this order; the rest (env, stdin, delay, start_at, on_crash) is not shown. */
-static const char *const shown[] = {"argv",     "call",    "args",    "cwd",   "tags",
-                                    "priority", "retries", "timeout", "after", "key"};
+static const char *const shown[] = {"argv",          "call",     "args",    "cwd",
+                                    "tags",          "priority", "retries", "timeout",
+                                    "timeout_total", "after",    "key"};
 
 static int add_time(json_t *job, const char *name, int64_t at)
 {
@@ -112,6 +113,8 @@ static int add_state(json_t *job, const struct job_record *record)
     rc |= add_time(job, "submitted_at", record->submitted_at);
     if (record->state == JOB_DELAYED)
         rc |= add_time(job, "due_at", record->due_at);
+    if (!job_state_is_end(record->state))
+        rc |= add_time(job, "expires_at", record->expires_at);
     rc |= add_time(job, "started_at", record->started_at);
     rc |= add_time(job, "finished_at", record->finished_at);
     return rc;

@@ -38,6 +38,7 @@ static const struct param_spec members[] = {
     {.name = "delay", .types = PARAM_DURATION, .min = 0, .max = CENTURY_NS},
     {.name = "start_at", .types = PARAM_TIME},
     {.name = "timeout", .types = PARAM_DURATION, .min = 0, .max = CENTURY_NS},
+    {.name = "timeout_total", .types = PARAM_DURATION, .min = 0, .max = CENTURY_NS},
     {.name = "retries", .types = PARAM_INT, .min = 0, .max = JOB_RETRIES_MAX},
     {.name = "on_crash", .types = PARAM_STRING, .choices = on_crash_names},
     {.name = "after",
@@ -314,6 +315,7 @@ static void copy_numbers(const json_t *params, struct job_spec *spec)
     spec->delay_ns = params_duration_ns(params, "delay", 0);
     spec->start_at = params_time_ns(params, "start_at", 0);
     spec->timeout_ns = params_duration_ns(params, "timeout", 0);
+    spec->timeout_total_ns = params_duration_ns(params, "timeout_total", 0);
     spec->on_crash =
         strcmp(on_crash, on_crash_names[JOB_CRASH_FAIL]) == 0 ? JOB_CRASH_FAIL : JOB_CRASH_REQUEUE;
 }
@@ -447,6 +449,7 @@ static int put_how(json_t *json, const struct job_spec *spec)
     rc |= put_duration(json, "delay", spec->delay_ns);
     rc |= put_time(json, "start_at", spec->start_at);
     rc |= put_duration(json, "timeout", spec->timeout_ns);
+    rc |= put_duration(json, "timeout_total", spec->timeout_total_ns);
     rc |= put_after(json, spec);
     if (spec->on_crash != JOB_CRASH_REQUEUE)
         rc |= put_string(json, "on_crash", on_crash_names[spec->on_crash]);

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 /* ---- words ----------------------------------------------------------------------------------- */
@@ -33,6 +34,15 @@ static void say_error(FILE *to, const struct job_record *record)
         fprintf(to, ": %s", record->error);
 }
 
+/* Of its timeout_total the error says what there is to say. */
+static void say_timeout(FILE *to, const struct job_record *record)
+{
+    if (record->error && record->expires_at && strcmp(record->error, "timed out") != 0)
+        fputs(record->error, to);
+    else
+        fprintf(to, "attempt %u ran longer than its timeout", record->attempt);
+}
+
 static void say_end(FILE *to, const struct job_record *record)
 {
     switch (record->state) {
@@ -40,7 +50,7 @@ static void say_end(FILE *to, const struct job_record *record)
         fprintf(to, "attempt %u succeeded", record->attempt);
         break;
     case JOB_TIMED_OUT:
-        fprintf(to, "attempt %u ran longer than its timeout", record->attempt);
+        say_timeout(to, record);
         break;
     case JOB_CANCELLED:
         fputs("it was cancelled", to);
@@ -292,9 +302,9 @@ static int add_end(json_t *result, const struct engine_explanation *facts)
 /* What job.get says under the same names, as far as it is part of the reason. */
 static int add_of_job(json_t *result, const json_t *job)
 {
-    static const char *const names[] = {"attempt",   "retries",    "submitted_at",
-                                        "due_at",    "started_at", "finished_at",
-                                        "exit_code", "signal",     "error"};
+    static const char *const names[] = {"attempt",    "retries",    "submitted_at", "due_at",
+                                        "expires_at", "started_at", "finished_at",  "exit_code",
+                                        "signal",     "error"};
     int rc = 0;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         json_t *value = json_object_get(job, names[i]);

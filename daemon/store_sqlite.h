@@ -3,7 +3,8 @@
  * store_sqlite: what the files of the SQLite backend share; nobody else includes this.
  *   store_sqlite.c        open, transactions, checkpoints, close
  *   store_sqlite_file.c   a new database file, and whether a found one is ours and whole
- *   store_sqlite_rows.c   job_record <-> row, checksums, recovery, GET and LIST
+ *   store_sqlite_rows.c   job_record <-> row, checksums, recovery
+ *   store_sqlite_read.c   GET, LIST and OLDEST
  */
 #pragma once
 
@@ -16,19 +17,16 @@
 #include <stdint.h>
 
 #define SQLITE_STORE_ID      0x57656674 /* PRAGMA application_id: "Weft" */
-#define SQLITE_STORE_VERSION 3          /* PRAGMA user_version: of the schema */
+#define SQLITE_STORE_VERSION 4          /* PRAGMA user_version: of the schema */
 
 enum sqlite_statement {
     SQL_BEGIN,
     SQL_COMMIT,
-    SQL_INSERT,
     SQL_INSERT_LONG,
-    SQL_UPDATE,
-    SQL_GET,
     SQL_GET_LONG,
     SQL_LIST,
     SQL_LIST_QUEUE,
-    SQL_SCAN,
+    SQL_SCAN_OLD, /* of a store before version 4 */
     SQL_LIFE,
     SQL_COUNT_START,
     SQL_DELETE,
@@ -38,6 +36,11 @@ enum sqlite_statement {
     SQL_FORGET,
     SQL_OF_VERSION_3, /* likewise, of version 2 */
     SQL_OLDEST = SQL_OF_VERSION_3,
+    SQL_OF_VERSION_4, /* likewise, a column */
+    SQL_INSERT = SQL_OF_VERSION_4,
+    SQL_UPDATE,
+    SQL_GET,
+    SQL_SCAN,
     SQL_STATEMENT_COUNT
 };
 
@@ -91,7 +94,10 @@ int sqlite_rows_settings(void *backend,
                          int (*setting)(void *arg, const char *name, const char *value), void *arg,
                          struct problem *problem);
 int sqlite_rows_apply(void *backend, const struct store_op *op, struct problem *problem);
-int sqlite_rows_read(void *backend, struct store_op *op, struct problem *problem);
+
+/* The row where the statement stands; the record borrows its strings from there. */
+int sqlite_row_read(struct sqlite_store *store, sqlite3_stmt *statement, struct problem *problem,
+                    struct job_record *ret_record);
 
 /* Run a statement that gives no rows. */
 int sqlite_run(struct sqlite_store *store, enum sqlite_statement which, const char *doing,
@@ -100,3 +106,7 @@ int sqlite_run(struct sqlite_store *store, enum sqlite_statement which, const ch
 /* Checksums of the life row, and of a setting. */
 uint64_t sqlite_life_sum(const char *instance, uint64_t starts);
 uint64_t sqlite_setting_sum(const char *name, const char *value);
+
+/* store_sqlite_read.c -------------------------------------------------------------------------- */
+
+int sqlite_rows_read(void *backend, struct store_op *op, struct problem *problem);

@@ -34,6 +34,7 @@
 static const struct {
     int since; /* version of the store */
     const char *name, *sql;
+    const char *change; /* what brings it there from the row before it, which it replaces */
 } schema[] = {
     {1, "life",
      "CREATE TABLE life (id INTEGER PRIMARY KEY CHECK (id = 1), instance TEXT NOT NULL, "
@@ -46,6 +47,15 @@ static const struct {
      "submitted_at INTEGER NOT NULL, due_at INTEGER NOT NULL, started_at INTEGER NOT NULL, "
      "finished_at INTEGER NOT NULL, sum INTEGER NOT NULL, fixed_sum INTEGER NOT NULL, "
      "spec TEXT, result TEXT, error TEXT) STRICT"},
+    {4, "job",
+     "CREATE TABLE job (id INTEGER PRIMARY KEY CHECK (id > 0), state INTEGER NOT NULL, "
+     "uid INTEGER NOT NULL, gid INTEGER NOT NULL, queue TEXT NOT NULL, "
+     "priority INTEGER NOT NULL, attempt INTEGER NOT NULL, failures INTEGER NOT NULL, "
+     "crashes INTEGER NOT NULL, exit_code INTEGER NOT NULL, term_signal INTEGER NOT NULL, "
+     "submitted_at INTEGER NOT NULL, due_at INTEGER NOT NULL, started_at INTEGER NOT NULL, "
+     "finished_at INTEGER NOT NULL, sum INTEGER NOT NULL, fixed_sum INTEGER NOT NULL, "
+     "spec TEXT, result TEXT, error TEXT, expires_at INTEGER NOT NULL DEFAULT 0) STRICT",
+     .change = "ALTER TABLE job ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0"},
     {1, "long_spec", "CREATE TABLE long_spec (id INTEGER PRIMARY KEY, spec TEXT NOT NULL) STRICT"},
     {1, "ended_by_state", "CREATE INDEX ended_by_state ON job (state, id, uid) WHERE state >= 5"},
     {1, "ended_by_queue",
@@ -62,6 +72,13 @@ static const struct {
 };
 
 #define SCHEMA_COUNT (sizeof schema / sizeof schema[0])
+
+/* Whether row i is as it stands in a store of that version: it is there, and not replaced yet. */
+static bool is_of_version(size_t i, int version)
+{
+    bool replaced = i + 1 < SCHEMA_COUNT && schema[i + 1].change && schema[i + 1].since <= version;
+    return schema[i].since <= version && !replaced;
+}
 
 /* ---- a new file ------------------------------------------------------------------------------ */
 
@@ -91,7 +108,8 @@ static int fill_new(sqlite3 *db)
                                            "PRAGMA application_id = %d; PRAGMA user_version = %d",
                                            SQLITE_STORE_ID, SQLITE_STORE_VERSION));
     for (size_t i = 0; code == SQLITE_OK && i < SCHEMA_COUNT; i++)
-        code = sqlite3_exec(db, schema[i].sql, NULL, NULL, NULL);
+        if (is_of_version(i, SQLITE_STORE_VERSION))
+            code = sqlite3_exec(db, schema[i].sql, NULL, NULL, NULL);
     if (code == SQLITE_OK)
         code = fill_life(db);
     if (code == SQLITE_OK)
@@ -274,7 +292,7 @@ static int check_schema(struct sqlite_store *store, struct problem *problem)
 {
     for (size_t i = 0; i < SCHEMA_COUNT; i++) {
         char *sql;
-        if (schema[i].since > store->version)
+        if (!is_of_version(i, store->version))
             continue;
         int err = query_text(store, "SELECT sql FROM sqlite_schema WHERE name = ?1", schema[i].name,
                              problem, &sql);
@@ -318,7 +336,8 @@ int sqlite_file_migrate(struct sqlite_store *store, struct problem *problem)
     int code = SQLITE_OK;
     for (size_t i = 0; code == SQLITE_OK && i < SCHEMA_COUNT; i++)
         if (schema[i].since > store->version)
-            code = sqlite3_exec(store->db, schema[i].sql, NULL, NULL, NULL);
+            code = sqlite3_exec(store->db, schema[i].change ? schema[i].change : schema[i].sql,
+                                NULL, NULL, NULL);
     if (code == SQLITE_OK && store->version < SQLITE_STORE_VERSION)
         code =
             run_sql(store->db, sqlite3_mprintf("PRAGMA user_version = %d", SQLITE_STORE_VERSION));

@@ -18,9 +18,10 @@
 
 #define SPEC_INLINE_MAX 1024 /* a longer one goes into long_spec */
 
-#define JOB_COLUMNS                                                                                \
+#define OLD_COLUMNS                                                                                \
     "id, state, uid, gid, queue, priority, attempt, failures, crashes, exit_code, term_signal, "   \
     "submitted_at, due_at, started_at, finished_at, sum, fixed_sum, spec, result, error"
+#define JOB_COLUMNS OLD_COLUMNS ", expires_at"
 
 enum job_column {
     COLUMN_ID,
@@ -42,7 +43,8 @@ enum job_column {
     COLUMN_FIXED_SUM,
     COLUMN_SPEC,
     COLUMN_RESULT,
-    COLUMN_ERROR
+    COLUMN_ERROR,
+    COLUMN_EXPIRES_AT
 };
 
 /* One arm for each end state, merged by id: each walks an index and none is read further than the
@@ -63,16 +65,17 @@ static const char *const statements[SQL_STATEMENT_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
     [SQL_INSERT] = "INSERT INTO job (" JOB_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
-                   "?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+                   "?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
     [SQL_INSERT_LONG] = "INSERT INTO long_spec (id, spec) VALUES (?1, ?2)",
     [SQL_UPDATE] = "UPDATE job SET state = ?2, priority = ?6, attempt = ?7, failures = ?8, "
                    "crashes = ?9, exit_code = ?10, term_signal = ?11, due_at = ?13, "
-                   "started_at = ?14, finished_at = ?15, sum = ?16, result = ?19, error = ?20 "
-                   "WHERE id = ?1",
+                   "started_at = ?14, finished_at = ?15, sum = ?16, result = ?19, error = ?20, "
+                   "expires_at = ?21 WHERE id = ?1",
     [SQL_GET] = "SELECT " JOB_COLUMNS " FROM job WHERE id = ?1",
     [SQL_GET_LONG] = "SELECT spec FROM long_spec WHERE id = ?1",
     [SQL_LIST] = LIST_ARMS("ended_by_state", ""),
     [SQL_LIST_QUEUE] = LIST_ARMS("ended_by_queue", " AND queue = ?5"),
+    [SQL_SCAN_OLD] = "SELECT " OLD_COLUMNS ", 0 FROM job ORDER BY id",
     [SQL_SCAN] = "SELECT " JOB_COLUMNS " FROM job ORDER BY id",
     [SQL_LIFE] = ("SELECT instance, starts, sum, max(next_id, (SELECT ifnull(max(id), 0) + 1 "
                   "FROM job)), (SELECT count(*) FROM job WHERE state >= 5) FROM life"),
@@ -89,6 +92,7 @@ int sqlite_rows_prepare(struct sqlite_store *store, struct problem *problem)
 {
     size_t count = store->version < 2   ? SQL_OF_VERSION_2
                    : store->version < 3 ? SQL_OF_VERSION_3
+                   : store->version < 4 ? SQL_OF_VERSION_4
                                         : SQL_STATEMENT_COUNT;
     for (size_t i = 0; i < count; i++) {
         if (store->statements[i])
@@ -145,6 +149,8 @@ static uint64_t record_sum(const struct job_record *record)
     uint64_t sum = 1;
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         sum = mix(sum, words[i]);
+    if (record->expires_at) /* none, as in every row from before version 4, leaves the sum alone */
+        sum = mix(sum, (uint64_t)record->expires_at);
     return mix_text(mix_text(sum, record->result), record->error);
 }
 
@@ -193,6 +199,7 @@ static void bind_changing(sqlite3_stmt *statement, const struct job_record *reco
     bind_int(statement, COLUMN_DUE_AT, record->due_at);
     bind_int(statement, COLUMN_STARTED_AT, record->started_at);
     bind_int(statement, COLUMN_FINISHED_AT, record->finished_at);
+    bind_int(statement, COLUMN_EXPIRES_AT, record->expires_at);
     bind_int(statement, COLUMN_SUM, (int64_t)record_sum(record));
     bind_text(statement, COLUMN_RESULT, record->result);
     bind_text(statement, COLUMN_ERROR, record->error);
@@ -325,8 +332,7 @@ static int read_texts(struct sqlite_store *store, sqlite3_stmt *statement,
     return err ? err : column_text(store, statement, COLUMN_ERROR, problem, &record->error);
 }
 
-/* The record borrows its strings from the statement. */
-static int read_row(struct sqlite_store *store, sqlite3_stmt *statement, struct problem *problem,
+int sqlite_row_read(struct sqlite_store *store, sqlite3_stmt *statement, struct problem *problem,
                     struct job_record *ret_record)
 {
 #define INT(column) sqlite3_column_int64(statement, column)
@@ -345,6 +351,7 @@ static int read_row(struct sqlite_store *store, sqlite3_stmt *statement, struct 
         .due_at = INT(COLUMN_DUE_AT),
         .started_at = INT(COLUMN_STARTED_AT),
         .finished_at = INT(COLUMN_FINISHED_AT),
+        .expires_at = INT(COLUMN_EXPIRES_AT),
     };
     int err = read_texts(store, statement, &record, problem);
     if (err)
@@ -404,7 +411,7 @@ static int scan(struct sqlite_store *store, sqlite3_stmt *statement,
     int code, err = 0;
     while (!err && (code = sqlite3_step(statement)) == SQLITE_ROW) {
         struct job_record record;
-        err = read_row(store, statement, problem, &record);
+        err = sqlite_row_read(store, statement, problem, &record);
         if (!err && !job_state_is_end(record.state))
             err = row(arg, &record);
     }
@@ -445,8 +452,9 @@ int sqlite_rows_recover(void *backend, int (*row)(void *arg, const struct job_re
                         void *arg, struct problem *problem)
 {
     struct sqlite_store *store = backend;
-    int err = scan(store, store->statements[SQL_SCAN], row, arg, problem);
-    sqlite3_reset(store->statements[SQL_SCAN]);
+    sqlite3_stmt *statement = store->statements[store->version < 4 ? SQL_SCAN_OLD : SQL_SCAN];
+    int err = scan(store, statement, row, arg, problem);
+    sqlite3_reset(statement);
     sqlite3_reset(store->statements[SQL_GET_LONG]);
     return err ? err : begin_life(store, problem); /* I3 */
 }
@@ -478,120 +486,4 @@ int sqlite_rows_settings(void *backend,
         err = read_setting(store, statement, setting, arg, problem);
     sqlite3_reset(statement);
     return err || code == SQLITE_DONE ? err : sqlite_problem(store, code, "read", problem);
-}
-
-/* ---- GET, LIST and OLDEST ---------------------------------------------------------------------------- */
-
-/* *ret_record NULL: no such job. */
-static int get_one(struct sqlite_store *store, uint64_t id, struct problem *problem,
-                   struct job_record **ret_record)
-{
-    sqlite3_stmt *statement = store->statements[SQL_GET];
-    struct job_record record;
-    sqlite3_bind_int64(statement, 1, (int64_t)id);
-    int code = sqlite3_step(statement);
-    int err = 0;
-    if (code == SQLITE_ROW) {
-        err = read_row(store, statement, problem, &record);
-        if (!err)
-            err = job_record_copy(&record, ret_record);
-    } else if (code == SQLITE_DONE) {
-        *ret_record = NULL;
-    } else {
-        err = sqlite_problem(store, code, "get", problem);
-    }
-    sqlite3_reset(statement);
-    sqlite3_reset(store->statements[SQL_GET_LONG]);
-    return err;
-}
-
-static void free_found(struct job_record **found, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        job_record_free(found[i]);
-    free(found);
-}
-
-/* All of ids or nothing; op is filled on success only. */
-static int get_many(struct sqlite_store *store, struct store_op *op, const uint64_t *ids,
-                    size_t count, struct problem *problem)
-{
-    struct job_record **found = calloc(count ? count : 1, sizeof *found);
-    int err = found ? 0 : -ENOMEM;
-    for (size_t i = 0; !err && i < count; i++)
-        err = get_one(store, ids[i], problem, &found[i]);
-    if (err) {
-        free_found(found, found ? count : 0);
-        return err;
-    }
-    op->found = found;
-    op->found_count = count;
-    return 0;
-}
-
-static void bind_filter(sqlite3_stmt *statement, const struct store_filter *filter)
-{
-    uint64_t before = filter->before ? filter->before : INT64_MAX;
-    sqlite3_bind_int64(statement, 1, before > INT64_MAX ? INT64_MAX : (int64_t)before);
-    sqlite3_bind_int64(statement, 2, filter->states ? filter->states : UINT32_MAX);
-    sqlite3_bind_int64(statement, 3, filter->all_users ? -1 : (int64_t)filter->uid);
-    sqlite3_bind_int64(statement, 4, filter->limit > INT32_MAX ? INT32_MAX : (int)filter->limit);
-    if (filter->queue)
-        sqlite3_bind_text(statement, 5, filter->queue, -1, SQLITE_STATIC);
-}
-
-static sqlite3_stmt *bind_question(struct sqlite_store *store, const struct store_op *op)
-{
-    const struct store_filter *filter = &op->filter;
-    enum sqlite_statement which = op->kind == STORE_OLDEST ? SQL_OLDEST
-                                  : filter->queue          ? SQL_LIST_QUEUE
-                                                           : SQL_LIST;
-    sqlite3_stmt *statement = store->statements[which];
-    if (op->kind == STORE_LIST) {
-        bind_filter(statement, filter);
-        return statement;
-    }
-    sqlite3_bind_int64(statement, 1, op->ended_by);
-    sqlite3_bind_int64(statement, 2, filter->limit > INT32_MAX ? INT32_MAX : (int)filter->limit);
-    return statement;
-}
-
-/* The ids asked for, at most limit, on the heap. */
-static int list_ids(struct sqlite_store *store, const struct store_op *op, struct problem *problem,
-                    uint64_t **ret_ids, size_t *ret_count)
-{
-    const struct store_filter *filter = &op->filter;
-    sqlite3_stmt *statement = bind_question(store, op);
-    uint64_t *ids = calloc(filter->limit ? filter->limit : 1, sizeof *ids);
-    size_t count = 0;
-    if (!ids)
-        return -ENOMEM;
-    while (count < filter->limit && sqlite3_step(statement) == SQLITE_ROW)
-        ids[count++] = (uint64_t)sqlite3_column_int64(statement, 0);
-    int code = sqlite3_reset(statement); /* the error of step, if it had one */
-    if (code != SQLITE_OK) {
-        free(ids);
-        return sqlite_problem(store, code, "list", problem);
-    }
-    *ret_ids = ids;
-    *ret_count = count;
-    return 0;
-}
-
-static int list(struct sqlite_store *store, struct store_op *op, struct problem *problem)
-{
-    uint64_t *ids = NULL;
-    size_t count = 0;
-    int err = list_ids(store, op, problem, &ids, &count);
-    if (err)
-        return err;
-    err = get_many(store, op, ids, count, problem);
-    free(ids);
-    return err;
-}
-
-int sqlite_rows_read(void *backend, struct store_op *op, struct problem *problem)
-{
-    return op->kind == STORE_GET ? get_many(backend, op, op->ids, op->count, problem)
-                                 : list(backend, op, problem);
 }

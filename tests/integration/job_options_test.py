@@ -238,6 +238,25 @@ class Timeouts(support.WeftdTest):
         self.assertGreaterEqual(job['finished_at'] - job['started_at'], 0.3 - 1e-6)
         self.assertEqual(self.weftd.logs(number), b'begun\n')
 
+    def test_the_time_of_the_whole(self):
+        blocked = [self.weftd.submit('true', after=[self.weftd.submit('sleep', '3600')],
+                                     timeout_total='300ms')]
+        job = self.weftd.get(blocked[0])
+        self.assertAlmostEqual(job['expires_at'] - job['submitted_at'], 0.3, delta=1e-5)
+        blocked.append(int(self.weftd.weft('submit', '--retries', '9', '--timeout-total', '200ms',
+                                           '--', 'sh', '-c', 'exit 3').stdout))
+        waited = self.weftd.weft('wait', blocked[1])
+        self.assertEqual(waited.returncode, 1)
+        self.assertIn('timed out: its timeout_total is over; attempt ', waited.stderr)
+        shown = self.weftd.weft('run', '--timeout-total', '200ms', '--', 'sleep', '3600')
+        self.assertEqual(shown.returncode, 124, shown.stderr)
+        jobs = self.weftd.wait_all(blocked)
+        self.assertEqual([(job['state'], job['timeout_total']) for job in jobs],
+                         [('timed_out', '300ms'), ('timed_out', '200ms')])
+        for job in jobs:
+            self.assertNotIn('expires_at', job)
+            self.assertGreaterEqual(job['finished_at'] - job['submitted_at'], 0.2 - 1e-6)
+
     def test_a_program_that_does_not_listen(self):
         job = self.weftd.wait(self.weftd.shell('trap "" TERM; while :; do sleep 3600; done',
                                                timeout='2s'))  # the trap is set by then

@@ -420,6 +420,24 @@ static void take_edges_of_waiting(struct world *world, uint64_t dependency)
     cancel(world, delayed);
 }
 
+/* Queued, running, waiting for another, and delayed by a backoff. */
+static void take_edges_of_expiry(struct world *world)
+{
+    uint64_t queued = submit(world, "ok", ",\"timeout_total\":\"1ms\",\"queue\":\"paused\"");
+    uint64_t hangs = submit(world, "hang", ",\"timeout_total\":\"5ms\"");
+    char waits[64];
+    snprintf(waits, sizeof(waits), ",\"timeout_total\":\"1ns\",\"after\":[%" PRIu64 "]", hangs);
+    EXPECT_EQ(end_of(world, submit(world, "ok", waits)), JOB_TIMED_OUT);
+    EXPECT_EQ(end_of(world, queued), JOB_TIMED_OUT);
+    EXPECT_EQ(end_of(world, hangs), JOB_TIMED_OUT);
+    world->config.jobs.retry_base = world->config.jobs.retry_cap = 3600 * WEFT_SECOND;
+    EXPECT_EQ(engine_apply_config(world->engine, &world->config), 0);
+    uint64_t backs_off = submit(world, "fail", ",\"timeout_total\":\"90ms\",\"retries\":1");
+    EXPECT_EQ(end_of(world, backs_off), JOB_TIMED_OUT);
+    world->config.jobs.retry_base = world->config.jobs.retry_cap = WEFT_MILLISECOND;
+    EXPECT_EQ(engine_apply_config(world->engine, &world->config), 0);
+}
+
 static void take_most_edges(struct world *world)
 {
     submit(world, "ok", ",\"delay\":\"1ms\"");
@@ -431,6 +449,7 @@ static void take_most_edges(struct world *world)
         EXPECT(job_state_is_end(end_of(world, id)));
     cancel(world, submit(world, "ok", ",\"queue\":\"paused\""));
     cancel(world, submit(world, "ok", ",\"delay\":\"1h\""));
+    take_edges_of_expiry(world);
     for (uint64_t id = 2; id <= 5; id++) { /* failed, dead, timed out, dead */
         EXPECT_EQ(retry(world, id), JOB_QUEUED);
         EXPECT(job_state_is_end(end_of(world, id)));
@@ -448,7 +467,7 @@ static void take_most_edges(struct world *world)
 
 static void take_crash(struct world *world)
 {
-    if (world->base->next_id < 15)
+    if (world->base->next_id < 19)
         submit(world, "hang", ",\"on_crash\":\"fail\"");
     crash_while_running(world);
 }

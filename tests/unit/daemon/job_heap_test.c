@@ -111,6 +111,31 @@ Test(job_heap, counts_what_comes_before_a_job)
     job_heap_destroy(&heap);
 }
 
+Test(job_heap, a_job_may_be_in_one_by_expiry_besides)
+{
+    struct job_heap heap, expiring;
+    job_heap_init(&heap, JOB_HEAP_BY_RANK);
+    job_heap_init(&expiring, JOB_HEAP_BY_EXPIRY);
+    cr_assert_eq(job_heap_reserve(&heap, 3), 0);
+    cr_assert_eq(job_heap_reserve(&expiring, 3), 0);
+    for (size_t i = 0; i < 3; i++) {
+        plain_job(i, (int64_t)i)->record.expires_at = 10 - (int64_t)i;
+        jobs[i].expiry_index = JOB_NOT_IN_HEAP;
+        job_heap_push(&heap, &jobs[i]);
+        job_heap_push(&expiring, &jobs[i]);
+    }
+    cr_assert_eq(job_heap_peek(&expiring), &jobs[2]);
+    job_heap_remove(&expiring, &jobs[1]);
+    cr_assert_eq(jobs[1].expiry_index, JOB_NOT_IN_HEAP);
+    check_heap(&heap);
+    cr_assert_eq(job_heap_pop(&heap), &jobs[0]);
+    cr_assert_eq(job_heap_pop(&expiring), &jobs[2]);
+    cr_assert_eq(job_heap_pop(&expiring), &jobs[0]);
+    cr_assert_eq(job_heap_pop(&heap), &jobs[1]);
+    job_heap_destroy(&heap);
+    job_heap_destroy(&expiring);
+}
+
 Test(job_heap, gives_memory_back)
 {
     struct job_heap heap;

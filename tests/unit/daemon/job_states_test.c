@@ -18,7 +18,8 @@ static const char *const meanings[JOB_STATE_COUNT] = {
     [JOB_FAILED] = ("it failed and no retries were asked for, or weftd (or the process of a "
                     "module's call) died and `on_crash` is `fail`"),
     [JOB_CANCELLED] = "by a client, or because a job in its `after` had to succeed and did not",
-    [JOB_TIMED_OUT] = "it ran longer than its timeout and no retries were asked for",
+    [JOB_TIMED_OUT] = ("it ran longer than its timeout and no retries were asked for, or was "
+                       "not done within its timeout_total"),
     [JOB_DEAD] = "its retries are spent, or weftd has died too often while it ran",
 };
 

@@ -191,6 +191,11 @@ Test(methods_explain, an_end_says_how_and_whether_it_can_be_retried, .init = ask
     expect_reason(ENGINE_WHY_RETRYING, "retrying",
                   "it was given up after attempt 2: exit status 3; it is being retried");
     expect_end(JOB_TIMED_OUT, "attempt 2 ran longer than its timeout; it can be retried", true);
+    record.expires_at = 1;
+    record.error = "its timeout_total is over; attempt 2: exit status 3";
+    expect_end(JOB_TIMED_OUT,
+               "its timeout_total is over; attempt 2: exit status 3; it can be retried", true);
+    record.error = NULL;
     expect_end(JOB_CANCELLED, "it was cancelled; it can be retried", true);
     record.attempt = 0;
     record.error = "it was to run after job 5, which failed";

@@ -100,17 +100,21 @@ Test(store_sqlite, settings_survive_until_they_are_forgotten)
 
 /* ---- an older store -------------------------------------------------------------------------- */
 
-/* What version 1 or 2 had, and nothing that came later. */
+/* What that version had, and nothing that came later. */
 static void make_version(const char *folder, int version)
 {
+    static const char *const back[] = {
+        [3] = "ALTER TABLE job DROP COLUMN expires_at; PRAGMA user_version = 3",
+        [2] = "DROP INDEX ended_by_time; PRAGMA user_version = 2",
+        [1] = "DROP TABLE setting; PRAGMA user_version = 1",
+    };
     char path[128];
     sqlite3 *db;
     path_in(path, folder, "weft.db");
     cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
-    const char *sql = version == 1 ? "DROP INDEX ended_by_time; DROP TABLE setting; "
-                                     "PRAGMA user_version = 1"
-                                   : "DROP INDEX ended_by_time; PRAGMA user_version = 2";
-    cr_assert_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
+    for (int at = 3; at >= version; at--)
+        cr_assert_eq(sqlite3_exec(db, back[at], NULL, NULL, NULL), SQLITE_OK, "%s",
+                     sqlite3_errmsg(db));
     sqlite3_close(db);
 }
 
@@ -159,6 +163,31 @@ Test(store_sqlite, a_store_of_version_2_knows_who_ended_first)
     folder_remove(folder);
 }
 
+Test(store_sqlite, a_store_of_version_3_is_brought_to_this_one)
+{
+    char folder[64];
+    struct problem problem = {0};
+    size_t live = 0;
+    struct store *store = boot(folder_make(folder, true));
+    cr_assert_eq(insert_range(store, 1, 10), 0);
+    cr_assert_eq(put_setting(store, "a", "b"), 0);
+    store_free(store);
+    make_version(folder, 3);
+    expect_settings(folder, "a=b;");
+    cr_assert_eq(store_boot(&test_config, folder, &live, &problem, &store), 0, "%s", problem.text);
+    cr_assert_eq(live, 10u);
+    struct job_record mortal = record_make(11);
+    mortal.expires_at = 4711;
+    cr_assert_eq(put_record(store, STORE_INSERT, &mortal), 0);
+    struct job_record *found = get_record(store, 11);
+    cr_assert_eq(found->expires_at, 4711);
+    job_record_free(found);
+    store_free(store);
+    store = boot(folder); /* the table is as a new store's */
+    store_free(store);
+    folder_remove(folder);
+}
+
 Test(store_sqlite, every_field_survives)
 {
     char folder[64];
@@ -178,6 +207,7 @@ Test(store_sqlite, every_field_survives)
         .due_at = INT64_MIN,
         .started_at = -1,
         .finished_at = 7,
+        .expires_at = INT64_MIN + 1,
         .queue = "Wärteschlange '\" --",
         .spec = "{\"argv\":[\"a\"]}",
         .result = "",
