@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#define TIMESTAMP_TEXT_MAX 40 /* room for any formatted time and its NUL */
+#define TIMESTAMP_TEXT_MAX 72 /* room for any formatted time and its NUL */
 
 /* "2026-11-29T06:30:00Z", "2026-11-29T07:30:00.25+01:00": date, time and zone, all of them; `t`, a
  * space and `z` will do for `T` and `Z`.  Digits finer than a nanosecond are dropped; a leap second
