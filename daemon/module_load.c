@@ -71,7 +71,7 @@ __attribute__((noinline)) int module_reply_read(int fd, json_t **ret_reply)
         return -ENOMEM;
     ssize_t size = pread(fd, text, MODULE_REPLY_MAX, 0);
     int rc = size < 0 ? -errno : size == 0 || text[0] == '\0' ? -ENODATA : 0;
-    json_t *reply = rc == 0 ? parse_reply(text, strnlen(text, (size_t)size)) : NULL;
+    json_t *reply = rc == 0 ? parse_reply(text, strnlen(text, size > 0 ? (size_t)size : 0)) : NULL;
     free(text);
     if (rc == 0 && !reply)
         rc = -EPROTO;
