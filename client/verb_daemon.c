@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* verb_daemon: reload and ping. */
+/* verb_daemon: drain, reload and ping. */
 #include "client/verbs.h"
 
 #include <time.h>
@@ -8,6 +8,53 @@ const struct option_spec reload_options[] = {
     {"wait", 0, NULL, "end only when the new settings are in force (weftd answers then anyway)"},
     {0},
 };
+
+const struct option_spec drain_options[] = {
+    {"wait", 0, NULL, "end only when nothing runs any more"},
+    {"timeout", 0, "DURATION", "wait no longer than this: 90, 1.5s, 10m"},
+    {"undo", 0, NULL, "start jobs again"},
+    {0},
+};
+
+static json_t *drain_params(const struct arguments *arguments)
+{
+    const char *timeout = arguments_value(arguments, "timeout");
+    bool wait = arguments_has(arguments, "wait") || timeout;
+    json_t *params = json_object();
+    if (params && wait)
+        json_object_set_new(params, "wait", json_true());
+    if (params && timeout)
+        json_object_set_new(params, "timeout", json_string(timeout));
+    if (params && arguments_has(arguments, "undo"))
+        json_object_set_new(params, "undo", json_true());
+    return params;
+}
+
+static void print_drain(FILE *to, const json_t *answer)
+{
+    long long running = json_integer_value(json_object_get(answer, "running"));
+    if (json_is_false(json_object_get(answer, "drained")))
+        fputs("jobs are started again\n", to);
+    else if (running == 0)
+        fputs("drained: nothing runs, nothing is started\n", to);
+    else
+        fprintf(to, "drained: %lld job%s still run%s, no others are started\n", running,
+                running == 1 ? "" : "s", running == 1 ? "s" : "");
+}
+
+int verb_drain(struct command *command)
+{
+    json_t *answer;
+    int status = command_call(command, "daemon.drain", drain_params(&command->arguments), &answer);
+    if (status)
+        return status;
+    if (command->json)
+        command_print_json(command, answer);
+    else
+        print_drain(command->out, answer);
+    json_decref(answer);
+    return COMMAND_OK;
+}
 
 static void print_report(FILE *to, const json_t *report)
 {

@@ -11,7 +11,7 @@
 #include <string.h>
 
 const struct option_spec queue_options[] = {
-    {"all", 'a', NULL, "pause, resume: every queue"},
+    {"all", 'a', NULL, "pause, drain, resume: every queue"},
     {"concurrency", 'c', "COUNT", "set: most jobs that run at once"},
     {"concurrency-user", 0, "COUNT", "set: of these, most of one user; 0: no limit"},
     {"rate", 'r', "RATE", "set: most starts: 10/s, 100/m, 5/h, none"},
@@ -64,6 +64,7 @@ static void add_queue(struct table *table, const json_t *queue)
     char text[128];
     const char *name = job_string(queue, "name"), *rate = job_string(queue, "rate");
     bool paused = json_is_true(json_object_get(queue, "paused"));
+    bool drained = json_is_true(json_object_get(queue, "drained"));
     bool gone = json_is_false(json_object_get(queue, "configured"));
     table_add(table, "%s", text_safe(name, strlen(name), text, 64));
     table_add(table, "%lld", number(queue, "running"));
@@ -73,8 +74,12 @@ static void add_queue(struct table *table, const json_t *queue)
     table_add(table, "%lld", number(queue, "waiting"));
     add_limit(table, queue);
     table_add(table, "%s%s", text_safe(rate, strlen(rate), text, 32), mark(queue, "rate"));
-    table_add(table, "%s%s%s", paused ? "paused" : "open", mark(queue, "paused"),
-              gone ? ", not in the configuration" : "");
+    table_add(table, "%s%s%s%s",
+              paused    ? "paused"
+              : drained ? "drained"
+                        : "open",
+              paused || !drained ? mark(queue, "paused") : mark(queue, "drained"),
+              paused && drained ? ", drained*" : "", gone ? ", not in the configuration" : "");
 }
 
 static int print_table(struct command *command, const json_t *queues)
@@ -150,8 +155,8 @@ static int add_count(struct command *command, json_t *params, const char *option
 
 static int add_settings(struct command *command, json_t *params)
 {
-    static const char *const members[] = {"concurrency", "concurrency_user", "rate", "max_waiting",
-                                          "paused"};
+    static const char *const members[] = {"concurrency", "concurrency_user", "rate",
+                                          "max_waiting", "paused",           "drained"};
     const char *rate = arguments_value(&command->arguments, "rate");
     bool reset = arguments_has(&command->arguments, "reset");
     for (size_t i = 0; reset && i < sizeof members / sizeof members[0]; i++)
@@ -178,6 +183,11 @@ static int set(struct command *command, const struct action *action)
     return status;
 }
 
+static void print_purged(FILE *to, long long count)
+{
+    fprintf(to, "%lld job%s cancelled\n", count, count == 1 ? "" : "s");
+}
+
 static int purge(struct command *command, const struct action *action)
 {
     json_t *result;
@@ -191,7 +201,7 @@ static int purge(struct command *command, const struct action *action)
     if (command->json)
         command_print_json(command, result);
     else
-        fprintf(command->out, "%lld jobs cancelled\n", number(result, "cancelled"));
+        print_purged(command->out, number(result, "cancelled"));
     json_decref(result);
     return COMMAND_OK;
 }
@@ -199,6 +209,7 @@ static int purge(struct command *command, const struct action *action)
 static const struct action actions[] = {
     {"list", "queue.list", 0, 0, list},
     {"pause", "queue.pause", 0, SIZE_MAX, pause_or_resume},
+    {"drain", "queue.drain", 0, SIZE_MAX, pause_or_resume},
     {"resume", "queue.resume", 0, SIZE_MAX, pause_or_resume},
     {"set", "queue.set", 1, 1, set},
     {"purge", "queue.purge", 1, 1, purge},
@@ -220,5 +231,6 @@ int verb_queue(struct command *command)
                                   action->names_max ? "one queue" : "no queue");
         return action->run(command, action);
     }
-    return command_misuse(command, "'%s' is none of list, pause, resume, set and purge", name);
+    return command_misuse(command, "'%s' is none of list, pause, drain, resume, set and purge",
+                          name);
 }

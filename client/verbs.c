@@ -138,10 +138,11 @@ const struct verb verbs[] = {
     },
     {
         .name = "queue",
-        .usage = "[list] | pause|resume [NAME...|--all] | set NAME --OPTION... | purge NAME",
-        .summary = "List, pause, resume, set and purge queues",
+        .usage = "[list] | pause|drain|resume [NAME...|--all] | set NAME --OPTION... | purge NAME",
+        .summary = "List, pause, drain, resume, set and purge queues",
         .details =
-            "A paused queue starts nothing; what runs goes on.  Without a name it is the queue\n"
+            "A paused queue starts nothing; what runs goes on.  A drained one takes no jobs, and\n"
+            "runs those that it has.  Without a name it is the queue\n"
             "\"default\".  What is set here is kept over restarts and goes before the\n"
             "configuration until --reset; list marks it with *.  purge cancels the jobs that\n"
             "wait.  All but list are for admins.\n",
@@ -157,6 +158,17 @@ const struct verb verbs[] = {
         .example = "weft stats --json | jq .store.commits",
         .options = {common_options},
         .run = verb_stats,
+    },
+    {
+        .name = "drain",
+        .usage = "[options]",
+        .summary = "Start no more jobs, before weftd is stopped",
+        .details =
+            "Jobs are still accepted, and wait; those that run go on.  It holds until --undo,\n"
+            "or until weftd is started anew.\n",
+        .example = "weft drain --wait && systemctl restart weftd",
+        .options = {drain_options, common_options},
+        .run = verb_drain,
     },
     {
         .name = "reload",

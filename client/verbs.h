@@ -44,6 +44,8 @@ int verb_queue(struct command *command);
 int verb_stats(struct command *command);
 
 /* verb_daemon.c */
+extern const struct option_spec drain_options[];
+int verb_drain(struct command *command);
 extern const struct option_spec reload_options[];
 int verb_reload(struct command *command);
 int verb_ping(struct command *command);

@@ -177,9 +177,19 @@ static int refuse_quota(uid_t uid, size_t most, struct rpc_error *error)
     return -EAGAIN;
 }
 
+static int refuse_drained(const struct queue *queue, struct rpc_error *error)
+{
+    rpc_error_set_param(error, RPC_BUSY, "queue", NULL,
+                        "queue \"%s\" is drained: it takes no jobs until an admin resumes it",
+                        queue->name);
+    return -EAGAIN;
+}
+
 int engine_room_locked(struct engine *engine, struct queue *queue, uid_t uid,
                        struct rpc_error *error)
 {
+    if (queue->now.drained)
+        return refuse_drained(queue, error);
     uint64_t most = queue->now.max_waiting, most_user = engine->limits.max_jobs_user;
     size_t count = most_user ? queue_set_count_of(engine->queues, uid) : 0;
     if (most_user && count >= most_user)
@@ -355,6 +365,7 @@ int engine_new(const struct engine_parts *parts, struct engine **ret_engine)
     weft_rwlock_init(&engine->forgetting);
     weft_mutex_init(&engine->setting);
     weft_mutex_init(&engine->lock);
+    weft_cond_init(&engine->idle);
     weft_cond_init(&engine->keyed);
     weft_event_init(&engine->kick);
     weft_event_init(&engine->quiet);
@@ -421,6 +432,7 @@ void engine_stats(struct engine *engine, struct engine_stats *ret_stats)
 {
     engine_lock_shielded(engine);
     *ret_stats = engine->stats;
+    ret_stats->drained = engine->drained;
     engine_unlock(engine);
     events_stats(engine->events, &ret_stats->events);
     ret_stats->live[JOB_NONE] = 0; /* being submitted: not accepted yet */
@@ -442,6 +454,45 @@ void engine_drain(struct engine *engine)
     engine->draining = true;
     engine_unlock(engine);
     weft_event_set(&engine->kick);
+}
+
+static size_t count_runs(const struct engine *engine)
+{
+    size_t count = 0;
+    for (const struct job_run *run = engine->runs; run; run = run->next)
+        count++;
+    return count;
+}
+
+size_t engine_set_drained(struct engine *engine, const struct peer *peer, bool drained)
+{
+    engine_lock_shielded(engine);
+    bool changed = engine->drained != drained;
+    size_t running = count_runs(engine);
+    engine->drained = drained;
+    weft_cond_broadcast(&engine->idle);
+    engine_unlock(engine);
+    weft_event_set(&engine->kick);
+    if (changed && drained)
+        log_notice("user %u has drained weftd: it starts no jobs until that is undone, or it is "
+                   "started anew",
+                   (unsigned)peer->uid);
+    else if (changed)
+        log_notice("user %u has ended the drain: jobs are started again", (unsigned)peer->uid);
+    return running;
+}
+
+int engine_wait_drained(struct engine *engine, uint64_t deadline_ns)
+{
+    int rc = engine_lock(engine);
+    if (rc < 0)
+        return rc;
+    while (rc == 0 && engine->drained && engine->runs)
+        rc = weft_cond_wait(&engine->idle, &engine->lock, deadline_ns);
+    if (rc == 0 && !engine->drained)
+        rc = -EAGAIN;
+    engine_unlock(engine);
+    return rc;
 }
 
 void engine_hold_locked(struct engine *engine)

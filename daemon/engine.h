@@ -113,6 +113,12 @@ void engine_drain(struct engine *engine);
  * jobs get -ESHUTDOWN, and so does cancel from then on. */
 int engine_stop(struct engine *engine, uint64_t drain_deadline_ns);
 
+/* An admin wants nothing to be started until it is undone, or weftd is started anew; jobs are still
+ * accepted.  Returns how many run. */
+size_t engine_set_drained(struct engine *engine, const struct peer *peer, bool drained);
+/* Until nothing runs.  Errors: -ETIMEDOUT, -ECANCELED; -EAGAIN the drain was undone meanwhile. */
+int engine_wait_drained(struct engine *engine, uint64_t deadline_ns);
+
 /* A second signal: no more waiting, no more grace.  Any fiber, during engine_stop(). */
 void engine_hurry(struct engine *engine);
 
@@ -211,6 +217,7 @@ enum engine_why {
     ENGINE_WHY_ENDING,       /* its attempt is over; what follows is being committed */
     ENGINE_WHY_STOPPING,     /* weftd stops: it still runs, and goes back to its queue */
     ENGINE_WHY_DRAINING,     /* weftd stops: it waits for the next start */
+    ENGINE_WHY_DRAINED,      /* an admin has drained weftd */
     ENGINE_WHY_DEPENDENCIES, /* jobs that it is to run after have not ended */
     ENGINE_WHY_DELAY,        /* the client's */
     ENGINE_WHY_BACKOFF,      /* the wait after an attempt that failed */
@@ -231,6 +238,7 @@ struct engine_explanation {
     struct job_record *record; /* a copy, free with job_record_free() */
     enum engine_why why;
     bool draining;
+    bool drained;
     bool configured;           /* its queue is in the configuration */
     bool paused;               /* its queue is */
     uint32_t running;          /* of its queue: slots taken, … */
@@ -311,5 +319,6 @@ struct engine_stats {
     uint64_t kept;                                     /* ended jobs kept in the store */
     uint64_t forgotten;                                /* no longer, since this start */
     struct events_stats events;
+    bool drained; /* an admin has */
 };
 void engine_stats(struct engine *engine, struct engine_stats *ret_stats);

@@ -143,7 +143,7 @@ static int collect_locked(struct engine *engine, const struct job_needs *list,
     size_t count = 0, kept = 0;
     for (const struct job_needs *needs = list; needs; needs = needs->next)
         count += needs->count;
-    uint64_t *ids = malloc(count * sizeof(*ids));
+    uint64_t *ids = malloc((count + 1) * sizeof(*ids));
     if (!ids)
         return -ENOMEM;
     count = 0;
@@ -285,11 +285,9 @@ void engine_needs_settle_locked(struct engine *engine, struct job *job)
 {
     if (!may_doom(job))
         return; /* whoever commits it looks again */
-    if (!job->needs)
-        release_locked(engine, job);
-    else if (job->needs->blamed)
+    if (job->needs && job->needs->blamed)
         doom_locked(engine, job);
-    else if (job->needs->open == 0)
+    else if (!job->needs || job->needs->open == 0)
         release_locked(engine, job);
 }
 

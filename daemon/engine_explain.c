@@ -74,6 +74,11 @@ static bool is_drained(const struct view *view)
     return view->facts->draining;
 }
 
+static bool is_held(const struct view *view)
+{
+    return view->facts->drained;
+}
+
 static bool has_needs(const struct view *view)
 {
     return state_of(view) == JOB_WAITING;
@@ -134,6 +139,7 @@ static const struct {
     {ENGINE_WHY_DEPENDENCIES, has_needs},
     {ENGINE_WHY_BACKOFF, backs_off},
     {ENGINE_WHY_DELAY, is_delayed},
+    {ENGINE_WHY_DRAINED, is_held},
     {ENGINE_WHY_QUEUE_PAUSED, queue_is_paused},
     {ENGINE_WHY_QUEUE_OFF, queue_is_off},
     {ENGINE_WHY_QUEUE_RATE, rate_is_used_up},
@@ -181,6 +187,7 @@ static void explain_locked(struct engine *engine, const struct job *job,
 {
     const struct queue *queue = queue_set_find(engine->queues, facts->record->queue);
     facts->draining = engine->draining;
+    facts->drained = engine->drained;
     if (queue)
         look_at_queue(queue, facts);
     if (job && job->record.state == JOB_QUEUED && job->heap_index != JOB_NOT_IN_HEAP)

@@ -194,6 +194,7 @@ struct engine {
     struct job_table table;
     struct queue_set *queues;
     struct job_keys keys;
+    struct weft_cond idle;    /* a run is over, or the drain is: engine_wait_drained() looks */
     struct weft_cond keyed;   /* a submit has settled: its keys can be answered with */
     struct job_heap delayed;  /* has room for every live job */
     struct job_heap expiring; /* I39, I40 of engine_expire.c */
@@ -214,6 +215,7 @@ struct engine {
     bool heard;            /* an event was published that somebody waits for; until the unlock */
 
     bool draining;       /* no submits, no dispatch */
+    bool drained;        /* no dispatch: by an admin */
     bool stopped;        /* active is 0 and stays so: engine_run() may return */
     atomic_bool failed;  /* I6; set by any thread, never cleared */
     atomic_bool hurried; /* engine_hurry() */

@@ -115,6 +115,8 @@ static void plan_one(struct plan *plan, struct queue *queue, const struct queue_
     queue_change_put(&plan->live, change);
     if (!plan->live.values.paused && !queue->configured_as.paused)
         plan->live.given &= ~(uint32_t)QUEUE_PAUSED;
+    if (!plan->live.values.drained)
+        plan->live.given &= ~(uint32_t)QUEUE_DRAINED;
 }
 
 static int plan_locked(struct engine *engine, const char *name, const struct queue_change *change,

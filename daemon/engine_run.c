@@ -43,6 +43,8 @@ static void unlink_run_locked(struct engine *engine, struct job_run *run)
     *run->link = run->next;
     if (run->next)
         run->next->link = run->link;
+    if (engine->drained && !engine->runs)
+        weft_cond_broadcast(&engine->idle);
     engine_release_locked(engine);
 }
 
@@ -474,6 +476,8 @@ static uint64_t next_time_locked(const struct engine *engine, int64_t now, uint6
     if (engine->draining)
         return WEFT_NO_DEADLINE;
     uint64_t due = next_due_locked(engine, now);
+    if (engine->drained)
+        return due;
     uint64_t token = queue_set_next_token(engine->queues, now_ns);
     return token < due ? token : due;
 }
@@ -487,7 +491,8 @@ static bool take_batch(struct engine *engine, struct batch *batch)
     bool goes_on = !engine->stopped && !engine_failed(engine);
     if (goes_on && !engine->draining) {
         move_due_locked(engine, batch, now);
-        take_jobs_locked(engine, batch, now, now_ns);
+        if (!engine->drained)
+            take_jobs_locked(engine, batch, now, now_ns);
     }
     batch->next_ns = next_time_locked(engine, now, now_ns);
     engine_unlock(engine);

@@ -63,6 +63,12 @@ static const struct param_spec subscribe_params[] = {
     {"queue", PARAM_STRING},
 };
 
+static const struct param_spec drain_params[] = {
+    {"undo", PARAM_BOOL},
+    {"wait", PARAM_BOOL},
+    {"timeout", PARAM_DURATION},
+};
+
 /* queue: "default" where it is left out, as in job.submit; all of them with `all`. */
 static const struct param_spec which_queue_params[] = {
     {"queue", PARAM_STRING},
@@ -79,6 +85,7 @@ static const struct param_spec purge_params[] = {
 #define TAKES_NONE   NULL, 0
 
 const struct method methods[] = {
+    {"daemon.drain", TAKES(drain_params), method_daemon_drain},
     {"daemon.reload", TAKES_NONE, method_daemon_reload},
     {"daemon.stats", TAKES_NONE, method_daemon_stats},
     {"events.subscribe", TAKES(subscribe_params), method_events_subscribe},
@@ -93,6 +100,7 @@ const struct method methods[] = {
     {"job.submit_many", TAKES(submit_many_params), method_job_submit_many, .takes_turns = true},
     {"job.wait", TAKES(wait_params), method_job_wait},
     {"ping", TAKES_NONE, method_ping},
+    {"queue.drain", TAKES(which_queue_params), method_queue_drain},
     {"queue.list", TAKES_NONE, method_queue_list},
     {"queue.pause", TAKES(which_queue_params), method_queue_pause},
     {"queue.purge", TAKES(purge_params), method_queue_purge},

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* methods_daemon: hello, ping, daemon.reload. */
+/* methods_daemon: hello, ping, daemon.drain, daemon.reload. */
 #include "daemon/engine.h"
 #include "daemon/methods_impl.h"
 #include "daemon/native.h"
@@ -103,5 +103,37 @@ int method_daemon_reload(struct request *request, json_t **ret_result)
     if (err && problem.err)
         rpc_error_set(&request->error, err == -EINVAL ? RPC_BAD_CONFIG : RPC_INTERNAL_ERROR,
                       "%s; the settings in force stay as they are", problem.text);
+    return err;
+}
+
+static int wait_drained(struct request *request)
+{
+    int err = engine_wait_drained(request->context->engine, request_deadline(request));
+    if (err == -ETIMEDOUT)
+        rpc_error_set(&request->error, RPC_TIMEOUT,
+                      "jobs still run; weftd stays drained, and starts no others");
+    else if (err == -EAGAIN)
+        rpc_error_set(&request->error, RPC_CONFLICT, "the drain was undone meanwhile");
+    return err;
+}
+
+int method_daemon_drain(struct request *request, json_t **ret_result)
+{
+    bool undo = params_bool(request->params, "undo", false);
+    bool wait = params_bool(request->params, "wait", false);
+    int err = request_needs_admin(request, "drain");
+    if (err)
+        return err;
+    if (undo && (wait || params_has(request->params, "timeout")))
+        return rpc_error_set_param(&request->error, RPC_INVALID_PARAMS, "undo", NULL,
+                                   "there is nothing to wait for when a drain is undone");
+    size_t running = engine_set_drained(request->context->engine, request->peer, !undo);
+    if (wait) {
+        err = wait_drained(request);
+        running = 0;
+    }
+    if (!err)
+        *ret_result =
+            json_pack("{s:b, s:I}", "drained", (int)!undo, "running", (json_int_t)running);
     return err;
 }

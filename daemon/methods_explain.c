@@ -116,6 +116,12 @@ static void say_draining(FILE *to, const struct engine_explanation *facts)
     fputs("weftd is stopping and starts nothing more; the job waits for its next start", to);
 }
 
+static void say_drained(FILE *to, const struct engine_explanation *facts)
+{
+    (void)facts;
+    fputs("an admin has drained weftd: it starts nothing until that is undone (daemon.drain)", to);
+}
+
 static void say_delay(FILE *to, const struct engine_explanation *facts)
 {
     fputs("its client asked for a delay, until ", to);
@@ -210,6 +216,7 @@ static const struct {
     [ENGINE_WHY_ENDING] = {"ending", say_ending},
     [ENGINE_WHY_STOPPING] = {"stopping", say_stopping},
     [ENGINE_WHY_DRAINING] = {"draining", say_draining},
+    [ENGINE_WHY_DRAINED] = {"drained", say_drained},
     [ENGINE_WHY_DEPENDENCIES] = {"dependencies", say_dependencies},
     [ENGINE_WHY_DELAY] = {"delay", say_delay},
     [ENGINE_WHY_BACKOFF] = {"backoff", say_backoff},

@@ -23,6 +23,7 @@ int method_job_explain(struct request *request, json_t **ret_result);
 int method_events_subscribe(struct request *request, json_t **ret_result);
 
 /* methods_queue.c */
+int method_queue_drain(struct request *request, json_t **ret_result);
 int method_queue_list(struct request *request, json_t **ret_result);
 int method_queue_pause(struct request *request, json_t **ret_result);
 int method_queue_resume(struct request *request, json_t **ret_result);
@@ -32,10 +33,14 @@ int method_queue_purge(struct request *request, json_t **ret_result);
 /* methods_daemon.c */
 int method_hello(struct request *request, json_t **ret_result);
 int method_ping(struct request *request, json_t **ret_result);
+int method_daemon_drain(struct request *request, json_t **ret_result);
 int method_daemon_reload(struct request *request, json_t **ret_result);
 
 /* methods_stats.c */
 int method_daemon_stats(struct request *request, json_t **ret_result);
+
+/* Of the parameter `timeout`; WEFT_NO_DEADLINE without one. */
+uint64_t request_deadline(const struct request *request);
 
 /* 0 for an admin; else -EPERM, and the error says who may do `what` ("reload"). */
 int request_needs_admin(struct request *request, const char *what);

@@ -83,7 +83,7 @@ int method_job_list(struct request *request, json_t **ret_result)
     return err;
 }
 
-static uint64_t wait_deadline(const struct request *request)
+uint64_t request_deadline(const struct request *request)
 {
     if (!params_has(request->params, "timeout"))
         return WEFT_NO_DEADLINE;
@@ -98,8 +98,8 @@ int method_job_wait(struct request *request, json_t **ret_result)
     if (err)
         return err;
     struct engine_page page;
-    err = engine_wait(request->context->engine, request->peer, ids, count, wait_deadline(request),
-                      &page, &request->error);
+    err = engine_wait(request->context->engine, request->peer, ids, count,
+                      request_deadline(request), &page, &request->error);
     free(ids);
     if (err)
         return err;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * methods_queue: queue.list, queue.pause, queue.resume, queue.set, queue.purge.
+ * methods_queue: queue.list, queue.pause, queue.drain, queue.resume, queue.set, queue.purge.
  *
  * I1  What a change answers has the form of queue.list, of the queues that were changed.
  */
@@ -85,9 +85,9 @@ static int change(struct request *request, const char *name, const struct queue_
     return err ? err : answer(queues, count, ret_result);
 }
 
-static int set_paused(struct request *request, bool paused, json_t **ret_result)
+static int change_which(struct request *request, const struct queue_change *wish,
+                        json_t **ret_result)
 {
-    const struct queue_change pause = {.given = QUEUE_PAUSED, .values.paused = paused};
     bool all = params_bool(request->params, "all", false);
     const char *name = params_string(request->params, "queue", NULL);
     int err = request_needs_admin(request, CHANGE);
@@ -96,17 +96,25 @@ static int set_paused(struct request *request, bool paused, json_t **ret_result)
     if (all && name)
         return rpc_error_set_param(&request->error, RPC_INVALID_PARAMS, "all", NULL,
                                    "either one queue or all of them, not both");
-    return change(request, all ? NULL : name ? name : "default", &pause, ret_result);
+    return change(request, all ? NULL : name ? name : "default", wish, ret_result);
 }
 
 int method_queue_pause(struct request *request, json_t **ret_result)
 {
-    return set_paused(request, true, ret_result);
+    const struct queue_change pause = {.given = QUEUE_PAUSED, .values.paused = true};
+    return change_which(request, &pause, ret_result);
+}
+
+int method_queue_drain(struct request *request, json_t **ret_result)
+{
+    const struct queue_change drain = {.given = QUEUE_DRAINED, .values.drained = true};
+    return change_which(request, &drain, ret_result);
 }
 
 int method_queue_resume(struct request *request, json_t **ret_result)
 {
-    return set_paused(request, false, ret_result);
+    const struct queue_change open = {.given = QUEUE_PAUSED | QUEUE_DRAINED};
+    return change_which(request, &open, ret_result);
 }
 
 int method_queue_set(struct request *request, json_t **ret_result)
@@ -121,8 +129,8 @@ int method_queue_set(struct request *request, json_t **ret_result)
     if (!wish.given && !wish.reset)
         return rpc_error_set(
             &request->error, RPC_INVALID_PARAMS,
-            "nothing to set: name concurrency, concurrency_user, rate, max_waiting or "
-            "paused");
+            "nothing to set: name concurrency, concurrency_user, rate, max_waiting, "
+            "paused or drained");
     return change(request, name, &wish, ret_result);
 }
 

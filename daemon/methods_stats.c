@@ -110,12 +110,13 @@ int method_daemon_stats(struct request *request, json_t **ret_result)
     struct engine_stats engine;
     engine_stats(context->engine, &engine);
     *ret_result = json_pack(
-        "{s:s, s:i, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:I}}", "version",
+        "{s:s, s:i, s:f, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:I}}", "version",
         context->version, "pid", (int)getpid(), "uptime",
-        (double)(weft_now_ns() - context->started_ns) / 1e9, "workers",
-        workers_json(context->runtime), "runtime", runtime_json(context->runtime), "jobs",
-        jobs_json(&engine), "totals", totals_json(&engine), "store", store_json(context->store),
-        "runs", runs_json(context->runner), "server", server_json(context->server), "events",
-        events_json(&engine.events), "memory", memory_json(), "log", "lost", I(log_lost()));
+        (double)(weft_now_ns() - context->started_ns) / 1e9, "drained", (int)engine.drained,
+        "workers", workers_json(context->runtime), "runtime", runtime_json(context->runtime),
+        "jobs", jobs_json(&engine), "totals", totals_json(&engine), "store",
+        store_json(context->store), "runs", runs_json(context->runner), "server",
+        server_json(context->server), "events", events_json(&engine.events), "memory",
+        memory_json(), "log", "lost", I(log_lost()));
     return 0;
 }

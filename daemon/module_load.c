@@ -63,20 +63,27 @@ static json_t *parse_reply(const char *text, size_t size)
     return reply;
 }
 
-/* The text ends at the first NUL. */
-__attribute__((noinline)) int module_reply_read(int fd, json_t **ret_reply)
+/* The text ends at the first NUL.  text: room for MODULE_REPLY_MAX bytes. */
+__attribute__((noinline)) static int read_reply(int fd, char *text, json_t **ret_reply)
+{
+    ssize_t size = pread(fd, text, MODULE_REPLY_MAX, 0);
+    if (size < 0)
+        return -errno;
+    size_t length = strnlen(text, (size_t)size);
+    if (length == 0)
+        return -ENODATA;
+    json_t *reply = parse_reply(text, length);
+    if (!reply)
+        return -EPROTO;
+    *ret_reply = reply;
+    return 0;
+}
+
+int module_reply_read(int fd, json_t **ret_reply)
 {
     char *text = malloc(MODULE_REPLY_MAX);
-    if (!text)
-        return -ENOMEM;
-    ssize_t size = pread(fd, text, MODULE_REPLY_MAX, 0);
-    int rc = size < 0 ? -errno : size == 0 || text[0] == '\0' ? -ENODATA : 0;
-    json_t *reply = rc == 0 ? parse_reply(text, strnlen(text, size > 0 ? (size_t)size : 0)) : NULL;
+    int rc = text ? read_reply(fd, text, ret_reply) : -ENOMEM;
     free(text);
-    if (rc == 0 && !reply)
-        rc = -EPROTO;
-    if (rc == 0)
-        *ret_reply = reply;
     return rc;
 }
 

@@ -21,6 +21,7 @@ static const struct param_spec params_of_set[] = {
     {"concurrency", PARAM_INT | PARAM_NULL, .min = 0, .max = CONCURRENCY_MAX},
     {"concurrency_user", PARAM_INT | PARAM_NULL, .min = 0, .max = CONCURRENCY_MAX},
     {"paused", PARAM_BOOL | PARAM_NULL},
+    {"drained", PARAM_BOOL | PARAM_NULL},
     {"rate", PARAM_STRING | PARAM_NULL},
     {"max_waiting", PARAM_INT | PARAM_NULL, .min = 0, .max = WAITING_MAX},
 };
@@ -54,8 +55,11 @@ static const struct {
     enum queue_setting bit;
     const char *name;
 } settings[] = {
-    {QUEUE_CONCURRENCY, "concurrency"}, {QUEUE_CONCURRENCY_USER, "concurrency_user"},
-    {QUEUE_PAUSED, "paused"},           {QUEUE_RATE, "rate"},
+    {QUEUE_CONCURRENCY, "concurrency"},
+    {QUEUE_CONCURRENCY_USER, "concurrency_user"},
+    {QUEUE_PAUSED, "paused"},
+    {QUEUE_DRAINED, "drained"},
+    {QUEUE_RATE, "rate"},
     {QUEUE_MAX_WAITING, "max_waiting"},
 };
 #define SETTINGS (sizeof settings / sizeof settings[0])
@@ -69,6 +73,8 @@ void queue_settings_put(struct queue_settings *to, const struct queue_settings *
         to->concurrency_user = from->concurrency_user;
     if (which & QUEUE_PAUSED)
         to->paused = from->paused;
+    if (which & QUEUE_DRAINED)
+        to->drained = from->drained;
     if (which & QUEUE_RATE)
         to->rate = from->rate;
     if (which & QUEUE_MAX_WAITING)
@@ -98,6 +104,7 @@ int queue_change_from_json(const json_t *params, const char **ret_name,
     change.values.concurrency = (uint32_t)params_int(params, "concurrency", 0);
     change.values.concurrency_user = (uint32_t)params_int(params, "concurrency_user", 0);
     change.values.paused = params_bool(params, "paused", false);
+    change.values.drained = params_bool(params, "drained", false);
     change.values.max_waiting = (uint64_t)params_int(params, "max_waiting", 0);
     *ret_name = params_string(params, "queue", "");
     *ret_change = change;
@@ -113,6 +120,8 @@ static json_t *value_json(const struct queue_settings *values, enum queue_settin
         return json_integer(values->concurrency_user);
     case QUEUE_PAUSED:
         return json_boolean(values->paused);
+    case QUEUE_DRAINED:
+        return json_boolean(values->drained);
     case QUEUE_RATE:
         return rate_json(values->rate);
     case QUEUE_MAX_WAITING:

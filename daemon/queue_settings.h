@@ -17,6 +17,7 @@ struct queue_settings {
     uint32_t concurrency;      /* most runs at once; 0: starts nothing */
     uint32_t concurrency_user; /* of these, most of one user; 0: no limit */
     bool paused;               /* starts nothing */
+    bool drained;              /* takes no jobs; those that are there run */
     struct units_rate rate;    /* of starts; count 0: no limit */
     uint64_t max_waiting;      /* jobs that have not ended and do not run; 0: no limit */
 };
@@ -28,6 +29,7 @@ enum queue_setting {
     QUEUE_RATE = 1 << 2,
     QUEUE_MAX_WAITING = 1 << 3,
     QUEUE_CONCURRENCY_USER = 1 << 4,
+    QUEUE_DRAINED = 1 << 5,
 };
 
 /* What is set from now on, and what is given back to the configuration. */

@@ -66,7 +66,7 @@ class Queues(support.WeftdTest):
             {'call': 'echo', 'queue': 'slow', 'delay': '1h'}, {'call': 'echo', 'delay': '1h'}]
         numbers = self.weftd.submit_many(jobs)
         result = self.weftd.weft('queue', 'purge', 'slow', '--state', 'delayed')
-        self.assertEqual((result.returncode, result.stdout), (0, '1 jobs cancelled\n'))
+        self.assertEqual((result.returncode, result.stdout), (0, '1 job cancelled\n'))
         self.assertEqual(self.weftd.call('queue.purge', queue='slow'),
                          {'queue': 'slow', 'cancelled': 701})
         states = [job['state'] for job in self.weftd.get_all([second, *numbers])]
@@ -86,6 +86,32 @@ class Queues(support.WeftdTest):
                             INVALID_PARAMS, '"often" is not a rate', param='rate')
         self.assert_refused(lambda: self.weftd.call('queue.purge', queue='nowhere'),
                             NO_SUCH_QUEUE, 'no queue "nowhere"')
+
+    def test_drains_of_weftd_and_of_a_queue(self):
+        running = self.weftd.call('job.submit', argv=['sleep', '60'])['id']
+        self.weftd.await_state(running, 'running')
+        result = self.weftd.weft('drain')
+        self.assertEqual((result.returncode, result.stdout),
+                         (0, 'drained: 1 job still runs, no others are started\n'))
+        waiting = self.weftd.echo()
+        self.assertEqual(self.why(waiting)['why'], 'drained')
+        self.assertTrue(self.weftd.call('daemon.stats')['drained'])
+        result = self.weftd.weft('drain', '--timeout', '0.01')
+        self.assertEqual(result.returncode, 1)
+        self.assertIn('jobs still run', result.stderr)
+        self.weftd.call('job.cancel', ids=[running])
+        result = self.weftd.weft('drain', '--wait')
+        self.assertEqual(result.stdout, 'drained: nothing runs, nothing is started\n')
+        self.assertEqual(self.weftd.state_of(waiting), 'queued')
+        self.assertEqual(self.weftd.weft('drain', '--undo').stdout, 'jobs are started again\n')
+        self.assertEqual(self.weftd.wait(waiting)['state'], 'succeeded')
+
+        result = self.weftd.weft('queue', 'drain', 'q')
+        self.assertRegex(result.stdout, r'(?m)^q .* drained\*$')
+        self.assert_refused(lambda: self.weftd.echo(queue='q'), BUSY, '"q" is drained',
+                            param='queue')
+        self.weftd.call('queue.resume', queue='q')
+        self.assertEqual(self.weftd.wait(self.weftd.echo(queue='q'))['state'], 'succeeded')
 
 
 if __name__ == '__main__':

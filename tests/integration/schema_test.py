@@ -180,6 +180,9 @@ class Answers(support.WeftdTest):
         numbers = [self.weftd.echo(queue='off') for _ in range(2)]
         self.ask('job.wait', {'ids': numbers[:1]})
         self.ask('job.explain', {'id': numbers[1]})
+        self.ask('daemon.drain', {'wait': False})
+        self.ask('daemon.drain', {'undo': True})
+        self.ask('queue.drain', {'queue': 'off'})
         self.ask('queue.pause', {'queue': 'off'})
         self.ask('job.explain', {'id': numbers[1]})
         self.ask('queue.list')

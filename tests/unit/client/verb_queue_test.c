@@ -7,12 +7,14 @@
     "\"running\":2,\"queued\":7,\"delayed\":1,\"waiting\":0,\"paused\":true,\"rate\":\"10/s\","    \
     "\"max_waiting\":0,\"concurrency_user\":2,\"set\":{\"paused\":true}},{\"name\":\"old\","       \
     "\"configured\":false,"                                                                        \
-    "\"concurrency\":1,\"running\":0,\"queued\":0,\"delayed\":0,\"waiting\":0,\"paused\":false,"   \
-    "\"rate\":\"none\",\"max_waiting\":9,\"set\":{\"max_waiting\":9,\"rate\":\"none\"}}]}"
+    "\"concurrency\":1,\"running\":0,\"queued\":0,\"delayed\":0,\"waiting\":0,\"drained\":true,"   \
+    "\"rate\":\"none\",\"max_waiting\":9,\"set\":{\"max_waiting\":9,\"rate\":\"none\","            \
+    "\"drained\":true}}]}"
 
 static const struct canned queues[] = {
     {"queue.list", QUEUE_ANSWER},
     {"queue.pause", QUEUE_ANSWER},
+    {"queue.drain", QUEUE_ANSWER},
     {"queue.resume", QUEUE_ANSWER},
     {"queue.set", QUEUE_ANSWER},
     {"queue.purge", "\"result\":{\"queue\":\"q\",\"cancelled\":12}"},
@@ -21,7 +23,7 @@ static const struct canned queues[] = {
 #define QUEUE_TABLE                                                                                \
     "QUEUE     RUNNING          OF  QUEUED  DELAYED  WAITING  MOST   RATE  STATE\n"                \
     "q\\x1b[2J        2  4 (2 each)       7        1        0     -   10/s  paused*\n"             \
-    "old             0           1       0        0        0    9*  none*  open, not in the "      \
+    "old             0           1       0        0        0    9*  none*  drained*, not in the "  \
     "configuration\n"
 
 Test(queue, lists_the_queues_and_marks_what_was_set)
@@ -40,6 +42,10 @@ Test(queue, pauses_the_named_ones_the_default_one_or_all)
     ran_free(&(struct ran[]){FAKE_RUN(&fake, "queue", "pause", "a", "b")}[0]);
     expect_params(&fake, "queue.pause", 0, "{\"queue\":\"a\"}");
     expect_params(&fake, "queue.pause", 1, "{\"queue\":\"b\"}");
+    fake_free(&fake);
+    fake = (struct fake){.canned = queues};
+    ran_free(&(struct ran[]){FAKE_RUN(&fake, "queue", "drain", "a")}[0]);
+    expect_params(&fake, "queue.drain", 0, "{\"queue\":\"a\"}");
     fake_free(&fake);
     fake = (struct fake){.canned = queues};
     ran_free(&(struct ran[]){FAKE_RUN(&fake, "queue", "resume", "--all")}[0]);
@@ -66,8 +72,8 @@ Test(queue, sets_what_is_named_and_gives_back_the_rest_on_reset)
     fake = (struct fake){.canned = queues};
     ran_free(&(struct ran[]){FAKE_RUN(&fake, "queue", "set", "q", "--reset", "-c", "0")}[0]);
     expect_params(&fake, "queue.set", 0,
-                  "{\"concurrency\":0,\"concurrency_user\":null,\"max_waiting\":null,"
-                  "\"paused\":null,\"queue\":\"q\",\"rate\":null}");
+                  "{\"concurrency\":0,\"concurrency_user\":null,\"drained\":null,"
+                  "\"max_waiting\":null,\"paused\":null,\"queue\":\"q\",\"rate\":null}");
     fake_free(&fake);
 }
 

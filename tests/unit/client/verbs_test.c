@@ -473,6 +473,27 @@ Test(reload, says_what_changed_and_what_did_not)
     fake_free(&fake);
 }
 
+Test(drain, says_what_still_runs_and_waits_if_asked_to)
+{
+    static const struct canned canned[] = {
+        {"daemon.drain", "\"result\":{\"drained\":true,\"running\":2}"},
+        {"daemon.drain", "\"result\":{\"drained\":false,\"running\":0}"},
+        {0}};
+    struct fake fake = {.canned = canned};
+    expect_run(FAKE_RUN(&fake, "drain"), 0, "drained: 2 jobs still run, no others are started\n",
+               "");
+    expect_params(&fake, "daemon.drain", 0, "{}");
+    fake_free(&fake);
+    fake = (struct fake){.canned = canned + 1};
+    expect_run(FAKE_RUN(&fake, "drain", "--undo"), 0, "jobs are started again\n", "");
+    expect_params(&fake, "daemon.drain", 0, "{\"undo\":true}");
+    fake_free(&fake);
+    fake = (struct fake){.canned = canned};
+    ran_free(&(struct ran[]){FAKE_RUN(&fake, "drain", "--timeout", "5m")}[0]);
+    expect_params(&fake, "daemon.drain", 0, "{\"timeout\":\"5m\",\"wait\":true}");
+    fake_free(&fake);
+}
+
 Test(reload, a_bad_file_is_a_failure)
 {
     static const struct canned canned[] = {

@@ -485,6 +485,37 @@ Test(engine_queue, a_purge_that_is_not_on_disk_is_an_error)
     in_a_world(2, purge_on_a_failing_disk);
 }
 
+static void drain_a_queue(struct world *world)
+{
+    struct rpc_error error = {0}, errors = {0};
+    enum job_state state;
+    uint64_t failed = submit(world, "fail", ",\"queue\":\"one\""), id;
+    EXPECT_EQ(end_of(world, failed), JOB_FAILED);
+    uint64_t running = submit(world, "gate", ",\"queue\":\"one\"");
+    uint64_t queued = submit(world, "ok", ",\"queue\":\"one\"");
+    struct queue_change drain = {.given = QUEUE_DRAINED, .values.drained = true};
+    EXPECT_EQ(change(world, "one", drain), 0);
+    EXPECT_EQ(
+        submit_for(world->engine, &me, spec_of("ok", ",\"queue\":\"one\""), NULL, &id, &error),
+        -EAGAIN);
+    EXPECT_EQ(error.code, RPC_BUSY);
+    EXPECT(strstr(error.message, "\"one\" is drained") != NULL);
+    EXPECT_EQ(engine_retry(world->engine, &me, &failed, 1, &state, &errors, &error), 0);
+    EXPECT_EQ(errors.code, RPC_BUSY);
+    weft_event_set(&attempts_gate);
+    EXPECT_EQ(end_of(world, running), JOB_SUCCEEDED);
+    EXPECT_EQ(end_of(world, queued), JOB_SUCCEEDED);
+    struct queue_change open = {.given = QUEUE_DRAINED};
+    EXPECT_EQ(change(world, "one", open), 0);
+    EXPECT_EQ(queue_of(world, "one").given, 0);
+    submit(world, "ok", ",\"queue\":\"one\"");
+}
+
+Test(engine_queue, a_drained_queue_runs_what_it_has_and_takes_no_more)
+{
+    in_a_world(2, drain_a_queue);
+}
+
 /* ---- users ----------------------------------------------------------------------------------- */
 
 static int try_submit(struct world *world, const struct peer *peer, const char *name,

@@ -19,7 +19,7 @@ static void have_a_queue(void)
 
 #define QUEUE(name)                                                                                \
     "{\"queues\":[{\"concurrency\":4,\"concurrency_user\":0,\"configured\":true,\"delayed\":1,"    \
-    "\"max_waiting\":0,"                                                                           \
+    "\"drained\":false,\"max_waiting\":0,"                                                         \
     "\"name\":\"" name "\",\"next_start_at\":1.5,\"paused\":true,\"queued\":7,\"rate\":\"10/s\","  \
     "\"running\":2,\"set\":{\"paused\":true,\"rate\":\"10/s\"},\"slots_taken\":3,\"waiting\":0}]}"
 
@@ -42,9 +42,12 @@ Test(methods_queue, a_pause_is_of_the_default_queue_the_named_one_or_all, .init 
     answers("queue.pause", "{\"queue\":\"q\"}", QUEUE("q"));
     cr_assert_eq(world.change.given, QUEUE_PAUSED);
     cr_assert(world.change.values.paused);
+    answers("queue.drain", "{\"queue\":\"q\"}", QUEUE("q"));
+    cr_assert_eq(world.change.given, QUEUE_DRAINED);
+    cr_assert(world.change.values.drained);
     answers("queue.resume", "{\"all\":true}", QUEUE("all"));
-    cr_assert_eq(world.change.given, QUEUE_PAUSED);
-    cr_assert_not(world.change.values.paused);
+    cr_assert_eq(world.change.given, QUEUE_PAUSED | QUEUE_DRAINED);
+    cr_assert_not(world.change.values.paused || world.change.values.drained);
     refused("queue.pause", "{\"all\":true,\"queue\":\"q\"}", RPC_INVALID_PARAMS, "not both");
     refused("queue.pause", "{\"name\":\"q\"}", RPC_INVALID_PARAMS, "name");
 }

@@ -11,7 +11,7 @@ Test(methods, table_is_sorted_and_every_row_complete, .init = ask_as_ourselves)
         cr_assert((methods[i].params == NULL) == (methods[i].params_count == 0));
         cr_assert(i == 0 || strcmp(methods[i - 1].name, methods[i].name) < 0);
     }
-    cr_assert_eq(methods_count, 19);
+    cr_assert_eq(methods_count, 21);
 }
 
 Test(methods, unknown_method_names_the_nearest, .init = ask_as_ourselves)
@@ -284,6 +284,26 @@ static int stats_main(void *arg)
         EXPECT(strstr(stats, pieces[i]) != NULL);
     }
     return 0;
+}
+
+Test(methods, a_drain_holds_until_it_is_undone_and_can_be_awaited, .init = ask_as_ourselves)
+{
+    cr_assert_str_eq(ask("daemon.drain", NULL), "{\"drained\":true,\"running\":2}");
+    cr_assert(world.drained);
+    cr_assert_str_eq(ask("daemon.drain", "{\"wait\":true}"), "{\"drained\":true,\"running\":0}");
+    cr_assert_eq(world.deadline, WEFT_NO_DEADLINE);
+    world.err = -ETIMEDOUT;
+    refused("daemon.drain", "{\"wait\":true,\"timeout\":1}", RPC_TIMEOUT, "still run");
+    cr_assert_lt(world.deadline, WEFT_NO_DEADLINE);
+    world.err = -EAGAIN;
+    refused("daemon.drain", "{\"wait\":true}", RPC_CONFLICT, "undone meanwhile");
+    world.err = 0;
+    refused("daemon.drain", "{\"undo\":true,\"wait\":true}", RPC_INVALID_PARAMS, "nothing to wait");
+    cr_assert_str_eq(ask("daemon.drain", "{\"undo\":true}"), "{\"drained\":false,\"running\":2}");
+    cr_assert_not(world.drained);
+    peer.admin = false;
+    refused("daemon.drain", NULL, RPC_PERMISSION_DENIED, "may drain");
+    cr_assert_not(world.drained);
 }
 
 Test(methods, stats_show_every_part, .init = ask_as_ourselves)
