@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* verb_daemon: drain, reload and ping. */
+/* verb_daemon: drain, reload, backup and ping. */
+#include "client/job_text.h"
 #include "client/verbs.h"
 
 #include <time.h>
@@ -82,6 +83,22 @@ int verb_reload(struct command *command)
     else
         print_report(command->out, report);
     json_decref(report);
+    return COMMAND_OK;
+}
+
+int verb_backup(struct command *command)
+{
+    json_t *params = json_object(), *answer;
+    if (command->arguments.words_count > 0)
+        json_object_set_new(params, "name", json_string(command->arguments.words[0]));
+    int status = command_call(command, "daemon.backup", params, &answer);
+    if (status)
+        return status;
+    if (command->json)
+        command_print_json(command, answer);
+    else
+        fprintf(command->out, "%s\n", job_string(answer, "path"));
+    json_decref(answer);
     return COMMAND_OK;
 }
 

@@ -160,6 +160,17 @@ const struct verb verbs[] = {
         .run = verb_stats,
     },
     {
+        .name = "backup",
+        .usage = "[options] [NAME]",
+        .summary = "Copy weftd's store while it is used; prints the path",
+        .details = "The copy is made in the folder `backup` of weftd's state folder; without NAME\n"
+                   "it is called by the time.  docs/operations.md says how it is restored.\n",
+        .example = "weft backup before-upgrade.db",
+        .options = {common_options},
+        .words_max = 1,
+        .run = verb_backup,
+    },
+    {
         .name = "drain",
         .usage = "[options]",
         .summary = "Start no more jobs, before weftd is stopped",

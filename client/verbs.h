@@ -48,4 +48,5 @@ extern const struct option_spec drain_options[];
 int verb_drain(struct command *command);
 extern const struct option_spec reload_options[];
 int verb_reload(struct command *command);
+int verb_backup(struct command *command);
 int verb_ping(struct command *command);

@@ -359,6 +359,7 @@ int engine_new(const struct engine_parts *parts, struct engine **ret_engine)
     engine->store = parts->store;
     engine->runner = parts->runner;
     engine->outputs = parts->outputs;
+    engine->state_dir = parts->config->daemon.state_dir;
     engine->runners =
         (struct engine_runners){run_exec, run_native, runner_kill_leftovers, runner_hurry};
     weft_rwlock_init(&engine->retrying);

@@ -47,7 +47,7 @@ struct store;
 
 /* Everything is borrowed and outlives the engine. */
 struct engine_parts {
-    const struct config *config;
+    const struct config *config; /* as at the start */
     struct store *store;
     struct runner *runner;
     struct output_store *outputs;
@@ -287,6 +287,15 @@ int engine_queue_change(struct engine *engine, const struct peer *peer, const ch
  * a time: after an error some may be gone all the same.  Errors: -EINVAL no_such_queue. */
 int engine_queue_purge(struct engine *engine, const struct peer *peer, const char *name,
                        uint32_t states, uint64_t *ret_count, struct rpc_error *error);
+
+/* ---- the store -------------------------------------------------------------------------------- */
+
+/* Copy the store to STATE/backup/NAME while it is used; the jobs as they are at the end of it.  The
+ * path is the caller's.  Errors: -EINVAL name has other letters than A-Z a-z 0-9 . _ - or begins
+ * with '.'; -EEXIST, -EBUSY (conflict, busy), -ENOSPC, the system's. */
+int engine_backup(struct engine *engine, const char *name, char **ret_path, uint64_t *ret_bytes,
+                  struct rpc_error *error);
+#define ENGINE_BACKUP_NAME_MAX 64
 
 /* Which piece of a job's output. */
 struct engine_piece {

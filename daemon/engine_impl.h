@@ -15,6 +15,7 @@
  *   engine_expire.c   jobs whose timeout_total is over
  *   engine_explain.c  explain
  *   engine_queue.c    what is set of queues; purge
+ *   engine_backup.c   a copy of the store
  *   engine_read.c     get, list, logs, subscribe
  *   engine_retain.c   ended jobs that are kept no longer
  *
@@ -176,6 +177,7 @@ struct engine {
     struct store *store;
     struct runner *runner;
     struct output_store *outputs;
+    const char *state_dir;
     struct engine_runners runners; /* set before engine_run() */
 
     /* Alone: job.retry, from its look at the jobs until they are live.  Shared: who looks at memory,

@@ -11,6 +11,7 @@
 #include "daemon/memory.h"
 #include "daemon/module_host.h"
 #include "daemon/notify.h"
+#include "daemon/store_verify.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -27,7 +28,7 @@
 
 enum { EXIT_USAGE = 2 };
 
-enum action { RUN, CHECK, PRINT_CONFIG };
+enum action { RUN, CHECK, PRINT_CONFIG, VERIFY };
 
 struct arguments {
     enum action action;
@@ -36,21 +37,24 @@ struct arguments {
 
 static void print_help(FILE *file)
 {
-    fputs("usage: weftd [OPTION...]\n"
-          "Runs jobs that `weft` or any JSON-RPC client submits over a Unix socket.\n"
-          "\n"
-          "  -c, --config FILE     read FILE and FILE.d/*.conf (default: /etc/weft/weftd.conf as\n"
-          "                        root, else ~/.config/weft/weftd.conf; none: built-in defaults)\n"
-          "  -s, --socket PATH     listen there (over daemon.socket)\n"
-          "  -d, --state-dir DIR   keep jobs and output there (over daemon.state_dir)\n"
-          "      --check           check the configuration and exit\n"
-          "      --print-config    print the configuration in force and exit\n"
-          "      --version         print the version and exit\n"
-          "  -h, --help            print this and exit\n"
-          "\n"
-          "Stays in the foreground.  SIGTERM and SIGINT stop it in order, a second one hurries,\n"
-          "SIGHUP reloads the configuration.\n",
-          file);
+    fputs(
+        "usage: weftd [OPTION...]\n"
+        "Runs jobs that `weft` or any JSON-RPC client submits over a Unix socket.\n"
+        "\n"
+        "  -c, --config FILE     read FILE and FILE.d/*.conf (default: /etc/weft/weftd.conf as\n"
+        "                        root, else ~/.config/weft/weftd.conf; none: built-in defaults)\n"
+        "  -s, --socket PATH     listen there (over daemon.socket)\n"
+        "  -d, --state-dir DIR   keep jobs and output there (over daemon.state_dir)\n"
+        "      --check           check the configuration and exit\n"
+        "      --print-config    print the configuration in force and exit\n"
+        "      --verify          check the store and the output beside it, and exit: 0 no fault,\n"
+        "                        1 faults, each on a line; weftd must not run on them\n"
+        "      --version         print the version and exit\n"
+        "  -h, --help            print this and exit\n"
+        "\n"
+        "Stays in the foreground.  SIGTERM and SIGINT stop it in order, a second one hurries,\n"
+        "SIGHUP reloads the configuration.\n",
+        file);
 }
 
 static void print_and_exit(void (*print)(FILE *file))
@@ -88,6 +92,9 @@ static void take_option(int option, struct arguments *arguments)
     case 'P':
         arguments->action = PRINT_CONFIG;
         break;
+    case 'Y':
+        arguments->action = VERIFY;
+        break;
     case 'V':
         print_and_exit(print_version);
         break;
@@ -107,6 +114,7 @@ static void parse_arguments(int argc, char **argv, struct arguments *arguments)
         {"state-dir", required_argument, NULL, 'd'},
         {"check", no_argument, NULL, 'C'},
         {"print-config", no_argument, NULL, 'P'},
+        {"verify", no_argument, NULL, 'Y'},
         {"version", no_argument, NULL, 'V'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
@@ -151,6 +159,24 @@ static int check(const struct config *config)
 static int print_config(const struct config *config)
 {
     return config_print(config, stdout) || fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int verify(const struct config *config)
+{
+    struct problem problem = {0};
+    if (load_modules(config))
+        return EX_CONFIG;
+    int faults = store_verify(config->daemon.state_dir, stdout, &problem);
+    if (faults < 0)
+        fprintf(stderr, "weftd: %s\n", problem.text);
+    return faults || fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int look_only(enum action action, const struct config *config)
+{
+    if (action == VERIFY)
+        return verify(config);
+    return action == CHECK ? check(config) : print_config(config);
 }
 
 /* The soft limit on descriptors is for programs that use select(): we do not, and those that we
@@ -257,7 +283,7 @@ int main(int argc, char **argv)
         }
         return run(&arguments, config);
     }
-    int status = arguments.action == CHECK ? check(config) : print_config(config);
+    int status = look_only(arguments.action, config);
     config_free(config);
     return status;
 }

@@ -81,10 +81,15 @@ static const struct param_spec purge_params[] = {
     {"state", PARAM_STRING | PARAM_STRINGS, .length_min = 1, .choices = purge_names},
 };
 
+static const struct param_spec backup_params[] = {
+    {"name", PARAM_STRING, .length_min = 1, .length_max = ENGINE_BACKUP_NAME_MAX},
+};
+
 #define TAKES(table) table, PARAMS_COUNT(table)
 #define TAKES_NONE   NULL, 0
 
 const struct method methods[] = {
+    {"daemon.backup", TAKES(backup_params), method_daemon_backup},
     {"daemon.drain", TAKES(drain_params), method_daemon_drain},
     {"daemon.reload", TAKES_NONE, method_daemon_reload},
     {"daemon.stats", TAKES_NONE, method_daemon_stats},

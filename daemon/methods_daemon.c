@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* methods_daemon: hello, ping, daemon.drain, daemon.reload. */
+/* methods_daemon: hello, ping, daemon.drain, daemon.reload, daemon.backup. */
 #include "daemon/engine.h"
 #include "daemon/methods_impl.h"
 #include "daemon/native.h"
@@ -8,8 +8,11 @@
 #include "daemon/session.h"
 #include "daemon/store.h"
 #include "protocol/jsonrpc.h"
+#include "protocol/params.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 int method_ping(struct request *request, json_t **ret_result)
@@ -91,6 +94,32 @@ int request_needs_admin(struct request *request, const char *what)
     rpc_error_set(&request->error, RPC_PERMISSION_DENIED,
                   "only root, weftd's own user and access.admin_group may %s", what);
     return -EPERM;
+}
+
+/* "weft-20261129-071500.db", UTC. */
+static void default_name(char name[static ENGINE_BACKUP_NAME_MAX + 1])
+{
+    time_t now = time(NULL);
+    struct tm utc;
+    gmtime_r(&now, &utc);
+    strftime(name, ENGINE_BACKUP_NAME_MAX + 1, "weft-%Y%m%d-%H%M%S.db", &utc);
+}
+
+int method_daemon_backup(struct request *request, json_t **ret_result)
+{
+    char name[ENGINE_BACKUP_NAME_MAX + 1], *path;
+    uint64_t bytes;
+    int err = request_needs_admin(request, "make backups");
+    if (err)
+        return err;
+    default_name(name);
+    err = engine_backup(request->context->engine, params_string(request->params, "name", name),
+                        &path, &bytes, &request->error);
+    if (err)
+        return err;
+    *ret_result = json_pack("{s:s, s:I}", "path", path, "bytes", (json_int_t)bytes);
+    free(path);
+    return 0;
 }
 
 int method_daemon_reload(struct request *request, json_t **ret_result)

@@ -35,6 +35,7 @@ int method_hello(struct request *request, json_t **ret_result);
 int method_ping(struct request *request, json_t **ret_result);
 int method_daemon_drain(struct request *request, json_t **ret_result);
 int method_daemon_reload(struct request *request, json_t **ret_result);
+int method_daemon_backup(struct request *request, json_t **ret_result);
 
 /* methods_stats.c */
 int method_daemon_stats(struct request *request, json_t **ret_result);

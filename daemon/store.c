@@ -48,11 +48,12 @@ struct store {
     struct store_life life;
     int lock; /* descriptor of STATE/lock, or -1 */
 
-    struct op_list todo;    /* store thread only: taken, not yet in a batch */
-    unsigned since_idle;    /* store thread only: batches since the backend tidied up */
-    bool closing;           /* store thread only: stop_op went by */
-    struct store_op stop;   /* pushed by store_stop() */
-    void (*failed)(void *); /* set before the start */
+    struct op_list todo;     /* store thread only: taken, not yet in a batch */
+    unsigned since_idle;     /* store thread only: batches since the backend tidied up */
+    struct store_op *backup; /* store thread only: under way, or NULL */
+    bool closing;            /* store thread only: stop_op went by */
+    struct store_op stop;    /* pushed by store_stop() */
+    void (*failed)(void *);  /* set before the start */
     void *failed_arg;
 
     atomic_int error; /* I3 */
@@ -237,10 +238,10 @@ static void take_pushed(struct store *store, struct store_op *rest, struct op_li
     list->last = newest;
 }
 
-/* Wait until there is something to do, and take all of it. */
+/* Wait until there is something to do, and take all of it.  A backup is something to do. */
 static void collect(struct store *store)
 {
-    if (store->todo.first) {
+    if (store->todo.first || store->backup) {
         if (sem_trywait(&store->arrived) < 0)
             return;
     } else {
@@ -404,6 +405,55 @@ static int read_op(struct store *store, struct store_op *op)
     return err;
 }
 
+/* ---- a backup beside the batches --------------------------------------------------------------- */
+
+static void backup_ended(struct store *store, int err)
+{
+    struct store_op *op = store->backup;
+    store->backup = NULL;
+    op_complete(store, op, err);
+}
+
+/* One piece of it.  Batches come in between. */
+static void backup_go_on(struct store *store)
+{
+    struct store_op *op = store->backup;
+    struct problem dropped;
+    int rc =
+        op->give_up && atomic_load_explicit(op->give_up, memory_order_relaxed) ? -ECANCELED : 0;
+    if (rc == 0 && store_error(store, NULL))
+        rc = store_error(store, NULL);
+    if (rc == 0)
+        rc = store->ops->backup_step(store->backend, op->problem);
+    if (rc == 1)
+        return;
+    int end_rc =
+        store->ops->backup_end(store->backend, rc < 0 ? &dropped : op->problem, &op->bytes);
+    backup_ended(store, rc < 0 ? rc : end_rc);
+}
+
+/* Returns whether the op is under way now; else op->err says why not. */
+static bool backup_begin(struct store *store, struct store_op *op)
+{
+    if (store->backup || !store->ops->backup_begin)
+        op->err = store->backup ? problem_set(op->problem, -EBUSY, "another backup is being made")
+                                : problem_set(op->problem, -EOPNOTSUPP, "it cannot be backed up");
+    else
+        op->err = store->ops->backup_begin(store->backend, op->path, op->problem);
+    if (op->err == 0)
+        store->backup = op;
+    return op->err == 0;
+}
+
+static void backup_abort(struct store *store)
+{
+    struct problem dropped;
+    if (!store->backup)
+        return;
+    (void)store->ops->backup_end(store->backend, &dropped, &store->backup->bytes);
+    backup_ended(store, -ESHUTDOWN);
+}
+
 /* Tell everybody, in order of arrival; reads are done when their turn comes, so that they hold up
  * nobody who came before them. */
 static void complete_batch(struct store *store, struct op_list batch)
@@ -411,6 +461,8 @@ static void complete_batch(struct store *store, struct op_list batch)
     for (struct store_op *op = batch.first, *next; op; op = next) {
         next = op->next;
         int err = store_error(store, NULL);
+        if (!err && op->kind == STORE_BACKUP && backup_begin(store, op))
+            continue; /* it is told when it is through */
         if (!err)
             err = op_reads(op) ? read_op(store, op) : op->err;
         op_complete(store, op, err);
@@ -468,11 +520,16 @@ static void *store_main(void *arg)
     pthread_setname_np(pthread_self(), "weft-store");
     while (!store->closing) {
         collect(store);
-        run_batch(store);
+        if (store->todo.first)
+            run_batch(store);
+        if (store->backup)
+            backup_go_on(store);
     }
+    backup_abort(store);
     take_pushed(store, CLOSED, &store->todo); /* I2: nothing comes after this */
     while (store->todo.first)
         run_batch(store);
+    backup_abort(store);
     return NULL;
 }
 

@@ -14,7 +14,8 @@
  *     the same -errno and text, writes and reads alike, and nothing is ever acknowledged again.
  *     The whole batch was rolled back.  The daemon then stops; a restart recovers.
  *     Exceptions, which fail one op and are not sticky: -ENOSPC of an insert refused by the
- *     reserve *before* the transaction, and -ENOMEM of a read.
+ *     reserve *before* the transaction, -ENOMEM of a read, and any error of a backup: -EEXIST the
+ *     path, -EBUSY another backup is being made, -ENOSPC beyond the reserve, the system's.
  * I3  Writes take effect in the order in which they were pushed.
  * I4  The store thread never calls into the engine except through done, and never waits for a
  *     fiber.  done must not block, suspend or lock a fiber mutex; weft_event_set() is allowed.
@@ -25,6 +26,7 @@
 #include "daemon/job.h"
 #include "daemon/problem.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -43,6 +45,7 @@ enum store_kind {
     STORE_OLDEST, /* ended_by, filter.limit -> found: what ended first */
     STORE_DELETE, /* ids: jobs that have ended are forgotten; others stay.  Not held up by the
                    * reserve */
+    STORE_BACKUP, /* path -> bytes: a copy of the whole store, made in pieces beside the batches */
     STORE_SET,  /* settings: each is kept, or forgotten; all or none.  Not held up by the reserve */
     STORE_PING, /* nothing: completes when the thread gets to it (watchdog, flush) */
 };
@@ -77,6 +80,10 @@ struct store_op {
     size_t count;                         /* of rows, ids or settings */
     struct store_filter filter;           /* LIST */
     int64_t ended_by;                     /* OLDEST: only those that ended then or before */
+    const char *path;                     /* BACKUP: made anew, whole and on disk once it exists */
+    atomic_bool *give_up;                 /* BACKUP, may be NULL: set by any thread, it ends soon
+                                           * with -ECANCELED */
+    struct problem *problem;              /* BACKUP: filled with why it failed */
 
     /* output, valid in done */
     int err; /* 0 or -errno; its text: store_error() */
@@ -84,6 +91,7 @@ struct store_op {
         *found; /* GET, LIST, OLDEST: malloc'ed array of one-block records, the caller's
                                 * to free */
     size_t found_count;
+    uint64_t bytes; /* BACKUP */
 };
 
 struct store_stats {

@@ -42,6 +42,14 @@ struct store_backend_ops {
      * Returns 1 if there is more to do, which is asked for as long as nothing is pending. */
     int (*idle)(void *backend, struct problem *problem);
 
+    /* A copy of the database as it is when the last step is through; what is written meanwhile is
+     * in it.  _begin, then _step while it returns 1 (a bounded piece was copied), then _end, which
+     * leaves a whole file or, after an error or before the last step, none.  An error of these is no
+     * failure of the store.  NULL: cannot be backed up. */
+    int (*backup_begin)(void *backend, const char *path, struct problem *problem);
+    int (*backup_step)(void *backend, struct problem *problem);
+    int (*backup_end)(void *backend, struct problem *problem, uint64_t *ret_bytes);
+
     /* Bytes that may still be written before the reserve is touched; UINT64_MAX if unknown. */
     uint64_t (*room)(void *backend);
     uint64_t (*file_bytes)(void *backend);

@@ -227,6 +227,48 @@ int store_sqlite_open(const struct config_store *config, const char *state_dir,
     return 0;
 }
 
+/* Before the first look at the database, so that the index of the log is made in memory. */
+static int look(struct sqlite_store *store, struct problem *problem)
+{
+    int code =
+        sqlite3_open_v2(store->path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_exec(store->db, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA query_only = ON",
+                            NULL, NULL, NULL);
+    if (code != SQLITE_OK)
+        return sqlite_problem(store, code, "open", problem);
+    int err = configure_connection(store, problem);
+    if (!err)
+        err = sqlite_content_check(store, problem);
+    return err ? err : sqlite_rows_prepare(store, problem);
+}
+
+int store_sqlite_look(const char *state_dir, struct problem *problem,
+                      struct sqlite_store **ret_store)
+{
+    static const struct config_store none = {0};
+    struct sqlite_store *store = store_new(&none, state_dir);
+    if (!store)
+        return problem_set(problem, -ENOMEM, "no memory");
+    int there = sqlite_file_check(store, problem);
+    int err = there < 0 ? there : 0;
+    if (there == 0)
+        err = problem_set(problem, -ENOENT, "there is no store in %s", state_dir);
+    if (!err)
+        err = look(store, problem);
+    if (err) {
+        store_destroy(store);
+        return err;
+    }
+    *ret_store = store;
+    return 0;
+}
+
+void store_sqlite_look_end(struct sqlite_store *store)
+{
+    store_destroy(store);
+}
+
 /* ---- transactions ---------------------------------------------------------------------------- */
 
 int sqlite_run(struct sqlite_store *store, enum sqlite_statement which, const char *doing,
@@ -315,7 +357,7 @@ static int sqlite_idle(void *backend, struct problem *problem)
     return err ? err : give_back_pages(backend, problem);
 }
 
-static uint64_t sqlite_room(void *backend)
+uint64_t sqlite_room(void *backend)
 {
     struct sqlite_store *store = backend;
     struct statvfs status;
@@ -357,6 +399,9 @@ const struct store_backend_ops store_sqlite_ops = {
     .rollback = sqlite_rollback,
     .read = sqlite_rows_read,
     .idle = sqlite_idle,
+    .backup_begin = sqlite_backup_begin,
+    .backup_step = sqlite_backup_step,
+    .backup_end = sqlite_backup_end,
     .room = sqlite_room,
     .file_bytes = sqlite_file_bytes,
     .wal_bytes = sqlite_wal_bytes,

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_sqlite: what the files of the SQLite backend share; nobody else includes this.
+ * store_sqlite: what the files of the SQLite backend and store_verify.c share; nobody else includes
+ * this.
  *   store_sqlite.c        open, transactions, checkpoints, close
+ *   store_sqlite_backup.c a copy, made beside the batches
  *   store_sqlite_file.c   a new database file, and whether a found one is ours and whole
  *   store_sqlite_rows.c   job_record <-> row, checksums, recovery
  *   store_sqlite_read.c   GET, LIST and OLDEST
@@ -48,11 +50,12 @@ struct sqlite_store {
     sqlite3 *db;
     sqlite3_stmt *statements[SQL_STATEMENT_COUNT];
     char *folder, *path, *wal_path;
-    uint64_t wal_bytes; /* as of the last commit, 0 once all of it is folded back */
-    uint64_t deleted;   /* rows, since free pages were looked at */
-    uint64_t starts;    /* number of this start */
-    int version;        /* of the schema on disk; this program's once recovery is through */
-    bool failed;        /* an error that is not a shortage of memory: no checkpoint at close */
+    uint64_t wal_bytes;           /* as of the last commit, 0 once all of it is folded back */
+    uint64_t deleted;             /* rows, since free pages were looked at */
+    uint64_t starts;              /* number of this start */
+    struct sqlite_backup *backup; /* under way, or NULL */
+    int version; /* of the schema on disk; this program's once recovery is through */
+    bool failed; /* an error that is not a shortage of memory: no checkpoint at close */
     _Atomic uint64_t reserve, checkpoint, wal_max;
 };
 
@@ -64,6 +67,24 @@ int sqlite_problem(struct sqlite_store *store, int code, const char *doing,
 /* Damage that SQLite cannot see: -EBADMSG, with problem. */
 int sqlite_corrupt(struct sqlite_store *store, struct problem *problem, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* store_sqlite.c ------------------------------------------------------------------------------- */
+
+/* Open to look only: nothing is made or written, no other process can use it meanwhile.  The rows are
+ * not looked at, and of the pages what quick_check says.
+ * Errors: -ENOENT there is no store; else as store_open(). */
+int store_sqlite_look(const char *state_dir, struct problem *problem,
+                      struct sqlite_store **ret_store);
+void store_sqlite_look_end(struct sqlite_store *store);
+
+/* Bytes that may be written before the reserve is touched. */
+uint64_t sqlite_room(void *backend);
+
+/* store_sqlite_backup.c ------------------------------------------------------------------------ */
+
+int sqlite_backup_begin(void *backend, const char *path, struct problem *problem);
+int sqlite_backup_step(void *backend, struct problem *problem);
+int sqlite_backup_end(void *backend, struct problem *problem, uint64_t *ret_bytes);
 
 /* store_sqlite_file.c -------------------------------------------------------------------------- */
 
@@ -79,6 +100,10 @@ int sqlite_file_check(struct sqlite_store *store, struct problem *problem);
  * Errors: -EBADMSG, -EPROTONOSUPPORT. */
 int sqlite_content_check(struct sqlite_store *store, struct problem *problem);
 
+/* The first column of each row of a query, as text. */
+int sqlite_query_each(struct sqlite_store *store, const char *sql,
+                      void (*see)(void *arg, const char *text), void *arg, struct problem *problem);
+
 /* Inside a transaction: what later versions have brought is made, up to this program's.  Nothing to
  * do if it is of this version.  The caller sets store->version after the commit. */
 int sqlite_file_migrate(struct sqlite_store *store, struct problem *problem);
@@ -90,6 +115,11 @@ int sqlite_rows_prepare(struct sqlite_store *store, struct problem *problem);
 int sqlite_rows_life(void *backend, struct problem *problem, struct store_life *ret_life);
 int sqlite_rows_recover(void *backend, int (*row)(void *arg, const struct job_record *record),
                         void *arg, struct problem *problem);
+/* Hand over every row, ended ones too: its record, or, with problem, its id alone. */
+int sqlite_rows_look(struct sqlite_store *store,
+                     void (*row)(void *arg, const struct job_record *record,
+                                 const struct problem *problem),
+                     void *arg, struct problem *problem);
 int sqlite_rows_settings(void *backend,
                          int (*setting)(void *arg, const char *name, const char *value), void *arg,
                          struct problem *problem);

@@ -270,6 +270,21 @@ static int query_text(struct sqlite_store *store, const char *sql, const char *a
     return err;
 }
 
+int sqlite_query_each(struct sqlite_store *store, const char *sql,
+                      void (*see)(void *arg, const char *text), void *arg, struct problem *problem)
+{
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL);
+    while (code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+        const char *text = (const char *)sqlite3_column_text(statement, 0);
+        see(arg, text ? text : "?");
+        code = SQLITE_OK;
+    }
+    int err = code == SQLITE_DONE ? 0 : sqlite_problem(store, code, "check", problem);
+    sqlite3_finalize(statement);
+    return err;
+}
+
 static int check_version(struct sqlite_store *store, struct problem *problem)
 {
     char *text;

@@ -418,6 +418,30 @@ static int scan(struct sqlite_store *store, sqlite3_stmt *statement,
     return err || code == SQLITE_DONE ? err : sqlite_problem(store, code, "recover", problem);
 }
 
+int sqlite_rows_look(struct sqlite_store *store,
+                     void (*row)(void *arg, const struct job_record *record,
+                                 const struct problem *problem),
+                     void *arg, struct problem *problem)
+{
+    sqlite3_stmt *statement = store->statements[store->version < 4 ? SQL_SCAN_OLD : SQL_SCAN];
+    int code, err = 0;
+    while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
+        struct job_record record = {.id = (uint64_t)sqlite3_column_int64(statement, COLUMN_ID)};
+        struct problem bad = {0};
+        err = sqlite_row_read(store, statement, &bad, &record);
+        if (err && err != -EBADMSG)
+            break;
+        row(arg, &record, err ? &bad : NULL);
+    }
+    if (code == SQLITE_ROW)
+        problem_set(problem, err, "the rows cannot be read: %s", strerror(-err));
+    sqlite3_reset(statement);
+    sqlite3_reset(store->statements[SQL_GET_LONG]);
+    if (code == SQLITE_ROW || code == SQLITE_DONE)
+        return code == SQLITE_ROW ? err : 0;
+    return sqlite_problem(store, code, "look", problem);
+}
+
 static int count_start(struct sqlite_store *store, struct problem *problem)
 {
     struct store_life life;

@@ -156,7 +156,7 @@ class Answers(support.WeftdTest):
             self.ask('job.retry', {'ids': [bad, done]})
             self.ask('job.wait', {'ids': [bad]})
             self.queues()
-            for method in ('daemon.stats', 'daemon.reload', 'ping'):
+            for method in ('daemon.backup', 'daemon.stats', 'daemon.reload', 'ping'):
                 self.ask(method)
             self.events(follower)
 

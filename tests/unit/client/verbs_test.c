@@ -503,6 +503,16 @@ Test(reload, a_bad_file_is_a_failure)
     fake_free(&fake);
 }
 
+Test(backup, prints_the_path_and_asks_for_the_name)
+{
+    static const struct canned canned[] = {
+        {"daemon.backup", "\"result\":{\"path\":\"/s/backup/a.db\",\"bytes\":4096}"}, {0}};
+    struct fake fake = {.canned = canned};
+    expect_run(FAKE_RUN(&fake, "backup", "a.db"), 0, "/s/backup/a.db\n", "");
+    expect_params(&fake, "daemon.backup", 0, "{\"name\":\"a.db\"}");
+    fake_free(&fake);
+}
+
 Test(ping, says_how_long_it_took)
 {
     static const struct canned canned[] = {{"ping", "\"result\":\"pong\""}, {0}};

@@ -11,7 +11,7 @@ Test(methods, table_is_sorted_and_every_row_complete, .init = ask_as_ourselves)
         cr_assert((methods[i].params == NULL) == (methods[i].params_count == 0));
         cr_assert(i == 0 || strcmp(methods[i - 1].name, methods[i].name) < 0);
     }
-    cr_assert_eq(methods_count, 21);
+    cr_assert_eq(methods_count, 22);
 }
 
 Test(methods, unknown_method_names_the_nearest, .init = ask_as_ourselves)
@@ -247,6 +247,17 @@ Test(methods, reload_reports_and_is_for_admins, .init = ask_as_ourselves)
     refused("daemon.reload", NULL, RPC_BAD_CONFIG, "weftd.conf:3: unknown key 'x'");
     peer.admin = false;
     refused("daemon.reload", NULL, RPC_PERMISSION_DENIED, "admin_group");
+}
+
+Test(methods, backup_takes_a_name_or_the_time_and_is_for_admins, .init = ask_as_ourselves)
+{
+    cr_assert_str_eq(ask("daemon.backup", "{\"name\":\"a.db\"}"),
+                     "{\"bytes\":4096,\"path\":\"a.db\"}");
+    const char *answer = ask("daemon.backup", NULL);
+    cr_assert_not_null(strstr(answer, "\"path\":\"weft-2"), "%s", answer);
+    refused("daemon.backup", "{\"name\":\"\"}", RPC_INVALID_PARAMS, "name");
+    peer.admin = false;
+    refused("daemon.backup", NULL, RPC_PERMISSION_DENIED, "admin_group");
 }
 
 static int stats_main(void *arg)

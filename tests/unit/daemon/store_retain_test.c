@@ -105,7 +105,11 @@ static void fill_and_forget(struct store *store, uint64_t first, size_t count)
 
 Test(store_retain, the_file_does_not_grow_with_what_was_deleted_and_shrinks)
 {
+#ifdef WEFT_TEST_MINI
+    enum { JOBS = 8000 };
+#else
     enum { JOBS = 20000 };
+#endif
     char folder[64], path[128];
     struct stat status;
     struct store *store = boot(folder_make(folder, true));

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/* A copy of the store while it is written. */
+#include "store_support.h"
+
+static char backup_path[128];
+
+/* Returns the op's error; its text is in problem. */
+static int back_up(struct store *store, const char *path, atomic_bool *give_up,
+                   struct problem *problem)
+{
+    *problem = (struct problem){0};
+    struct waited_op op = {
+        .op = {.kind = STORE_BACKUP, .path = path, .give_up = give_up, .problem = problem}};
+    int err = op_run(store, &op);
+    cr_assert_eq(err == 0, op.op.bytes > 0);
+    return err;
+}
+
+/* The copy as a store of its own: how many jobs it has, from 1 on without a gap. */
+static uint64_t jobs_in(const char *path)
+{
+    char folder[64], to[128];
+    uint64_t count = 0;
+    struct job_record *found;
+    path_in(to, folder_make(folder, true), "weft.db");
+    cr_assert_eq(rename(path, to), 0);
+    struct store *store = boot(folder);
+    while ((found = get_record(store, count + 1))) {
+        struct job_record same = record_make(++count);
+        cr_assert(record_same(found, &same));
+        job_record_free(found);
+    }
+    struct store_life life;
+    store_life(store, &life);
+    cr_assert_eq(life.next_id, count + 1);
+    store_free(store);
+    folder_remove(folder);
+    return count;
+}
+
+static const char *folder_for(char folder[64])
+{
+    folder_make(folder, true);
+    path_in(backup_path, folder, "copy.db");
+    return folder;
+}
+
+struct writing {
+    struct store *store;
+    _Atomic uint64_t acknowledged;
+    atomic_bool stop;
+};
+
+static void *write_for_ever(void *arg)
+{
+    struct writing *writing = arg;
+    for (uint64_t id = 1; !atomic_load(&writing->stop); id += 5) {
+        cr_assert_eq(insert_range(writing->store, id, 5), 0);
+        atomic_store(&writing->acknowledged, id + 4);
+    }
+    return NULL;
+}
+
+Test(store_backup, it_has_what_was_there_and_commits_go_on, .timeout = 60)
+{
+    char folder[64];
+    struct problem problem;
+    pthread_t thread;
+    struct writing writing = {.store = boot(folder_for(folder))};
+    pthread_create(&thread, NULL, write_for_ever, &writing);
+    for (int turn = 0; turn < 5; turn++) {
+        while (atomic_load(&writing.acknowledged) < (uint64_t)(turn + 1) * 500)
+            sched_yield();
+        uint64_t least = atomic_load(&writing.acknowledged);
+        cr_assert_eq(back_up(writing.store, backup_path, NULL, &problem), 0, "%s", problem.text);
+        uint64_t count = jobs_in(backup_path);
+        cr_assert_geq(count, least);
+    }
+    atomic_store(&writing.stop, true);
+    pthread_join(thread, NULL);
+    store_free(writing.store);
+    folder_remove(folder);
+}
+
+/* Inserts in between, one for each ping that comes back. */
+Test(store_backup, a_backup_of_many_pieces_holds_up_nobody)
+{
+    char folder[64];
+    struct problem problem = {0};
+    struct store *store = boot(folder_for(folder));
+    struct waited_op backup = {
+        .op = {.kind = STORE_BACKUP, .done = op_wake, .path = backup_path, .problem = &problem}};
+    cr_assert_eq(insert_range(store, 1, 40000), 0); /* some thousand pages */
+    sem_init(&backup.ended, 0, 0);
+    store_push(store, &backup.op);
+    uint64_t id = 40000;
+    while (sem_trywait(&backup.ended) < 0)
+        cr_assert_eq(insert_range(store, ++id, 1), 0);
+    cr_assert_eq(backup.op.err, 0, "%s", problem.text);
+    cr_assert_gt(id, 40001u, "nothing was committed meanwhile");
+    cr_assert_geq(jobs_in(backup_path), 40001u);
+    store_free(store);
+    folder_remove(folder);
+}
+
+Test(store_backup, what_is_there_is_kept_and_what_fails_leaves_nothing)
+{
+    char folder[64], other[128];
+    struct problem problem;
+    atomic_bool give_up = true;
+    struct store *store = boot(folder_for(folder));
+    cr_assert_eq(insert_range(store, 1, 10), 0);
+    file_write(folder, "copy.db", (struct bytes){(unsigned char *)"mine", 4});
+    cr_assert_eq(back_up(store, backup_path, NULL, &problem), -EEXIST);
+    cr_assert_not_null(strstr(problem.text, "copy.db"), "%s", problem.text);
+    cr_assert(file_is(folder, "copy.db", (struct bytes){(unsigned char *)"mine", 4}));
+    path_in(other, folder, "gone/copy.db");
+    cr_assert_eq(back_up(store, other, NULL, &problem), -ENOENT);
+    path_in(other, folder, "given-up.db");
+    cr_assert_eq(back_up(store, other, &give_up, &problem), -ECANCELED);
+    cr_assert_eq(access(other, F_OK), -1);
+    path_in(other, folder, "given-up.db.new");
+    cr_assert_eq(access(other, F_OK), -1);
+    cr_assert_eq(insert_range(store, 11, 1), 0, "the store is well");
+    store_free(store);
+    folder_remove(folder);
+}
+
+Test(store_backup, one_that_would_touch_the_reserve_is_refused)
+{
+    char folder[64];
+    struct problem problem;
+    struct config_store config = test_config;
+    struct store *store = boot(folder_for(folder));
+    config.reserve = UINT64_C(1) << 60;
+    cr_assert_eq(insert_range(store, 1, 10), 0);
+    store_apply_config(store, &config);
+    cr_assert_eq(back_up(store, backup_path, NULL, &problem), -ENOSPC);
+    store_apply_config(store, &test_config);
+    cr_assert_eq(back_up(store, backup_path, NULL, &problem), 0, "%s", problem.text);
+    cr_assert_eq(jobs_in(backup_path), 10u);
+    store_free(store);
+    folder_remove(folder);
+}
+
+Test(store_backup, a_stop_ends_one_that_is_under_way)
+{
+    char folder[64], new_path[128];
+    struct problem problem = {0};
+    struct store *store = boot(folder_for(folder));
+    struct waited_op backup = {
+        .op = {.kind = STORE_BACKUP, .done = op_wake, .path = backup_path, .problem = &problem}};
+    cr_assert_eq(insert_range(store, 1, 40000), 0);
+    sem_init(&backup.ended, 0, 0);
+    store_push(store, &backup.op);
+    store_stop(store);
+    cr_assert_eq(sem_trywait(&backup.ended), 0);
+    cr_assert(backup.op.err == -ESHUTDOWN || backup.op.err == 0, "%d", backup.op.err);
+    path_in(new_path, folder, "copy.db.new");
+    cr_assert_eq(access(new_path, F_OK), -1);
+    store_free(store);
+    folder_remove(folder);
+}
