@@ -7,6 +7,7 @@
 #include "client/verbs.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LIMIT_DEFAULT 50
@@ -15,7 +16,10 @@
 
 const struct option_spec list_options[] = {
     {"state", 's', "STATE,...", "only these: waiting delayed queued running failed ..."},
-    {"queue", 'q', "NAME", "only this queue"},
+    {"queue", 'q', "NAME,...", "only these queues"},
+    {"name", 'n', "NAME", "only of this name; with * at its end: of those that begin so"},
+    {"tag", 't', "TAG", "only those that have it"},
+    {"user", 'u', "USER", "only those of this user (for admins): a name or a number"},
     {"limit", 'l', "COUNT", "at most so many (default 50)"},
     {"before", 0, "ID", "only ids below this one"},
     {"all", 'a', NULL, "every job, however many"},
@@ -24,9 +28,10 @@ const struct option_spec list_options[] = {
 
 struct listing {
     struct command *command;
-    const char *states, *queue; /* NULL: all */
-    int64_t before;             /* 0: from the newest */
-    int64_t left;               /* jobs still wanted */
+    const char *states, *queues, *name, *tag; /* NULL: all */
+    json_t *user;                             /* NULL: all */
+    int64_t before;                           /* 0: from the newest */
+    int64_t left;                             /* jobs still wanted */
     size_t printed;
 };
 
@@ -38,8 +43,14 @@ static json_t *page_params(const struct listing *listing)
         json_object_set_new(params, "before", json_integer(listing->before));
     if (listing->states)
         json_object_set_new(params, "state", command_split(listing->states));
-    if (listing->queue)
-        json_object_set_new(params, "queue", json_string(listing->queue));
+    if (listing->queues)
+        json_object_set_new(params, "queue", command_split(listing->queues));
+    if (listing->name)
+        json_object_set_new(params, "name", json_string(listing->name));
+    if (listing->tag)
+        json_object_set_new(params, "tag", json_string(listing->tag));
+    if (listing->user)
+        json_object_set(params, "user", listing->user);
     return params;
 }
 
@@ -122,18 +133,32 @@ static int read_options(struct listing *listing)
     return status;
 }
 
+/* A number is one, whatever users are called. */
+static json_t *user_of(const char *text)
+{
+    char *end;
+    if (!text)
+        return NULL;
+    long long uid = strtoll(text, &end, 10);
+    return *text >= '0' && *text <= '9' && *end == '\0' ? json_integer(uid) : json_string(text);
+}
+
 int verb_list(struct command *command)
 {
     struct listing listing = {
         .command = command,
         .states = arguments_value(&command->arguments, "state"),
-        .queue = arguments_value(&command->arguments, "queue"),
+        .queues = arguments_value(&command->arguments, "queue"),
+        .name = arguments_value(&command->arguments, "name"),
+        .tag = arguments_value(&command->arguments, "tag"),
+        .user = user_of(arguments_value(&command->arguments, "user")),
         .left = LIMIT_DEFAULT,
     };
     bool more = true;
     int status = read_options(&listing);
     while (!status && more && command_flush(command))
         status = list_page(&listing, &more);
+    json_decref(listing.user);
     if (!status && !more && listing.before > 0 && !command->json)
         fprintf(command->err, "more: weft list --before %lld, or --all\n",
                 (long long)listing.before);

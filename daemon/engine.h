@@ -32,6 +32,7 @@
 
 #include "daemon/events.h"
 #include "daemon/job.h"
+#include "daemon/job_match.h"
 #include "daemon/output.h"
 #include "daemon/queue_settings.h"
 
@@ -169,17 +170,21 @@ int engine_get(struct engine *engine, const struct peer *peer, uint64_t id,
                struct job_record **ret_record, struct rpc_error *error);
 
 struct engine_filter {
-    uint32_t states;   /* bit 1u << state; 0: all */
-    const char *queue; /* NULL: all; an unknown one is no_such_queue */
-    uint64_t before;   /* ids below this; 0: from the newest */
-    size_t limit;      /* 1 … ENGINE_LIST_MAX */
+    uint32_t states;           /* bit 1u << state; 0: all */
+    const char *const *queues; /* NULL-terminated; NULL: all; an unknown one is no_such_queue */
+    struct job_match match;    /* the caller's */
+    bool of_user;              /* only this user's, of those that the peer may see */
+    uid_t uid;
+    uint64_t before; /* ids below this; 0: from the newest */
+    size_t limit;    /* 1 … ENGINE_LIST_MAX */
 };
 #define ENGINE_LIST_MAX 1000
 
 struct engine_page {
     struct job_record **records; /* newest first; malloc'ed, with engine_page_destroy() */
     size_t count;
-    uint64_t next; /* `before` of the next page, 0: this was the last */
+    uint64_t next; /* `before` of the next page, which may be there though this one is not full, or
+                    * is empty: no request looks at all jobs; 0: this was the last */
 };
 void engine_page_destroy(struct engine_page *page);
 

@@ -5,7 +5,9 @@
  * I18  A job that is not in memory is asked for in the store after memory was looked at, never
  *      before: an end is in the store before it leaves memory, so no job is missed.  The store
  *      may then say that it is live: it was retried in between, and is in memory by then (I21).
- * I19  A list walks memory in slices: the lock is held for SLICE slots at most.
+ * I19  A list walks memory in slices, the store in pieces of its own: the lock is held for SLICE
+ *      slots at most, or for as many bytes of specs.  How many of both is bounded too; a page then
+ *      ends where both have come to, full or not.
  *
  * Who may call: request fibers.  Reads nothing from disk itself.
  */
@@ -16,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLICE = 4096 };
+enum { SLICE = 4096, SLICE_BYTES = 256 << 10, SLICES_MAX = 512, PIECES_MAX = 16 };
 
 void engine_records_free(struct job_record **records, size_t count)
 {
@@ -127,6 +129,7 @@ int engine_get(struct engine *engine, const struct peer *peer, uint64_t id,
 struct list {
     struct job_record **records;
     size_t count;
+    uint64_t reached; /* it has all that there is from this id on; 0: or as many as it should */
 };
 
 struct listing {
@@ -136,12 +139,31 @@ struct listing {
     size_t want;     /* one more than the limit: tells whether there is a next page */
 };
 
+static bool is_in(const char *const *queues, const char *queue)
+{
+    if (!queues)
+        return true;
+    while (*queues && strcmp(*queues, queue) != 0)
+        queues++;
+    return *queues != NULL;
+}
+
 static bool matches(const struct listing *listing, const struct job *job)
 {
     const struct job_record *record = &job->record;
-    const char *queue = listing->filter->queue;
+    const struct engine_filter *filter = listing->filter;
     return (listing->states & ~END_STATES & 1u << record->state) && record->state != JOB_NONE &&
-           engine_may_see(listing->peer, record) && (!queue || strcmp(queue, record->queue) == 0);
+           engine_may_see(listing->peer, record) &&
+           (!filter->of_user || filter->uid == record->uid) && is_in(filter->queues, record->queue);
+}
+
+/* *bytes grows by what had to be looked at. */
+static bool text_matches(const struct listing *listing, const struct job *job, size_t *bytes)
+{
+    const struct job_match *match = &listing->filter->match;
+    if (match->tag)
+        *bytes += strlen(job->record.spec);
+    return job_match_text(match, job->record.spec);
 }
 
 /* Copy what matches of the slots below *before; lowers it.  -ENODATA: there are no more. */
@@ -149,11 +171,11 @@ static int copy_slice_locked(struct engine *engine, const struct listing *listin
                              struct list *list, uint64_t *before)
 {
     size_t index = job_table_index(&engine->table, *before);
-    size_t stop = index > SLICE ? index - SLICE : 0;
-    while (index > stop && list->count < listing->want) {
+    size_t stop = index > SLICE ? index - SLICE : 0, bytes = 0;
+    while (index > stop && list->count < listing->want && bytes < SLICE_BYTES) {
         const struct job_slot *slot = &engine->table.slots[--index];
         *before = slot->id;
-        if (!slot->job || !matches(listing, slot->job))
+        if (!slot->job || !matches(listing, slot->job) || !text_matches(listing, slot->job, &bytes))
             continue;
         if (job_record_copy(&slot->job->record, &list->records[list->count]) < 0)
             return -ENOMEM;
@@ -166,34 +188,60 @@ static int list_memory(struct engine *engine, const struct listing *listing, str
 {
     uint64_t before = listing->filter->before ? listing->filter->before : UINT64_MAX;
     int rc = (listing->states & ~END_STATES) ? 0 : -ENODATA;
-    while (rc == 0) {
+    for (int slices = 0; rc == 0 && slices < SLICES_MAX; slices++) {
         rc = engine_lock(engine);
         if (rc < 0)
             return rc;
         rc = copy_slice_locked(engine, listing, list, &before);
         engine_unlock(engine);
     }
+    list->reached = rc == 0 ? before : 0;
     return rc == -ENODATA ? 0 : rc;
 }
 
-static int list_store(struct engine *engine, const struct listing *listing, struct list *list)
+/* What the store may be asked for; false: there is nothing that both want. */
+static bool store_filter(const struct listing *listing, struct store_filter *ret_filter)
 {
-    struct engine_op op = {.op.filter = {
-                               .all_users = listing->peer->admin,
-                               .uid = listing->peer->uid,
-                               .states = listing->states & END_STATES,
-                               .queue = listing->filter->queue,
-                               .before = listing->filter->before,
-                               .limit = listing->want,
-                           }};
-    if (op.op.filter.states == 0)
-        return 0;
+    const struct engine_filter *filter = listing->filter;
+    const struct peer *peer = listing->peer;
+    *ret_filter = (struct store_filter){
+        .all_users = peer->admin && !filter->of_user,
+        .uid = filter->of_user ? filter->uid : peer->uid,
+        .states = listing->states & END_STATES,
+        .queues = filter->queues,
+        .match = job_match_any(&filter->match) ? NULL : &filter->match,
+        .before = filter->before,
+    };
+    return ret_filter->states != 0 && (peer->admin || ret_filter->uid == peer->uid);
+}
+
+/* The next piece.  Takes over what was found. */
+static int list_piece(struct engine *engine, const struct store_filter *filter, struct list *list)
+{
+    struct engine_op op = {.op.filter = *filter};
     engine_push(engine, &op, STORE_LIST);
     int rc = engine_await(engine, &op);
     if (rc < 0)
         return rc;
-    list->records = op.op.found;
-    list->count = op.op.found_count;
+    memcpy(list->records + list->count, op.op.found, op.op.found_count * sizeof(*op.op.found));
+    list->count += op.op.found_count;
+    list->reached = op.op.reached;
+    free(op.op.found);
+    return 0;
+}
+
+static int list_store(struct engine *engine, const struct listing *listing, struct list *list)
+{
+    struct store_filter filter;
+    if (!store_filter(listing, &filter))
+        return 0;
+    for (int pieces = 0; pieces < PIECES_MAX && list->count < listing->want; pieces++) {
+        filter.limit = listing->want - list->count;
+        int rc = list_piece(engine, &filter, list);
+        if (rc < 0 || list->reached == 0)
+            return rc;
+        filter.before = list->reached;
+    }
     return 0;
 }
 
@@ -205,19 +253,24 @@ static struct job_record *pull(struct list *list, size_t *at)
     return record;
 }
 
-/* Merge both into page, newest first; of two with one id the store's stays. */
+/* Merge both into page, newest first, as far as both have come; of two with one id the store's
+ * stays. */
 static void merge(struct list *memory, struct list *store, size_t limit, struct engine_page *page)
 {
     size_t m = 0, s = 0;
+    uint64_t reached = memory->reached > store->reached ? memory->reached : store->reached;
     while (page->count < limit && (m < memory->count || s < store->count)) {
         uint64_t memory_id = m < memory->count ? memory->records[m]->id : 0;
         uint64_t store_id = s < store->count ? store->records[s]->id : 0;
+        if (memory_id < reached && store_id < reached)
+            break;
         if (memory_id == store_id)
             job_record_free(pull(memory, &m));
         page->records[page->count++] = store_id >= memory_id ? pull(store, &s) : pull(memory, &m);
     }
     bool more = m < memory->count || s < store->count;
-    page->next = more && page->count > 0 ? page->records[page->count - 1]->id : 0;
+    bool is_full = more && page->count == limit;
+    page->next = is_full ? page->records[page->count - 1]->id : reached;
 }
 
 static int check_queue(struct engine *engine, const char *name, struct rpc_error *error)
@@ -255,9 +308,10 @@ static int look_at_both(struct engine *engine, const struct listing *listing, st
 static int list_both(struct engine *engine, const struct listing *listing,
                      struct engine_page *ret_page)
 {
-    struct list memory = {calloc(listing->want, sizeof(struct job_record *)), 0}, store = {0};
+    struct list memory = {calloc(listing->want, sizeof(struct job_record *)), 0, 0};
+    struct list store = {calloc(listing->want, sizeof(struct job_record *)), 0, 0};
     struct engine_page page = {calloc(listing->want, sizeof(struct job_record *)), 0, 0};
-    int rc = memory.records && page.records ? 0 : -ENOMEM;
+    int rc = memory.records && store.records && page.records ? 0 : -ENOMEM;
     if (rc == 0)
         rc = look_at_both(engine, listing, &memory, &store);
     if (rc == 0)
@@ -281,7 +335,9 @@ int engine_list(struct engine *engine, const struct peer *peer, const struct eng
         .states = filter->states ? filter->states : UINT32_MAX,
         .want = limit + 1,
     };
-    int rc = check_queue(engine, filter->queue, error);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && filter->queues && filter->queues[i]; i++)
+        rc = check_queue(engine, filter->queues[i], error);
     if (rc < 0)
         return rc;
     rc = list_both(engine, &listing, ret_page);

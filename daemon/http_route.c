@@ -254,7 +254,7 @@ json_t *http_query_params(const struct http_request *request)
             json_object_set_new(params, name, ids_of(value));
         else if (!text)
             json_object_set(params, name, value);
-        else if (strchr(text, ',') && strcmp(name, "state") == 0)
+        else if (strchr(text, ',') && (strcmp(name, "state") == 0 || strcmp(name, "queue") == 0))
             json_object_set_new(params, name, list_of(text));
         else
             json_object_set_new(params, name, value_of(name, text));

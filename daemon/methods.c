@@ -33,7 +33,10 @@ static const struct param_spec ids_params[] = {
 
 static const struct param_spec list_params[] = {
     {"state", PARAM_STRING | PARAM_STRINGS, .choices = state_names},
-    {"queue", PARAM_STRING},
+    {"queue", PARAM_STRING | PARAM_STRINGS},
+    {"name", PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX + 1},
+    {"tag", PARAM_STRING, .length_max = JOB_NAME_MAX},
+    {"user", PARAM_INT | PARAM_STRING, .min = 0, .max = UINT32_MAX},
     {"limit", PARAM_INT, .min = 1, .max = ENGINE_LIST_MAX},
     {"before", PARAM_INT | PARAM_NULL, .min = 1, .max = ID_MAX},
 };

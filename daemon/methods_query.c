@@ -3,9 +3,11 @@
 #include "daemon/engine.h"
 #include "daemon/methods_impl.h"
 #include "weft/fiber.h"
+#include "weft/offload.h"
 #include "weft/time.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,19 +64,80 @@ static uint32_t wanted_states(const json_t *states)
     return bits;
 }
 
-int method_job_list(struct request *request, json_t **ret_result)
+/* ---- list ---- */
+
+#define QUEUES_MAX 32
+
+struct user_search {
+    const char *name;
+    uid_t uid;
+    bool found;
+};
+
+static int find_user(void *arg)
 {
-    struct engine_filter filter = {
-        .states = wanted_states(params_get(request->params, "state")),
-        .queue = params_string(request->params, "queue", NULL),
-        .before = (uint64_t)params_int(request->params, "before", 0),
-        .limit = (size_t)params_int(request->params, "limit", METHODS_LIST_DEFAULT),
-    };
-    struct engine_page page;
-    int err = engine_list(request->context->engine, request->peer, &filter, &page, &request->error);
+    struct user_search *search = arg;
+    struct passwd entry, *found = NULL;
+    char buffer[16384];
+    search->found =
+        getpwnam_r(search->name, &entry, buffer, sizeof buffer, &found) == 0 && found != NULL;
+    if (search->found)
+        search->uid = found->pw_uid;
+    return 0;
+}
+
+/* The user database may be on a network: off the loops. */
+static int user_of_name(struct request *request, const char *name, uid_t *ret_uid)
+{
+    struct user_search search = {.name = name};
+    int err = weft_offload(find_user, &search, NULL);
     if (err)
         return err;
+    if (!search.found)
+        return rpc_error_set_param(&request->error, RPC_INVALID_PARAMS, "user", NULL,
+                                   "there is no user \"%.64s\"", name);
+    *ret_uid = search.uid;
+    return 0;
+}
+
+static int read_user(struct request *request, struct engine_filter *filter)
+{
+    const char *name = params_string(request->params, "user", NULL);
+    filter->of_user = params_has(request->params, "user");
+    filter->uid = (uid_t)params_int(request->params, "user", 0);
+    int err = name ? user_of_name(request, name, &filter->uid) : 0;
+    if (err || !filter->of_user || request->peer->admin || filter->uid == request->peer->uid)
+        return err;
+    return rpc_error_set_param(&request->error, RPC_PERMISSION_DENIED, "user", NULL,
+                               "only admins see the jobs of others");
+}
+
+/* queues: room for QUEUES_MAX and a NULL; the names are the parameters'. */
+static int read_queues(struct request *request, const char **queues, struct engine_filter *filter)
+{
+    const json_t *value = params_get(request->params, "queue");
+    size_t count = json_is_array(value) ? json_array_size(value) : 0;
+    if (count > QUEUES_MAX)
+        return rpc_error_set_param(&request->error, RPC_INVALID_PARAMS, "queue", NULL,
+                                   "parameter \"queue\": %zu queues are more than %d", count,
+                                   QUEUES_MAX);
+    if (json_is_string(value))
+        queues[count++] = json_string_value(value);
+    else
+        for (size_t i = 0; i < count; i++)
+            queues[i] = json_string_value(json_array_get(value, i));
+    filter->queues = count > 0 ? queues : NULL;
+    return 0;
+}
+
+static int list_jobs(struct request *request, const struct engine_filter *filter,
+                     json_t **ret_result)
+{
+    struct engine_page page;
     json_t *jobs;
+    int err = engine_list(request->context->engine, request->peer, filter, &page, &request->error);
+    if (err)
+        return err;
     err = page_json(&page, &jobs);
     if (!err)
         *ret_result = json_pack("{s:o, s:o}", "jobs", jobs, "next",
@@ -82,6 +145,30 @@ int method_job_list(struct request *request, json_t **ret_result)
     engine_page_destroy(&page);
     return err;
 }
+
+int method_job_list(struct request *request, json_t **ret_result)
+{
+    const json_t *params = request->params;
+    const char *queues[QUEUES_MAX + 1] = {NULL};
+    struct engine_filter filter = {
+        .states = wanted_states(params_get(params, "state")),
+        .before = (uint64_t)params_int(params, "before", 0),
+        .limit = (size_t)params_int(params, "limit", METHODS_LIST_DEFAULT),
+    };
+    int err = read_queues(request, queues, &filter);
+    if (!err)
+        err = read_user(request, &filter);
+    if (!err)
+        err = job_match_init(&filter.match, params_string(params, "name", NULL),
+                             params_string(params, "tag", NULL));
+    if (err)
+        return err;
+    err = list_jobs(request, &filter, ret_result);
+    job_match_destroy(&filter.match);
+    return err;
+}
+
+/* ---- wait ---- */
 
 uint64_t request_deadline(const struct request *request)
 {

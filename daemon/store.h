@@ -24,6 +24,7 @@
 #pragma once
 
 #include "daemon/job.h"
+#include "daemon/job_match.h"
 #include "daemon/problem.h"
 
 #include <stdatomic.h>
@@ -54,11 +55,12 @@ enum store_kind {
 struct store_filter {
     bool all_users; /* else only uid's */
     uid_t uid;
-    uint32_t states;   /* bit 1u << state; 0: every end state.  Live states are never matched:
+    uint32_t states; /* bit 1u << state; 0: every end state.  Live states are never matched:
                         * the engine knows them better */
-    const char *queue; /* NULL: any */
-    uint64_t before;   /* only ids below this; 0: from the newest */
-    size_t limit;      /* 1 and up */
+    const char *const *queues;     /* NULL-terminated; NULL: any */
+    const struct job_match *match; /* borrowed; NULL: any */
+    uint64_t before;               /* only ids below this; 0: from the newest */
+    size_t limit;                  /* 1 and up */
 };
 
 /* A thing to be remembered besides the jobs: "queue video" -> {"paused":true}. */
@@ -87,10 +89,12 @@ struct store_op {
 
     /* output, valid in done */
     int err; /* 0 or -errno; its text: store_error() */
-    struct job_record *
-        *found; /* GET, LIST, OLDEST: malloc'ed array of one-block records, the caller's
-                                * to free */
+    /* GET, LIST, OLDEST: malloc'ed array of one-block records, the caller's to free. */
+    struct job_record **found;
     size_t found_count;
+    /* LIST: it looked no further than to this id, lest others wait; 0: to the end, or found as many
+     * as it should. */
+    uint64_t reached;
     uint64_t bytes; /* BACKUP */
 };
 

@@ -50,16 +50,15 @@ enum job_column {
 /* One arm for each end state, merged by id: each walks an index and none is read further than the
  * page needs.  `state >= 5` is there for the planner: the indexes are partial. */
 #define LIST_ARM(index, state, bit, also)                                                          \
-    "SELECT id FROM job INDEXED BY " index " WHERE state >= 5 AND state = " state                  \
-    " AND (?2 & " bit ") AND id < ?1 AND (?3 < 0 OR uid = ?3)" also
+    "SELECT id, uid FROM job INDEXED BY " index " WHERE state >= 5 AND state = " state             \
+    " AND (?2 & " bit ") AND id < ?1" also
 #define LIST_ARMS(index, also)                                                                     \
     LIST_ARM(index, "5", "32", also)                                                               \
     " UNION ALL " LIST_ARM(index, "6", "64", also) " UNION ALL " LIST_ARM(                         \
         index, "7", "128",                                                                         \
         also) " UNION ALL " LIST_ARM(index, "8", "256",                                            \
                                      also) " UNION ALL " LIST_ARM(index, "9", "512",               \
-                                                                  also) " ORDER BY id DESC LIMIT " \
-                                                                        "?4"
+                                                                  also) " ORDER BY id DESC"
 
 static const char *const statements[SQL_STATEMENT_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -74,7 +73,7 @@ static const char *const statements[SQL_STATEMENT_COUNT] = {
     [SQL_GET] = "SELECT " JOB_COLUMNS " FROM job WHERE id = ?1",
     [SQL_GET_LONG] = "SELECT spec FROM long_spec WHERE id = ?1",
     [SQL_LIST] = LIST_ARMS("ended_by_state", ""),
-    [SQL_LIST_QUEUE] = LIST_ARMS("ended_by_queue", " AND queue = ?5"),
+    [SQL_LIST_QUEUE] = LIST_ARMS("ended_by_queue", " AND queue = ?3"),
     [SQL_SCAN_OLD] = "SELECT " OLD_COLUMNS ", 0 FROM job ORDER BY id",
     [SQL_SCAN] = "SELECT " JOB_COLUMNS " FROM job ORDER BY id",
     [SQL_LIFE] = ("SELECT instance, starts, sum, max(next_id, (SELECT ifnull(max(id), 0) + 1 "

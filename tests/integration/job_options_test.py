@@ -6,6 +6,7 @@ what a program gets and leaves."""
 import base64
 import hashlib
 import os
+import pwd
 import resource
 import sys
 import time
@@ -220,7 +221,20 @@ class Queues(support.WeftdTest):
         both = self.weftd.list(state=['queued', 'running'], queue='one')
         self.assertEqual([job['id'] for job in both][:5], queued[::-1])
         self.assertEqual(len(both), 6)
-        page = self.weftd.call('job.list', limit=2, state='succeeded')
+        named = self.weftd.submit('true', name='nightly-1', tags=['a', 'b'], queue='three')
+        self.weftd.wait(named)
+        for filters in ({'name': 'nightly-1'}, {'name': 'night*', 'tag': 'b'}, {'tag': 'a'},
+                        {'queue': ['three', 'paused']}, {'name': '*', 'user': os.getuid()}):
+            self.assertEqual([job['id'] for job in self.weftd.list(**filters)], [named], filters)
+        self.assertEqual(self.weftd.list(name='night'), [])
+        self.assertEqual(self.weftd.list(user=os.getuid() + 1), [])
+        shown = self.weftd.weft('list', '--json', '-n', 'night*', '-t', 'a', '-q', 'one,three',
+                                '-u', pwd.getpwuid(os.getuid()).pw_name)
+        self.assertIn(f'"id":{named},', shown.stdout)
+        self.assert_refused(lambda: self.weftd.list(user='nobody-of-that-name'), -32602,
+                            'there is no user', param='user')
+        self.weftd.call('job.cancel', ids=[named])
+        page = self.weftd.call('job.list', limit=2, state='succeeded', before=named)
         self.assertEqual([job['id'] for job in page['jobs']], done[:2:-1])
         page = self.weftd.call('job.list', limit=2, state='succeeded', before=page['next'])
         self.assertEqual([job['id'] for job in page['jobs']], done[2:0:-1])

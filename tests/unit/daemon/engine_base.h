@@ -34,6 +34,7 @@ struct base {
     atomic_int fail_in;  /* the nth commit from now fails; 0: none */
     atomic_bool no_room; /* the disk is full */
     atomic_int commits;
+    size_t list_most; /* rows that a LIST looks at; 0: all; set before the start */
     uint64_t next_id;
 };
 
@@ -204,12 +205,21 @@ static int base_read_ids(struct base *base, struct store_op *op)
     return 0;
 }
 
+static bool base_is_in(const char *const *queues, const char *queue)
+{
+    bool in = queues == NULL;
+    for (; queues && *queues; queues++)
+        in = in || strcmp(*queues, queue) == 0;
+    return in;
+}
+
 static bool base_matches(const struct store_filter *filter, const struct job_record *record)
 {
     return record && job_state_is_end(record->state) &&
            (filter->all_users || filter->uid == record->uid) &&
            (filter->states == 0 || (filter->states & 1u << record->state)) &&
-           (!filter->queue || strcmp(filter->queue, record->queue) == 0) &&
+           base_is_in(filter->queues, record->queue) &&
+           (!filter->match || job_match_text(filter->match, record->spec)) &&
            (filter->before == 0 || record->id < filter->before);
 }
 
@@ -250,9 +260,17 @@ static int base_read(void *arg, struct store_op *op, struct problem *problem)
         return base_read_oldest(base, op);
     op->found = calloc(op->filter.limit + 1, sizeof(struct job_record *));
     op->found_count = 0;
-    for (size_t id = BASE_IDS; id-- > 0 && op->found_count < op->filter.limit;)
+    size_t looked = 0;
+    for (size_t id = BASE_IDS; id-- > 0 && op->found_count < op->filter.limit;) {
+        if (op->filter.before && id >= op->filter.before)
+            continue;
         if (base_matches(&op->filter, base->rows[id]))
             EXPECT_EQ(job_record_copy(base->rows[id], &op->found[op->found_count++]), 0);
+        if (!base->rows[id] || !base->list_most || ++looked < base->list_most)
+            continue;
+        op->reached = op->found_count < op->filter.limit ? id : 0;
+        return 0;
+    }
     return 0;
 }
 

@@ -136,7 +136,7 @@ int engine_list(struct engine *engine, const struct peer *peer, const struct eng
 {
     (void)engine, (void)peer;
     world.filter = *filter;
-    snprintf(world.queue, sizeof world.queue, "%s", filter->queue ? filter->queue : "");
+    snprintf(world.queue, sizeof world.queue, "%s", filter->queues ? filter->queues[0] : "");
     if (world.err)
         return fail(error);
     fill_page(ret_page, (uint64_t[]){9, 8}, 2);

@@ -155,6 +155,11 @@ Test(methods, list_passes_its_filter_on, .init = ask_as_ourselves)
     cr_assert(strstr(page, "\"next\":null") != NULL, "%s", page);
     cr_assert_not_null(ask("job.list", NULL));
     cr_assert_eq(world.filter.states, 0);
+    cr_assert_not_null(ask("job.list", "{\"queue\":[\"a\",\"b\"],\"user\":1000}"));
+    cr_assert_str_eq(world.queue, "a");
+    cr_assert(world.filter.of_user && world.filter.uid == 1000);
+    refused("job.list", "{\"name\":\"\"}", RPC_INVALID_PARAMS, "name");
+    refused("job.list", "{\"user\":-1}", RPC_INVALID_PARAMS, "user");
 }
 
 Test(methods, wait_keeps_order_and_timeout, .init = ask_as_ourselves)

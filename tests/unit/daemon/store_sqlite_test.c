@@ -217,6 +217,14 @@ Test(store_sqlite, recovery_streams_the_live_jobs_in_order)
 
 /* ---- LIST ------------------------------------------------------------------------------------ */
 
+static bool in_queues(const char *const *queues, const char *queue)
+{
+    bool in = queues == NULL;
+    for (; queues && *queues; queues++)
+        in = in || strcmp(*queues, queue) == 0;
+    return in;
+}
+
 /* The oracle: walk down all ids and filter. */
 static bool listed(uint64_t id, const struct store_filter *filter)
 {
@@ -225,8 +233,7 @@ static bool listed(uint64_t id, const struct store_filter *filter)
     struct job_record record = record_ended(id, JOB_SUCCEEDED + id % 5);
     return (filter->all_users || record.uid == filter->uid) &&
            (!filter->states || (filter->states >> record.state & 1)) &&
-           (!filter->queue || strcmp(filter->queue, record.queue) == 0) &&
-           (!filter->before || id < filter->before);
+           in_queues(filter->queues, record.queue) && (!filter->before || id < filter->before);
 }
 
 static void check_list(struct store *store, uint64_t newest, const struct store_filter *filter)
@@ -262,17 +269,73 @@ Test(store_sqlite, list_agrees_with_a_filter_by_hand)
     }
     random_seed();
     for (int i = 0; i < 400; i++) {
-        const char *queues[] = {NULL, "default", "slow", "none"};
+        static const char *const queues[][4] = {
+            {"default"}, {"slow"}, {"none"}, {"slow", "default"}, {"none", "default", "slow"}};
+        const size_t which = random_below(7);
         struct store_filter filter = {
             .all_users = random_below(2),
             .uid = (uid_t)(999 + random_below(4)),
             .states = (uint32_t)(random_below(2) ? random_below(1 << JOB_STATE_COUNT) : 0),
-            .queue = queues[random_below(4)],
+            .queues = which < 5 ? queues[which] : NULL,
             .before = random_below(2) ? random_below(newest + 10) : 0,
             .limit = 1 + random_below(100),
         };
         check_list(store, newest, &filter);
     }
+    store_free(store);
+    folder_remove(folder);
+}
+
+/* In pieces, so that commits wait for none of them: what is found, and how many pieces. */
+static size_t list_pieces(struct store *store, struct store_filter filter, uint64_t *ids,
+                          size_t *ret_pieces)
+{
+    size_t count = 0;
+    for (*ret_pieces = 0;; ++*ret_pieces) {
+        struct waited_op list = {.op = {.kind = STORE_LIST, .filter = filter}};
+        cr_assert_eq(op_run(store, &list), 0);
+        for (size_t i = 0; i < list.op.found_count; i++) {
+            ids[count++] = list.op.found[i]->id;
+            job_record_free(list.op.found[i]);
+        }
+        free(list.op.found);
+        if (list.op.reached == 0)
+            return count;
+        cr_assert(filter.before == 0 || list.op.reached < filter.before, "it comes further");
+        filter.before = list.op.reached;
+    }
+}
+
+Test(store_sqlite, a_list_looks_at_so_many_and_says_how_far_it_has_come)
+{
+    enum { MANY = 4000 };
+    static struct job_record records[MANY];
+    static const struct job_record *rows[MANY];
+    char folder[64];
+    uint64_t ids[MANY];
+    size_t pieces;
+    struct job_match match;
+    struct store *store = boot(folder_make(folder, true));
+    for (size_t i = 0; i < MANY; i++) {
+        records[i] = record_ended(i + 1, JOB_SUCCEEDED + i % 5);
+        if (i % 1500 == 5)
+            records[i].spec = "{\"name\":\"rare\",\"argv\":[\"x\"],\"tags\":[\"a\"]}";
+        rows[i] = &records[i];
+    }
+    struct waited_op insert = {.op = {.kind = STORE_INSERT, .rows = rows, .count = MANY}};
+    cr_assert_eq(op_run(store, &insert), 0);
+    cr_assert_eq(job_match_init(&match, "ra*", "a"), 0);
+    struct store_filter filter = {.all_users = true, .match = &match, .limit = 100};
+    cr_assert_eq(list_pieces(store, filter, ids, &pieces), 3u);
+    cr_assert(ids[0] == 3006 && ids[1] == 1506 && ids[2] == 6);
+    cr_assert_gt(pieces, 1u);
+    filter.queues = (const char *const[]){"slow", "default", NULL};
+    cr_assert_eq(list_pieces(store, filter, ids, &pieces), 3u);
+    cr_assert(ids[0] == 3006 && ids[1] == 1506 && ids[2] == 6);
+    cr_assert_gt(pieces, 1u);
+    filter = (struct store_filter){.uid = 4711, .limit = 100};
+    cr_assert_eq(list_pieces(store, filter, ids, &pieces), 0u);
+    job_match_destroy(&match);
     store_free(store);
     folder_remove(folder);
 }
