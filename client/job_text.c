@@ -163,3 +163,20 @@ void job_complain(struct command *command, const json_t *job)
     command_fail(command, 0, "job %lld %s%s%s", (long long)job_id(job), state,
                  has_reason ? ": " : "", has_reason ? reason : "");
 }
+
+/* ---- how far it is ---- */
+
+const char *job_progress(const json_t *job, char *text, size_t size)
+{
+    const json_t *progress = json_object_get(job, "progress");
+    const json_t *fraction = json_object_get(progress, "fraction");
+    const char *words = job_string(progress, "text");
+    size_t used = 0;
+    text[0] = '\0';
+    if (fraction)
+        used = (size_t)snprintf(text, size, "%.0f %%%s", 100 * json_number_value(fraction),
+                                *words ? " " : "");
+    if (*words && used < size)
+        text_safe(words, strlen(words), text + used, size - used);
+    return text;
+}

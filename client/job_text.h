@@ -28,3 +28,6 @@ int job_exit_status(const json_t *job);
 
 /* One sentence on err about a job that did not succeed: "job 17 failed: exit status 2". */
 void job_complain(struct command *command, const json_t *job);
+
+/* How far it is, "42 % copying", for a terminal; "" if it does not say.  Returns text. */
+const char *job_progress(const json_t *job, char *text, size_t size);

@@ -93,11 +93,16 @@ static void print_event(FILE *to, const json_t *event)
 {
     char name[NAME_MAX_SHOWN], error[ERROR_MAX_SHOWN], time[TEXT_SHORT_MAX];
     const char *before = job_string(event, "before"), *given = job_string(event, "name");
-    fprintf(to, "%s  job %lld%s%s: %s -> %s (%s",
+    fprintf(to, "%s  job %lld%s%s: ",
             text_time(json_number_value(json_object_get(event, "time")), time),
             (long long)job_id(event), *given ? " " : "",
-            text_safe(given, strlen(given), name, sizeof name), *before ? before : "new",
-            job_string(event, "state"), job_string(event, "cause"));
+            text_safe(given, strlen(given), name, sizeof name));
+    if (json_object_get(event, "progress")) {
+        fprintf(to, "%s\n", job_progress(event, error, sizeof error));
+        return;
+    }
+    fprintf(to, "%s -> %s (%s", *before ? before : "new", job_string(event, "state"),
+            job_string(event, "cause"));
     json_int_t attempt = json_integer_value(json_object_get(event, "attempt"));
     if (attempt > 0)
         fprintf(to, ", attempt %lld", (long long)attempt);

@@ -10,18 +10,19 @@
 
 #define VALUE_MAX 4096
 
-enum member_kind { MEMBER_PLAIN, MEMBER_TIME, MEMBER_COMMAND, MEMBER_HIDDEN };
+enum member_kind { MEMBER_PLAIN, MEMBER_TIME, MEMBER_COMMAND, MEMBER_PROGRESS, MEMBER_HIDDEN };
 
 static const struct member {
     const char *name;
     enum member_kind kind;
 } members[] = {
-    {"id", MEMBER_PLAIN},          {"name", MEMBER_PLAIN},       {"queue", MEMBER_PLAIN},
-    {"state", MEMBER_PLAIN},       {"attempt", MEMBER_PLAIN},    {"argv", MEMBER_COMMAND},
-    {"call", MEMBER_COMMAND},      {"args", MEMBER_HIDDEN},      {"cwd", MEMBER_PLAIN},
-    {"submitted_at", MEMBER_TIME}, {"due_at", MEMBER_TIME},      {"expires_at", MEMBER_TIME},
-    {"started_at", MEMBER_TIME},   {"finished_at", MEMBER_TIME}, {"exit_code", MEMBER_PLAIN},
-    {"signal", MEMBER_PLAIN},      {"result", MEMBER_PLAIN},     {"error", MEMBER_PLAIN},
+    {"id", MEMBER_PLAIN},          {"name", MEMBER_PLAIN},        {"queue", MEMBER_PLAIN},
+    {"state", MEMBER_PLAIN},       {"attempt", MEMBER_PLAIN},     {"argv", MEMBER_COMMAND},
+    {"call", MEMBER_COMMAND},      {"args", MEMBER_HIDDEN},       {"cwd", MEMBER_PLAIN},
+    {"submitted_at", MEMBER_TIME}, {"due_at", MEMBER_TIME},       {"expires_at", MEMBER_TIME},
+    {"started_at", MEMBER_TIME},   {"finished_at", MEMBER_TIME},  {"exit_code", MEMBER_PLAIN},
+    {"signal", MEMBER_PLAIN},      {"progress", MEMBER_PROGRESS}, {"result", MEMBER_PLAIN},
+    {"error", MEMBER_PLAIN},
 };
 
 static const struct member *find(const char *name)
@@ -63,6 +64,8 @@ static void print_member(FILE *to, const json_t *job, const char *name, enum mem
     fprintf(to, "%-13s ", kind == MEMBER_COMMAND ? "command" : name);
     if (kind == MEMBER_COMMAND)
         fputs(job_command(job, text, sizeof text), to);
+    else if (kind == MEMBER_PROGRESS)
+        fputs(job_progress(job, text, sizeof text), to);
     else if (kind == MEMBER_TIME)
         print_time(to, value);
     else

@@ -368,6 +368,7 @@ int engine_new(const struct engine_parts *parts, struct engine **ret_engine)
     weft_mutex_init(&engine->lock);
     weft_cond_init(&engine->idle);
     weft_cond_init(&engine->keyed);
+    engine_progress_init(&engine->progress);
     weft_event_init(&engine->kick);
     weft_event_init(&engine->quiet);
     weft_event_init(&engine->full);
@@ -395,6 +396,7 @@ void engine_free(struct engine *engine)
     job_keys_destroy(&engine->keys);
     queue_set_free(engine->queues);
     events_free(engine->events);
+    engine_progress_destroy(&engine->progress);
     free(engine);
 }
 
@@ -445,6 +447,14 @@ enum job_state engine_after_crash(const struct engine *engine, const struct job_
     if (wish == JOB_CRASH_FAIL)
         return JOB_FAILED;
     return record->crashes + 1 > engine->limits.crash_limit ? JOB_DEAD : JOB_QUEUED;
+}
+
+int64_t engine_retry_at_locked(struct engine *engine, uint32_t failures, int64_t now)
+{
+    const struct engine_limits *limits = &engine->limits;
+    uint64_t wait = job_backoff_ns(failures, limits->retry_base, limits->retry_cap,
+                                   engine_random_locked(engine));
+    return wait > (uint64_t)(INT64_MAX - now) ? INT64_MAX : now + (int64_t)wait;
 }
 
 /* ---- stop ------------------------------------------------------------------------------------ */

@@ -9,6 +9,7 @@
  *   engine_after.c    jobs that wait for others
  *   engine_key.c      live jobs by their keys
  *   engine_run.c      dispatch, and the life of one run
+ *   engine_progress.c how far calls are
  *   engine_wait.c     who waits for an end; wait
  *   engine_cancel.c   cancel
  *   engine_retry.c    retry: ended jobs live again
@@ -30,6 +31,7 @@
 #include "daemon/run.h"
 #include "daemon/store.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <weft/weft.h>
 
@@ -147,6 +149,21 @@ struct job_run {
     const struct job_record *started_rows, *rows; /* arrays of one, for the ops */
     struct engine_op started, ended;
     bool started_pushed;
+
+    struct run_progress said;   /* guarded by progress.lock: the handler's last word */
+    bool is_fresh;              /* guarded by progress.lock: that was not told yet */
+    struct job_run *fresh_next; /* guarded by progress.lock: in progress.fresh (I39) */
+    uint64_t told_ns;           /* guarded by the lock: when it was told last, or 0 */
+};
+
+/* ---- how far calls are: engine_progress.c ------------------------------------------------------ */
+
+struct engine_progress {
+    pthread_mutex_t lock;    /* of threads, because handlers may say it from any; a leaf, never held
+                            * over a suspension; guards what follows, and what runs say */
+    struct job_run *fresh;   /* I39 */
+    struct weft_event said;  /* `fresh` has one more */
+    struct weft_group group; /* engine_run()'s: of the teller */
 };
 
 /* How attempts are run; tests put their own in. */
@@ -222,8 +239,9 @@ struct engine {
     atomic_bool failed;  /* I6; set by any thread, never cleared */
     atomic_bool hurried; /* engine_hurry() */
 
-    struct weft_event kick;   /* the dispatcher has something to look at */
-    struct weft_event quiet;  /* engine_stop() has */
+    struct engine_progress progress; /* has a lock of its own */
+    struct weft_event kick;          /* the dispatcher has something to look at */
+    struct weft_event quiet;         /* engine_stop() has */
     struct weft_event full;   /* engine_retain() has: too many are kept, or the limits are others */
     struct weft_event expiry; /* engine_expire() has */
     struct weft_group group;  /* engine_run()'s: the run fibers */
@@ -297,6 +315,9 @@ void engine_drop_locked(struct engine *engine, struct job *job); /* a submit tha
 /* Where one more crash sends a running job, which wishes so. */
 enum job_state engine_after_crash(const struct engine *engine, const struct job_record *record,
                                   enum job_on_crash wish);
+
+/* When a job that has failed so often is tried again. */
+int64_t engine_retry_at_locked(struct engine *engine, uint32_t failures, int64_t now);
 
 /* Move job, count it and tell the event: whatever else the move changes in the record is changed
  * before (what job_move() sets apart).  Room was reserved.  _place puts it where its new state
@@ -400,6 +421,18 @@ void engine_records_free(struct job_record **records, size_t count); /* NULL is 
 
 /* A job has ended: there may be too many now. */
 void engine_retain_kick_locked(struct engine *engine);
+
+/* ---- engine_progress.c ---- */
+
+void engine_progress_init(struct engine_progress *progress);
+void engine_progress_destroy(struct engine_progress *progress);
+/* run_request's report; arg is the run. */
+void engine_progress_say(void *arg, const struct run_progress *said);
+/* The fiber that tells it; around the group of the runs, on one fiber. */
+void engine_progress_start(struct engine *engine);
+void engine_progress_stop(struct engine *engine);
+/* The attempt is over, and says nothing more: tell what is left. */
+void engine_progress_end_locked(struct job_run *run);
 
 /* ---- engine_run.c ---- */
 

@@ -151,13 +151,13 @@ static int attempt(struct job_run *run)
         rc = open_scope(run);
     if (rc < 0)
         return rc;
-    struct run_request request = {
-        .spec = run->spec,
-        .id = record->id,
-        .attempt = record->attempt,
-        .uid = record->uid,
-        .gid = record->gid,
-    };
+    struct run_request request = {.spec = run->spec,
+                                  .id = record->id,
+                                  .attempt = record->attempt,
+                                  .uid = record->uid,
+                                  .gid = record->gid,
+                                  .report = engine_progress_say,
+                                  .report_arg = run};
     if (run->spec->call)
         return engine->runners.native(engine->runner, &request, &run->outcome);
     return engine->runners.exec(engine->runner, &request, &run->outcome);
@@ -255,14 +255,6 @@ static void fill_outcome(struct job_run *run, enum job_cause cause)
     run->row.error = failed ? run->outcome.error : NULL;
 }
 
-static int64_t retry_at(struct job_run *run, int64_t now)
-{
-    const struct engine_limits *limits = &run->engine->limits;
-    uint64_t wait = job_backoff_ns(run->row.failures, limits->retry_base, limits->retry_cap,
-                                   engine_random_locked(run->engine));
-    return wait > (uint64_t)(INT64_MAX - now) ? INT64_MAX : now + (int64_t)wait;
-}
-
 /* ---- the end of a run ------------------------------------------------------------------------ */
 
 struct run_end {
@@ -285,7 +277,7 @@ static struct run_end plan_locked(struct job_run *run, int rc)
     (void)job_record_move(&run->row, end.to, end.cause, end.now);
     fill_outcome(run, end.cause);
     if (end.to == JOB_DELAYED)
-        run->row.due_at = retry_at(run, end.now);
+        run->row.due_at = engine_retry_at_locked(run->engine, run->row.failures, end.now);
     return end;
 }
 
@@ -363,6 +355,7 @@ static void run_end(struct job_run *run, int rc)
 {
     struct engine *engine = run->engine;
     engine_lock_shielded(engine);
+    engine_progress_end_locked(run);
     struct run_end end = plan_locked(run, rc);
     run->job->committing = true;
     queue_release(run->job);
@@ -589,11 +582,13 @@ int engine_run(struct engine *engine)
     struct batch *batch = calloc(1, sizeof(*batch));
     if (!batch)
         return -ENOMEM;
+    engine_progress_start(engine);
     weft_group_init(&engine->group);
     int spawn_rc = weft_group_spawn(&engine->group, "expiry", engine_expire, engine);
     if (spawn_rc == 0)
         end_runs(engine, dispatch(engine, batch));
     weft_group_join(&engine->group); /* I5: no run has failed; a cancel is known already */
+    engine_progress_stop(engine);
     free_spare(batch);
     free(batch);
     return engine_failed(engine) ? -EIO : spawn_rc;

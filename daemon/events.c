@@ -77,13 +77,13 @@ static bool has_outcome(enum job_state before, enum job_cause cause)
 
 /* Errors: NULL, out of memory. */
 static struct event *event_new(const struct job_record *record, enum job_state before,
-                               enum job_cause cause, int64_t now)
+                               enum job_cause cause, const char *progress, int64_t now)
 {
-    bool outcome = has_outcome(before, cause);
+    bool outcome = !progress && has_outcome(before, cause);
     const char *error = outcome ? record->error : NULL;
     size_t name_size, error_bytes = error_size(error);
     const char *name = job_spec_text_name(record->spec, &name_size);
-    size_t size = text_size(record->queue) + name_size + 1 + error_bytes + 1;
+    size_t size = text_size(record->queue) + name_size + 1 + error_bytes + 1 + text_size(progress);
     struct event *event = malloc(sizeof(*event) + size);
     if (!event)
         return NULL;
@@ -103,6 +103,7 @@ static struct event *event_new(const struct job_record *record, enum job_state b
         .queue = put_text(&end, record->queue, strlen(record->queue)),
         .name = put_text(&end, name, name_size),
         .error = put_text(&end, error, error_bytes),
+        .progress = put_text(&end, progress, progress ? strlen(progress) : 0),
     };
     return event;
 }
@@ -187,10 +188,9 @@ int events_resize(struct events *events, size_t capacity)
     return 0;
 }
 
-bool events_publish(struct events *events, const struct job_record *record, enum job_state before,
-                    enum job_cause cause, int64_t now)
+/* event NULL: its number is lost. */
+static bool put(struct events *events, struct event *event)
 {
-    struct event *event = event_new(record, before, cause, now);
     pthread_mutex_lock(&events->lock);
     uint64_t seq = ++events->last;
     const struct event **slot = &events->slots[seq % events->capacity];
@@ -204,6 +204,23 @@ bool events_publish(struct events *events, const struct job_record *record, enum
     pthread_mutex_unlock(&events->lock);
     event_unref(oldest);
     return heard;
+}
+
+bool events_publish(struct events *events, const struct job_record *record, enum job_state before,
+                    enum job_cause cause, int64_t now)
+{
+    return put(events, event_new(record, before, cause, NULL, now));
+}
+
+bool events_publish_progress(struct events *events, const struct job_record *record, int64_t now)
+{
+    pthread_mutex_lock(&events->lock);
+    bool heard = events->readers > 0;
+    pthread_mutex_unlock(&events->lock);
+    if (!heard)
+        return false;
+    struct event *event = event_new(record, record->state, JOB_BY_DISPATCH, record->progress, now);
+    return event ? put(events, event) : false; /* the job still says it */
 }
 
 void events_announce(struct events *events)

@@ -40,8 +40,9 @@ struct event {
     int64_t time;                   /* when it happened, on the wall clock */
     int64_t due_at;                 /* delayed: until then; else 0 */
     const char *queue;
-    const char *name;  /* as JSON, with its quotes; NULL: the job has none */
-    const char *error; /* of the attempt that ended; NULL: none; cut at EVENT_ERROR_MAX bytes */
+    const char *name;     /* as JSON, with its quotes; NULL: the job has none */
+    const char *error;    /* of the attempt that ended; NULL: none; cut at EVENT_ERROR_MAX bytes */
+    const char *progress; /* as JSON: no move, but how far the attempt is; NULL: it is a move */
 };
 
 #define EVENT_ERROR_MAX 512
@@ -60,6 +61,12 @@ int events_resize(struct events *events, size_t capacity);
  */
 bool events_publish(struct events *events, const struct job_record *record, enum job_state before,
                     enum job_cause cause, int64_t now);
+
+/**
+ * A running job is as far as record->progress says.  Whoever comes later finds that in the job: where
+ * nobody listens, no event is made of it.  Context and return: as events_publish().
+ */
+bool events_publish_progress(struct events *events, const struct job_record *record, int64_t now);
 
 /* Wake the readers that have seen all.  Any thread.  Never suspends. */
 void events_announce(struct events *events);

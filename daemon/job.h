@@ -192,8 +192,11 @@ struct job_record {
                           * 0: it has none */
     const char *queue;   /* in struct job: borrowed from the queue, which is never freed */
     const char *spec;    /* job_spec_to_text() */
-    const char *result;  /* JSON text of a call's result, or NULL */
-    const char *error;   /* why the last attempt did not succeed, one sentence, or NULL */
+    union {
+        const char *result;   /* ended: JSON text of a call's result, or NULL */
+        const char *progress; /* running: how far it is, as JSON, or NULL; not stored */
+    };
+    const char *error; /* why the last attempt did not succeed, one sentence, or NULL */
 };
 
 /* A copy in one block.  Errors: -ENOMEM. */

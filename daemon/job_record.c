@@ -117,6 +117,8 @@ static int add_state(json_t *job, const struct job_record *record)
         rc |= add_time(job, "expires_at", record->expires_at);
     rc |= add_time(job, "started_at", record->started_at);
     rc |= add_time(job, "finished_at", record->finished_at);
+    if (record->state == JOB_RUNNING && record->progress)
+        rc |= json_object_set_new(job, "progress", json_loads(record->progress, 0, NULL));
     return rc;
 }
 
@@ -124,7 +126,8 @@ static int add_outcome(json_t *job, const struct job_record *record)
 {
     int rc = add_exit(job, "exit_code", record->exit_code);
     rc |= add_exit(job, "signal", record->term_signal);
-    rc |= add_result(job, record->result);
+    if (record->state != JOB_RUNNING)
+        rc |= add_result(job, record->result);
     if (record->error)
         rc |= json_object_set_new(job, "error", job_text_to_json(record->error));
     return rc;

@@ -64,7 +64,8 @@ static int add_what(json_t *json, const struct event *event)
     if (event->before != JOB_NONE)
         rc |= add(json, "before", json_string(job_state_name(event->before)));
     rc |= add(json, "state", json_string(job_state_name(event->state)));
-    rc |= add(json, "cause", json_string(job_cause_name(event->cause)));
+    rc |= add(json, "cause",
+              json_string(event->progress ? "progress" : job_cause_name(event->cause)));
     return rc | add(json, "attempt", json_integer(event->attempt));
 }
 
@@ -79,6 +80,8 @@ static int add_details(json_t *json, const struct event *event)
         rc |= add(json, "signal", json_integer(event->term_signal));
     if (event->error)
         rc |= add(json, "error", job_text_to_json(event->error));
+    if (event->progress)
+        rc |= add(json, "progress", json_loads(event->progress, 0, NULL));
     return rc;
 }
 

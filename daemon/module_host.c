@@ -13,6 +13,7 @@
 #include "daemon/module_host.h"
 
 #include "daemon/job.h"
+#include "daemon/module_progress.h"
 #include "daemon/native.h"
 #include "daemon/problem.h"
 #include "daemon/run.h"
@@ -122,6 +123,13 @@ static void limit_memory(const char *text)
     (void)setrlimit(RLIMIT_DATA, &limit);
 }
 
+/* run_request's report */
+static void report(void *arg, const struct run_progress *said)
+{
+    (void)arg;
+    module_progress_write(MODULE_REPLY_FD, MODULE_SIGNAL_FD, said);
+}
+
 static int call_main(void *arg)
 {
     struct call *call = arg;
@@ -136,6 +144,7 @@ static int run_call(const json_t *request)
         .spec = {.call = (char *)json_string_value(json_object_get(request, "call")),
                  .args = json_object_get(request, "args")},
         .request = {.spec = &call.spec,
+                    .report = report,
                     .id = (uint64_t)json_integer_value(json_object_get(request, "job")),
                     .attempt = (uint32_t)json_integer_value(json_object_get(request, "attempt"))},
         .rc = -ECANCELED,

@@ -4,6 +4,7 @@
  *
  * `weftd --module-host PATH MEMORY` is that process: it loads the module at PATH, gets one request
  * as JSON on its standard input, and leaves its reply as JSON in a file in memory, descriptor 3.
+ * How far it is it says there too, and by descriptor 4 (module_progress.h).
  *
  *   {}                                    -> {"name", "version", "handlers": […]}
  *   {"call", "args", "job", "attempt"}    -> {"rc": 0, "result"} or {"rc", "error", "refused"}
@@ -22,6 +23,7 @@ struct problem;
 
 #define MODULE_HOST_OPTION "--module-host"
 #define MODULE_REPLY_FD    3
+#define MODULE_SIGNAL_FD   4
 #define MODULE_REPLY_MAX   (1024 * 1024) /* bytes of a reply; the file cannot be made larger */
 
 /* ---- the process ---- */

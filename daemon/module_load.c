@@ -10,6 +10,7 @@
  * At start, before there are threads or fibers: blocks.
  */
 #include "daemon/module_host.h"
+#include "daemon/module_progress.h"
 
 #include "daemon/config.h"
 #include "daemon/native.h"
@@ -41,7 +42,7 @@ __attribute__((noinline)) int module_reply_open(void)
     int fd = memfd_create("weft-reply", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -errno;
-    if (ftruncate(fd, MODULE_REPLY_MAX) < 0 ||
+    if (ftruncate(fd, MODULE_REPLY_MAX + MODULE_PROGRESS_SIZE) < 0 ||
         fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0) {
         int rc = -errno;
         close(fd);

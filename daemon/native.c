@@ -134,6 +134,7 @@ static int find_handler(const struct run_request *request, struct run_outcome *o
 int native_run(const struct run_request *request, struct run_outcome *ret_outcome)
 {
     struct weft_attempt call = {
+        .request = request,
         .id = request->id,
         .attempt = request->attempt,
         .args = request->spec->args,

@@ -13,6 +13,7 @@
 #include "daemon/native_call.h"
 
 #include "daemon/job.h"
+#include "daemon/run.h"
 #include "protocol/jsonrpc.h"
 #include "protocol/params.h"
 
@@ -107,6 +108,34 @@ bool weft_arg_text_at(const struct weft_attempt *call, const char *name, size_t 
     *ret_key = json_object_iter_key(at);
     *ret_value = value;
     return true;
+}
+
+/* ---- progress -------------------------------------------------------------------------------- */
+
+/* Cut in front of a character that is not whole. */
+static void cut_text(char *text, size_t size)
+{
+    while (size > 0 && ((unsigned char)text[size] & 0xC0) == 0x80)
+        size--;
+    text[size] = '\0';
+}
+
+void weft_attempt_progress(struct weft_attempt *call, double fraction, const char *format, ...)
+{
+    const struct run_request *request = call->request;
+    char text[RUN_PROGRESS_TEXT + 1] = "";
+    struct run_progress said = {.fraction = isnan(fraction) ? -1 : fmin(fraction, 1)};
+    va_list arguments;
+    if (!request || !request->report)
+        return;
+    va_start(arguments, format);
+    if (format)
+        vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    if (strlen(text) >= sizeof(said.text))
+        cut_text(text, sizeof(said.text) - 1);
+    memcpy(said.text, text, sizeof(said.text));
+    request->report(request->report_arg, &said);
 }
 
 /* ---- results --------------------------------------------------------------------------------- */

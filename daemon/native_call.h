@@ -8,7 +8,10 @@
 #include <stdint.h>
 #include <weft/module.h>
 
+struct run_request;
+
 struct weft_attempt {
+    const struct run_request *request; /* whom to tell how far it is; NULL: nobody */
     uint64_t id;
     uint32_t attempt;
     const json_t *args; /* an object that passed the handler's table; NULL: none were given */

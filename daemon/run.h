@@ -39,6 +39,14 @@ struct output_store;
 struct problem;
 struct runner;
 
+#define RUN_PROGRESS_TEXT 208 /* bytes, with the NUL */
+
+/* How far a call is, as its handler says. */
+struct run_progress {
+    double fraction; /* 0 to 1; negative: not known */
+    char text[RUN_PROGRESS_TEXT];
+};
+
 /* What to run.  Everything is borrowed for the call. */
 struct run_request {
     const struct job_spec *spec;
@@ -46,7 +54,12 @@ struct run_request {
     uint32_t attempt;
     uid_t uid; /* the submitter, as whom a program runs if weftd is root */
     gid_t gid;
-    int reply_fd; /* what a program has as its descriptor 3; 0: nothing */
+    int reply_fd;  /* what a program has as its descriptor 3; 0: nothing */
+    int signal_fd; /* and as its descriptor 4 */
+    /* A handler has said how far it is.  Any thread, until the call returns; never suspends.  NULL:
+     * nobody wants to know. */
+    void (*report)(void *report_arg, const struct run_progress *said);
+    void *report_arg;
 };
 
 /* What happened.  The strings are malloc'ed, NULL if unset; run_outcome_destroy() frees them. */

@@ -299,7 +299,8 @@ static int spawn_as(struct exec *exec, const struct run_user *user, const char *
 {
     struct run_attempt *attempt = &exec->attempt;
     struct weft_process_options options;
-    const struct weft_process_fd reply = {.child = 3, .parent = attempt->request->reply_fd};
+    const struct weft_process_fd fds[] = {{.child = 3, .parent = attempt->request->reply_fd},
+                                          {.child = 4, .parent = attempt->request->signal_fd}};
     weft_process_options_init(&options);
     options.argv = (const char *const *)attempt->request->spec->argv;
     options.envp = env;
@@ -308,8 +309,8 @@ static int spawn_as(struct exec *exec, const struct run_user *user, const char *
     options.stdout_fd = exec->fds[1];
     options.stderr_fd = exec->fds[2];
     options.new_session = true;
-    options.fds = &reply;
-    options.fds_count = reply.parent > 0;
+    options.fds = fds;
+    options.fds_count = fds[1].parent > 0 ? 2 : fds[0].parent > 0 ? 1 : 0;
     options.limits = attempt->runner->limits;
     options.limits_count = attempt->runner->limits_count;
     options.ret_fault = ret_fault;

@@ -8,9 +8,12 @@
  *
  * I1  A process that ended without a reply, or by a signal, has crashed: that is the attempt's
  *     crash, not its failure.
+ * I3  What the handler says of its progress is looked at LOOK_NS apart at the least, and once more
+ *     when the process has ended.
  * I2  Exit status and signal of the process are not the job's: a call has none.
  */
 #include "daemon/module_host.h"
+#include "daemon/module_progress.h"
 #include "daemon/native.h"
 #include "daemon/run_impl.h"
 
@@ -20,7 +23,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
+#include <weft/weft.h>
+
+#define LOOK_NS (100 * WEFT_MILLISECOND)
 
 /* I1.  outcome->error is what run_exec() said of the end. */
 static int crashed(const struct native_handler *handler, struct run_outcome *outcome)
@@ -87,7 +94,7 @@ static char *request_text(const struct run_request *request)
 
 /* The call as a program. */
 static int run_host(struct runner *runner, const struct run_request *request, const char *path,
-                    int reply, struct run_outcome *outcome)
+                    int reply, int signal, struct run_outcome *outcome)
 {
     char memory[32];
     struct run_settings *settings = run_settings_get(runner);
@@ -104,8 +111,90 @@ static int run_host(struct runner *runner, const struct run_request *request, co
     spec.stdin_size = strlen(text);
     program.spec = &spec;
     program.reply_fd = reply;
+    program.signal_fd = signal;
     int rc = run_exec(runner, &program, outcome);
     free(text);
+    return rc;
+}
+
+/* ---- progress -------------------------------------------------------------------------------- */
+
+struct watching {
+    const struct run_request *request;
+    struct weft_descriptor *signal;
+    int reply;
+    struct run_progress told;
+    bool has_told;
+};
+
+static void look(struct watching *watching)
+{
+    struct run_progress said = {0};
+    if (module_progress_read(watching->reply, &said) < 0)
+        return;
+    if (watching->has_told && said.fraction == watching->told.fraction &&
+        strcmp(said.text, watching->told.text) == 0)
+        return;
+    watching->told = said;
+    watching->has_told = true;
+    watching->request->report(watching->request->report_arg, &said);
+}
+
+static void clear_signal(int fd)
+{
+    uint64_t count;
+    (void)!read(fd, &count, sizeof(count)); /* none: it was cleared already */
+}
+
+static int watch_main(void *arg)
+{
+    struct watching *watching = arg;
+    int rc = 0;
+    while (rc == 0) {
+        clear_signal(weft_descriptor_fd(watching->signal)); /* before the look: nothing is missed */
+        look(watching);
+        rc = weft_sleep(LOOK_NS); /* I3 */
+        if (rc == 0)
+            rc = weft_descriptor_wait_readable(watching->signal, WEFT_NO_DEADLINE);
+    }
+    return 0;
+}
+
+/* Without the watching, where that cannot be had, only the last word is told. */
+static int run_watched(struct runner *runner, const struct run_request *request, const char *path,
+                       struct watching *watching, struct run_outcome *outcome)
+{
+    struct weft_group group;
+    weft_group_init(&group);
+    (void)weft_group_spawn(&group, "progress", watch_main, watching);
+    int rc = run_host(runner, request, path, watching->reply, weft_descriptor_fd(watching->signal),
+                      outcome);
+    weft_group_cancel(&group);
+    weft_group_join(&group);
+    look(watching);
+    return rc;
+}
+
+__attribute__((noinline)) static int open_signal(struct weft_descriptor **ret_signal)
+{
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fd < 0)
+        return -errno;
+    int rc = weft_descriptor_new(fd, ret_signal);
+    if (rc < 0)
+        close(fd);
+    return rc;
+}
+
+static int run_and_watch(struct runner *runner, const struct run_request *request, const char *path,
+                         int reply, struct run_outcome *outcome)
+{
+    struct watching watching = {.request = request, .reply = reply};
+    int rc = request->report ? open_signal(&watching.signal) : -ENODATA;
+    if (rc < 0)
+        return run_host(runner, request, path, reply, 0, outcome);
+    rc = run_watched(runner, request, path, &watching, outcome);
+    weft_descriptor_free(watching.signal);
     return rc;
 }
 
@@ -118,7 +207,7 @@ int run_module(struct runner *runner, const struct native_handler *handler,
                          handler->module->name, strerrordesc_np(-reply));
         return reply;
     }
-    int rc = run_host(runner, request, handler->module->origin, reply, ret_outcome);
+    int rc = run_and_watch(runner, request, handler->module->origin, reply, ret_outcome);
     if (rc == 0)
         rc = take_end(handler, reply, ret_outcome);
     close(reply);

@@ -30,7 +30,9 @@
 enum { PIECE = 128 * 1024 };
 
 struct copy {
+    struct weft_attempt *attempt;
     const char *from, *to;
+    uint64_t size;      /* of the source when it was opened; 0: not known */
     int source, target; /* -1: not opened yet */
     char *piece;        /* PIECE bytes, once copy_file_range cannot do it; else NULL */
     uint64_t bytes;     /* copied */
@@ -110,6 +112,7 @@ static int begin(struct copy *copy)
     if (copy->source < 0)
         return failed(copy, copy->from, copy->source);
     copy->mode = status.st_mode & 0777;
+    copy->size = (uint64_t)status.st_size;
     (void)posix_fadvise(copy->source, 0, 0, POSIX_FADV_SEQUENTIAL);
     int rc = split_target(copy);
     if (rc == 0)
@@ -201,6 +204,13 @@ static int end(struct copy *copy)
     return 0;
 }
 
+static void say_how_far(const struct copy *copy)
+{
+    if (copy->size >= copy->bytes) /* else it grows: who knows how far */
+        weft_attempt_progress(copy->attempt, (double)copy->bytes / (double)copy->size,
+                              "%" PRIu64 " of %" PRIu64 " bytes", copy->bytes, copy->size);
+}
+
 static int copy_slice(void *arg)
 {
     struct copy *copy = arg;
@@ -215,6 +225,7 @@ static int copy_slice(void *arg)
             return end(copy);
         total += (size_t)n;
     }
+    say_how_far(copy);
     return 1;
 }
 
@@ -244,6 +255,7 @@ static int copy_failed(struct weft_attempt *attempt, const struct copy *copy, in
 int file_copy_run(struct weft_attempt *attempt)
 {
     struct copy copy = {
+        .attempt = attempt,
         .from = weft_arg_text(attempt, "from", ""),
         .to = weft_arg_text(attempt, "to", ""),
         .source = -1,

@@ -48,6 +48,8 @@ static int countdown(struct weft_attempt *attempt)
     uint64_t pause_ns = weft_arg_duration_ns(attempt, "pause", WEFT_SECOND);
     for (int64_t left = from; left > 0; left--) {
         printf("%lld\n", (long long)left); /* into the job's output */
+        weft_attempt_progress(attempt, 1 - (double)left / (double)from, "%lld left",
+                              (long long)left);
         int rc = weft_sleep(pause_ns);
         if (rc < 0)
             return rc;

@@ -59,7 +59,7 @@ class Template(support.WeftdTest):
         self.assertEqual(modules['greeter'], {'name': 'greeter', 'version': '1.0', 'apart': False,
                                               'handlers': ['greet', 'countdown']})
         self.assertEqual(modules['trouble'], {'name': 'trouble', 'apart': True,
-                                              'handlers': ['trouble', 'patient', 'whoami']})
+                                              'handlers': ['trouble', 'patient', 'whoami', 'talkative']})
 
     def test_a_module_that_is_not_trusted_has_a_process_of_its_own(self):
         job = self.call('whoami')
@@ -74,6 +74,38 @@ class Template(support.WeftdTest):
         self.weftd.call('job.cancel', ids=[number])
         self.assertEqual(self.weftd.wait(number)['state'], 'cancelled')
         self.assertEqual(support.read_lines(path), ['began', 'ended'])
+
+    def test_progress_within_weftd_and_from_a_process_of_its_own(self):
+        number = self.weftd.call('job.submit', call='countdown', args={'from': 1000})['id']
+        job = support.wait_until(lambda: self.weftd.get(number) if 'progress' in
+                                 self.weftd.get(number) else None, 'it says how far it is')
+        self.assertIn('left', job['progress']['text'])
+        self.assertGreaterEqual(job['progress']['fraction'], 0)
+        self.assertIn('left', self.weftd.weft('show', number).stdout)
+        self.weftd.call('job.cancel', ids=[number])
+        self.assertNotIn('progress', self.weftd.get(number))
+
+        path = self.weftd.path('note')
+        last = {'fraction': 1.0, 'text': 'the last word'}
+        number = self.weftd.call('job.submit', call='talkative', args={'note': path})['id']
+        support.wait_until(lambda: self.weftd.get(number).get('progress') == last,
+                           'the last word of much is shown while the call goes on')
+        self.weftd.call('job.cancel', ids=[number])
+
+    def test_the_last_word_before_a_crash_is_told(self):
+        with self.weftd.connect() as connection:
+            connection.call('events.subscribe')
+            number = self.weftd.call('job.submit', call='talkative', on_crash='fail', args={
+                'note': self.weftd.path('note'), 'crash': True})['id']
+            words, record = [], {'state': ''}
+            while record['state'] != 'failed':
+                record = connection.read_message()['params']
+                if record['cause'] == 'progress':
+                    self.assertEqual((record['id'], record['state'], record['attempt']),
+                                     (number, 'running', 1))
+                    words.append(record['progress']['text'])
+        self.assertEqual(words[-1], 'the last word')
+        self.assertLess(len(words), 1000)
 
 
 class Trouble(support.WeftdTest):

@@ -126,6 +126,15 @@ extern const struct weft_module weft_module;
 uint64_t weft_attempt_job(const struct weft_attempt *attempt);
 uint32_t weft_attempt_number(const struct weft_attempt *attempt);
 
+/**
+ * Say how far the call is: shown while it runs, in job.get and to those who follow events, and kept
+ * no longer.  fraction: from 0 to 1; negative where that is not known.  format: words for people, 200
+ * bytes of them are shown; NULL: none.  Say it as often as you like: of what comes within half a
+ * second the last is shown.  Never suspends.
+ */
+void weft_attempt_progress(struct weft_attempt *attempt, double fraction, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* ---- arguments.  None of these suspends. ---------------------------------------------------- */
 
 /** All arguments as the text of a JSON object, and its length (ret_size may be NULL).

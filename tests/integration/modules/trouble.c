@@ -92,6 +92,24 @@ static int patient(struct weft_attempt *attempt)
     return rc;
 }
 
+/* Says much, the last of it after a note that it will, and is quiet until it is cancelled, or
+ * crashes. */
+static int talkative(struct weft_attempt *attempt)
+{
+    for (int i = 0; i < 100000; i++)
+        weft_attempt_progress(attempt, i / 100000.0, "word %d", i);
+    weft_attempt_progress(attempt, 1, "the last word");
+    int rc = note(attempt, "said\n");
+    if (rc == 0 && weft_arg_boolean(attempt, "crash", false))
+        make_trouble("abort");
+    return rc < 0 ? rc : weft_sleep(WEFT_NO_DEADLINE / 4);
+}
+
+static const struct weft_param talkative_params[] = {
+    {"note", WEFT_PARAM_PATH, .required = true},
+    {"crash", WEFT_PARAM_BOOLEAN},
+};
+
 static int whoami(struct weft_attempt *attempt)
 {
     weft_result_integer(attempt, "pid", getpid());
@@ -102,6 +120,7 @@ static const struct weft_handler handlers[] = {
     {"trouble", "make trouble", trouble_params, 2, trouble},
     {"patient", NULL, patient_params, 1, patient},
     {"whoami", .run = whoami},
+    {"talkative", NULL, talkative_params, 2, talkative},
 };
 
 WEFT_MODULE("trouble", NULL, handlers);

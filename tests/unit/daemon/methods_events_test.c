@@ -203,6 +203,30 @@ Test(subscribe, gap_and_event_are_records, .init = begin_small, .fini = end)
                      "%s", world_of.lines);
 }
 
+Test(subscribe, progress_is_told_as_what_it_is, .init = begin_with_four, .fini = end)
+{
+    struct job_record record = {
+        .id = 9,
+        .uid = 1000,
+        .state = JOB_RUNNING,
+        .attempt = 1,
+        .submitted_at = 1500000000,
+        .queue = "a",
+        .spec = "{\"argv\":[\"x\"]}",
+        .progress = "{\"fraction\":0.5,\"text\":\"half\"}",
+    };
+    (void)events_publish_progress(world.events, &record, 2500000000); /* nobody listens */
+    cr_assert_not_null(subscribe("{\"since\":4,\"ids\":[9]}"));
+    cr_assert(events_publish_progress(world.events, &record, 2500000000));
+    events_close(world.events);
+    on_fibers(1, follow_all, NULL);
+    cr_assert_str_eq(world_of.lines,
+                     "{\"seq\":5,\"time\":2.5,\"id\":9,\"queue\":\"a\",\"before\":\"running\","
+                     "\"state\":\"running\",\"cause\":\"progress\",\"attempt\":1,"
+                     "\"progress\":{\"fraction\":0.5,\"text\":\"half\"}}\n",
+                     "%s", world_of.lines);
+}
+
 static int await_nothing(void *arg)
 {
     struct request_follow_up *follow_up = &world_of.follow_up;

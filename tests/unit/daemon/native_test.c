@@ -3,6 +3,7 @@
 #include "daemon/module_host.h"
 #include "daemon/native.h"
 #include "daemon/native_call.h"
+#include "daemon/run.h"
 
 #include "protocol/error.h"
 #include "protocol/jsonrpc.h"
@@ -127,4 +128,49 @@ Test(native, reply_of_a_module_nests_as_deep_as_a_result)
     cr_assert_eq(read_nested(JSONRPC_DEPTH_MAX), 0);
     cr_assert_eq(read_nested(JSONRPC_DEPTH_MAX + 1), -EPROTO);
     cr_assert_eq(read_nested(100000), -EPROTO);
+}
+
+/* ---- progress -------------------------------------------------------------------------------- */
+
+static void keep_said(void *arg, const struct run_progress *said)
+{
+    *(struct run_progress *)arg = *said;
+}
+
+static struct run_progress said_by(double fraction, const char *text)
+{
+    struct run_progress said = {0};
+    struct run_request request = {.report = keep_said, .report_arg = &said};
+    struct weft_attempt call = {.request = &request};
+    weft_attempt_progress(&call, fraction, text ? "%s" : NULL, text);
+    return said;
+}
+
+Test(native, progress_is_a_fraction_and_words)
+{
+    struct run_progress said = said_by(0.5, "half");
+    cr_assert_eq(said.fraction, 0.5);
+    cr_assert_str_eq(said.text, "half");
+    cr_assert_eq(said_by(7, NULL).fraction, 1);
+    cr_assert_str_eq(said_by(7, NULL).text, "");
+    cr_assert_lt(said_by(-1, "x").fraction, 0);
+    cr_assert_lt(said_by(0.0 / 0.0, "x").fraction, 0);
+    struct weft_attempt unheard = {0};
+    weft_attempt_progress(&unheard, 0.5, "nobody listens");
+}
+
+Test(native, long_words_are_cut_between_characters)
+{
+    char text[2 * RUN_PROGRESS_TEXT];
+    for (size_t shift = 0; shift < 2; shift++) {
+        memset(text, 'x', shift);
+        for (size_t i = shift; i + 2 < sizeof text; i += 2)
+            memcpy(text + i, "\xc3\xa4", 2);
+        text[sizeof text - 2 + shift % 2] = '\0';
+        struct run_progress said = said_by(0, text);
+        json_t *json = json_string(said.text); /* which refuses what is no UTF-8 */
+        cr_assert_not_null(json);
+        cr_assert_geq(strlen(said.text), RUN_PROGRESS_TEXT - 2);
+        json_decref(json);
+    }
 }
