@@ -99,6 +99,11 @@ struct config_queue { /* [queue NAME]; "default" is always there */
     struct units_rate rate;    /* none: most starts in a time, evenly spread */
     uint32_t concurrency_user; /* of the concurrency, most of one user; 0: no limit */
     uint64_t max_waiting;      /* 0: no limit; jobs that have not ended and do not run */
+    /* For jobs that name none, as `timeout`. */
+    int32_t priority;
+    uint32_t retries;
+    bool crash_fails;       /* on_crash = fail; else requeue */
+    uint64_t timeout_total; /* 0: none */
 };
 
 struct config_exec {

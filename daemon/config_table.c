@@ -73,6 +73,11 @@ const struct config_key config_keys[] = {
     QUEUE(rate, CONFIG_RATE, "none", 0, 0),
     QUEUE(concurrency_user, CONFIG_COUNT32, "0", 0, 1000000),
     QUEUE(max_waiting, CONFIG_COUNT64, "0", 0, UINT64_C(1) << 32),
+    QUEUE(priority, CONFIG_INT32, "0", 0, 1000000), /* JOB_PRIORITY_MAX, and as far below 0 */
+    QUEUE(retries, CONFIG_COUNT32, "0", 0, 1000),   /* JOB_RETRIES_MAX */
+    {"queue", "on_crash", CONFIG_ON_CRASH, offsetof(struct config_queue, crash_fails), "requeue", 0,
+     0, true},
+    QUEUE(timeout_total, CONFIG_DURATION, "0s", 0, 365 * DAY),
 
     ROW(exec, env, CONFIG_WORDS, "PATH HOME USER LOGNAME SHELL LANG LANGUAGE LC_* TZ TMPDIR", 0, 0,
         true),

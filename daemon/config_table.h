@@ -11,11 +11,13 @@
 enum config_type {
     CONFIG_COUNT32,     /* uint32_t: decimal */
     CONFIG_COUNT64,     /* uint64_t: decimal */
+    CONFIG_INT32,       /* int32_t: decimal, from -max to max */
     CONFIG_SIZE,        /* uint64_t: bytes with units.h's suffixes */
     CONFIG_DURATION,    /* uint64_t: nanoseconds with units.h's suffixes */
     CONFIG_MODE,        /* uint32_t: octal */
     CONFIG_CONCURRENCY, /* uint32_t: decimal, or "auto": 4 x CPUs */
     CONFIG_SWITCH,      /* bool: yes or no */
+    CONFIG_ON_CRASH,    /* bool: fail or requeue */
     CONFIG_RATE,        /* struct units_rate: 10/s, 100/m, none */
     CONFIG_STRING,      /* char *: one word or path, may be empty */
     CONFIG_WORDS,       /* char **: words with spaces between, NULL-terminated */

@@ -183,6 +183,31 @@ static int set_switch(const struct config_key *key, const char *text, void *base
     return -EINVAL;
 }
 
+static int set_integer(const struct config_key *key, const char *text, void *base, char *why)
+{
+    uint64_t value;
+    bool below = text[0] == '-';
+    int err = parse_digits(text + below, 10, &value);
+    if (err || value > key->max) {
+        snprintf(why, CONFIG_WHY_MAX, "must be a whole number from -%" PRIu64 " to %" PRIu64,
+                 key->max, key->max);
+        return -EINVAL;
+    }
+    *(int32_t *)field(key, base) = below ? -(int32_t)value : (int32_t)value;
+    return 0;
+}
+
+static int set_on_crash(const struct config_key *key, const char *text, void *base, char *why)
+{
+    bool fails = strcmp(text, "fail") == 0;
+    if (!fails && strcmp(text, "requeue") != 0) {
+        snprintf(why, CONFIG_WHY_MAX, "must be requeue or fail");
+        return -EINVAL;
+    }
+    *(bool *)field(key, base) = fails;
+    return 0;
+}
+
 static int set_rate(const struct config_key *key, const char *text, void *base, char *why)
 {
     int err = units_parse_rate(text, field(key, base));
@@ -224,6 +249,10 @@ int config_value_parse(const struct config_key *key, const char *text, void *bas
         return set_level(key, text, base, why);
     case CONFIG_SWITCH:
         return set_switch(key, text, base, why);
+    case CONFIG_INT32:
+        return set_integer(key, text, base, why);
+    case CONFIG_ON_CRASH:
+        return set_on_crash(key, text, base, why);
     case CONFIG_RATE:
         return set_rate(key, text, base, why);
     default:
@@ -268,6 +297,11 @@ char *config_value_text(const struct config_key *key, const void *base)
         return strdup(level_text(*(const enum config_log_level *)value));
     case CONFIG_SWITCH:
         return strdup(*(const bool *)value ? "yes" : "no");
+    case CONFIG_ON_CRASH:
+        return strdup(*(const bool *)value ? "fail" : "requeue");
+    case CONFIG_INT32:
+        snprintf(text, sizeof text, "%" PRId32, *(const int32_t *)value);
+        return strdup(text);
     case CONFIG_RATE:
         return strdup(units_format_rate(*(const struct units_rate *)value, text));
     default:

@@ -332,6 +332,8 @@ uint64_t engine_random_locked(struct engine *engine)
 
 static void read_limits(struct engine *engine, const struct config *config)
 {
+    atomic_store_explicit(&engine->defaults, queue_set_has_defaults(engine->queues),
+                          memory_order_relaxed);
     engine->limits = (struct engine_limits){
         .max_jobs = config->daemon.max_jobs,
         .max_jobs_user = config->daemon.max_jobs_user,

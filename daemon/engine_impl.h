@@ -238,6 +238,8 @@ struct engine {
     bool stopped;        /* active is 0 and stays so: engine_run() may return */
     atomic_bool failed;  /* I6; set by any thread, never cleared */
     atomic_bool hurried; /* engine_hurry() */
+    atomic_bool
+        defaults; /* some queue has any: relaxed, a submit beside a reload comes before it */
 
     struct engine_progress progress; /* has a lock of its own */
     struct weft_event kick;          /* the dispatcher has something to look at */

@@ -41,6 +41,25 @@ static void refuse(struct engine *engine, struct submission *one, int err)
     one->err = engine_refuse(engine, one->item->error, err);
 }
 
+/* What the jobs do not name is their queue's as of now; from here on it is their own.  One of an
+ * unknown queue is refused later. */
+static int give_defaults(struct engine *engine, struct submissions *these)
+{
+    if (!atomic_load_explicit(&engine->defaults, memory_order_relaxed))
+        return 0;
+    int rc = engine_lock(engine);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < these->count; i++) {
+        struct job_spec *spec = these->all[i].item->spec;
+        const struct queue *queue = spec ? queue_set_find(engine->queues, spec->queue) : NULL;
+        if (queue)
+            queue_defaults_give(&queue->defaults, spec);
+    }
+    engine_unlock(engine);
+    return 0;
+}
+
 static void build(struct engine *engine, const struct peer *peer, struct submission *one)
 {
     char *text;
@@ -291,6 +310,9 @@ static int submit(struct engine *engine, const struct peer *peer, struct submiss
     struct engine_op op = {0};
     int64_t now = job_wall_now();
     these->peer = peer;
+    int rc = give_defaults(engine, these);
+    if (rc < 0)
+        return rc;
     for (size_t i = 0; i < these->count; i++) {
         build(engine, peer, &these->all[i]);
         list_needs(these, these->all[i].job);
@@ -299,7 +321,7 @@ static int submit(struct engine *engine, const struct peer *peer, struct submiss
         free_unaccepted(these);
         return -EINVAL;
     }
-    int rc = lock_settled(engine, these);
+    rc = lock_settled(engine, these);
     if (rc == 0) {
         rc = push_locked(engine, these, &op, now);
         engine_unlock(engine);

@@ -116,6 +116,15 @@ enum job_on_crash { JOB_CRASH_REQUEUE = 0, JOB_CRASH_FAIL = 1 };
 #define JOB_ID_MAX       ((INT64_C(1) << 53) - 1)
 #define JOB_PRIORITY_MAX 1000000 /* and -JOB_PRIORITY_MAX; higher runs first */
 
+/* What a queue gives to jobs that do not name it; as bits, what a client has named. */
+enum job_named {
+    JOB_NAMED_PRIORITY = 1,
+    JOB_NAMED_RETRIES = 2,
+    JOB_NAMED_ON_CRASH = 4,
+    JOB_NAMED_TIMEOUT = 8,
+    JOB_NAMED_TIMEOUT_TOTAL = 16,
+};
+
 /* Owned by whoever called job_spec_from_…; immutable afterwards.  Exactly one of argv and call. */
 struct job_spec {
     char **argv;       /* NULL-terminated, at least one, argv[0] not empty; NULL for a call */
@@ -139,6 +148,7 @@ struct job_spec {
     uint64_t timeout_ns;        /* of one attempt; 0: the queue's, or none */
     uint64_t timeout_total_ns;  /* of all attempts and waits, from when it is due; 0: none */
     enum job_on_crash on_crash; /* default requeue */
+    unsigned named;             /* enum job_named; not stored: what is stored holds */
 };
 
 /**

@@ -320,6 +320,22 @@ static void copy_numbers(const json_t *params, struct job_spec *spec)
         strcmp(on_crash, on_crash_names[JOB_CRASH_FAIL]) == 0 ? JOB_CRASH_FAIL : JOB_CRASH_REQUEUE;
 }
 
+static unsigned find_named(const json_t *params)
+{
+    static const struct {
+        const char *name;
+        enum job_named bit;
+    } rows[] = {
+        {"priority", JOB_NAMED_PRIORITY},           {"retries", JOB_NAMED_RETRIES},
+        {"on_crash", JOB_NAMED_ON_CRASH},           {"timeout", JOB_NAMED_TIMEOUT},
+        {"timeout_total", JOB_NAMED_TIMEOUT_TOTAL},
+    };
+    unsigned named = 0;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        named |= params_has(params, rows[i].name) ? rows[i].bit : 0;
+    return named;
+}
+
 static int copy_spec(const json_t *params, struct job_spec **ret_spec, struct rpc_error *error)
 {
     struct job_spec *spec = calloc(1, sizeof(*spec));
@@ -328,6 +344,7 @@ static int copy_spec(const json_t *params, struct job_spec **ret_spec, struct rp
         return no_memory(error);
     }
     copy_numbers(params, spec);
+    spec->named = find_named(params);
     *ret_spec = spec;
     return 0;
 }

@@ -117,6 +117,20 @@ void queue_remove(struct queue *queue, struct job *job)
     shares_remove(&queue->shares, job);
 }
 
+void queue_defaults_give(const struct queue_defaults *defaults, struct job_spec *spec)
+{
+    if (!(spec->named & JOB_NAMED_PRIORITY))
+        spec->priority = defaults->priority;
+    if (!(spec->named & JOB_NAMED_RETRIES))
+        spec->retries = defaults->retries;
+    if (!(spec->named & JOB_NAMED_ON_CRASH))
+        spec->on_crash = defaults->on_crash;
+    if (!(spec->named & JOB_NAMED_TIMEOUT))
+        spec->timeout_ns = defaults->timeout_ns;
+    if (!(spec->named & JOB_NAMED_TIMEOUT_TOTAL))
+        spec->timeout_total_ns = defaults->timeout_total_ns;
+}
+
 static void configure(struct queue *queue, const struct config_queue *config)
 {
     bool rank_changes = queue->aging_ns != config->aging;
@@ -130,6 +144,13 @@ static void configure(struct queue *queue, const struct config_queue *config)
     };
     queue_settle(queue);
     queue->timeout_ns = config->timeout;
+    queue->defaults = (struct queue_defaults){
+        .priority = config->priority,
+        .retries = config->retries,
+        .on_crash = config->crash_fails ? JOB_CRASH_FAIL : JOB_CRASH_REQUEUE,
+        .timeout_ns = config->timeout,
+        .timeout_total_ns = config->timeout_total,
+    };
     queue->aging_ns = config->aging;
     if (rank_changes)
         rank_again(queue);
@@ -164,6 +185,17 @@ static struct queue *find_in(struct queue *queue, const char *name)
 struct queue *queue_set_find(const struct queue_set *set, const char *name)
 {
     return find_in(set->first, name);
+}
+
+bool queue_set_has_defaults(const struct queue_set *set)
+{
+    for (const struct queue *queue = set->first; queue; queue = queue->next) {
+        const struct queue_defaults *given = &queue->defaults;
+        if (given->priority || given->retries || given->on_crash != JOB_CRASH_REQUEUE ||
+            given->timeout_ns || given->timeout_total_ns)
+            return true;
+    }
+    return false;
 }
 
 struct queue *queue_set_first(const struct queue_set *set)

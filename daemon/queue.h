@@ -25,6 +25,17 @@
 struct config;
 struct config_queue;
 
+/* What a job of the queue gets that does not name it. */
+struct queue_defaults {
+    int32_t priority;
+    uint32_t retries;
+    enum job_on_crash on_crash;
+    uint64_t timeout_ns, timeout_total_ns; /* 0: none */
+};
+
+/* Give spec what it does not name. */
+void queue_defaults_give(const struct queue_defaults *defaults, struct job_spec *spec);
+
 struct queue {
     struct queue *next; /* in the set, in order of configuration */
     char *name;
@@ -38,6 +49,7 @@ struct queue {
                   * room for them all, so going back to queued cannot fail */
     size_t states[JOB_STATE_COUNT]; /* the engine's: `live`, by state */
     uint64_t timeout_ns;            /* for jobs that name none; 0: none */
+    struct queue_defaults defaults; /* likewise, given at the submit */
     uint64_t aging_ns;              /* see queue_rank() */
     bool configured; /* false: left out of the configuration since; takes no submits, its
                             * jobs still run with the last settings */
@@ -55,6 +67,9 @@ void queue_set_free(struct queue_set *set);
 
 /* NULL if there is none of that name. */
 struct queue *queue_set_find(const struct queue_set *set, const char *name);
+
+/* Whether a queue has defaults that are worth a look. */
+bool queue_set_has_defaults(const struct queue_set *set);
 
 /* First queue; go on with queue->next. */
 struct queue *queue_set_first(const struct queue_set *set);

@@ -142,8 +142,10 @@ class Delay(support.WeftdTest):
 
 
 class Queues(support.WeftdTest):
-    config = ('[queue one]\nconcurrency = 1\naging = 0\n[queue three]\nconcurrency = 3\n'
-              '[queue paused]\nconcurrency = 0\n[queue brief]\ntimeout = 200ms\n')
+    config = ('[jobs]\nretry_base = 100ms\n'
+              '[queue one]\nconcurrency = 1\naging = 0\n[queue three]\nconcurrency = 3\n'
+              '[queue paused]\nconcurrency = 0\n[queue brief]\ntimeout = 200ms\n'
+              'retries = 2\non_crash = fail\npriority = -4\ntimeout_total = 1h\n')
 
     def setUp(self):
         super().setUp()
@@ -205,9 +207,11 @@ class Queues(support.WeftdTest):
         self.assertEqual(self.weftd.call('job.cancel', ids=[number])['results'][0]['state'],
                          'cancelled')
 
-    def test_the_timeout_of_a_queue(self):
+    def test_what_a_queue_gives_its_jobs(self):
         job = self.weftd.wait(self.weftd.submit('sleep', '3600', queue='brief'))
-        self.assertEqual((job['state'], job['error']), ('timed_out', 'timed out'))
+        self.assertEqual((job['state'], job['attempt'], job['error']), ('dead', 3, 'timed out'))
+        self.assertEqual((job['timeout'], job['retries'], job['on_crash'], job['priority'],
+                          job['timeout_total']), ('200ms', 2, 'fail', -4, '1h'))
         job = self.weftd.wait(self.weftd.submit('sleep', '0.5', queue='brief', timeout='1h'))
         self.assertEqual(job['state'], 'succeeded', 'its own timeout counts')
 

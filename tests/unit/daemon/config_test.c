@@ -209,6 +209,11 @@ Test(config, bad_values_say_what_was_expected)
     assert_refused("[log]\nlevel = warn\n", "error, warning, notice, info or debug");
     assert_refused("[log]\nlevel = debg\n", "did you mean 'debug'?");
     assert_refused("[queue x]\nconcurrency = some\n", "auto");
+    assert_refused("[queue x]\npriority = high\n", "from -1000000 to 1000000");
+    assert_refused("[queue x]\npriority = -1000001\n", "from -1000000 to 1000000");
+    assert_refused("[queue x]\npriority = --1\n", "from -1000000 to 1000000");
+    assert_refused("[queue x]\nretries = 1001\n", "from 0 to 1000");
+    assert_refused("[queue x]\non_crash = Fail\n", "requeue or fail");
     assert_refused("[exec]\ncwd = relative\n", "absolute path");
 }
 
@@ -279,13 +284,18 @@ Test(config, overrides_win_and_become_absolute)
 Test(config, printed_config_parses_back_to_the_same)
 {
     struct config *config = parse("[daemon]\nsocket=/tmp/x\nstate_dir=/tmp/y\ndrain=1ms\n"
-                                  "[queue a]\nconcurrency=0\naging=0\n[exec]\nenv=ONE\n");
+                                  "[queue a]\nconcurrency=0\naging=0\npriority=-12\nretries=3\n"
+                                  "on_crash=fail\ntimeout_total=2h\n[exec]\nenv=ONE\n");
     char *once = print(config);
     struct config *again = parse(once);
     char *twice = print(again);
     cr_assert_str_eq(once, twice);
     cr_assert_eq(again->queues_count, 2);
     cr_assert_eq(queue_of(again, "a")->concurrency, 0);
+    cr_assert_eq(queue_of(again, "a")->priority, -12);
+    cr_assert_eq(queue_of(again, "a")->retries, 3);
+    cr_assert(queue_of(again, "a")->crash_fails);
+    cr_assert_eq(queue_of(again, "a")->timeout_total, UINT64_C(7200000000000));
     free(once);
     free(twice);
     config_free(config);

@@ -372,6 +372,52 @@ Test(engine, uses_the_timeout_of_the_queue_where_the_job_names_none)
     in_a_world(2, use_the_queues_timeout);
 }
 
+static void expect_spec(struct world *world, uint64_t id, const char *text, int32_t priority)
+{
+    struct job_record *record;
+    struct rpc_error error;
+    EXPECT_EQ(engine_get(world->engine, &me, id, &record, &error), 0);
+    if (strcmp(record->spec, text) != 0)
+        fprintf(stderr, "%s is not %s\n", record->spec, text);
+    EXPECT(strcmp(record->spec, text) == 0);
+    EXPECT_EQ(record->priority, priority);
+    EXPECT_EQ(record->expires_at != 0, strstr(text, "timeout_total") != NULL);
+    job_record_free(record);
+}
+
+static void use_the_queues_defaults(struct world *world)
+{
+    const char *all = ",\"priority\":0,\"retries\":0,\"timeout_total\":0,\"on_crash\":\"requeue\"";
+    char more[200];
+    EXPECT(!atomic_load(&world->engine->defaults));
+    world->queues[2].priority = -7;
+    world->queues[2].retries = 3;
+    world->queues[2].crash_fails = true;
+    world->queues[2].timeout = 60 * WEFT_SECOND;
+    world->queues[2].timeout_total = 3600 * WEFT_SECOND;
+    EXPECT_EQ(engine_apply_config(world->engine, &world->config), 0);
+    uint64_t given = submit(world, "ok", ",\"queue\":\"paused\"");
+    const char *kept = "{\"argv\":[\"ok\"],\"queue\":\"paused\",\"priority\":-7,\"retries\":3,"
+                       "\"timeout\":\"1m\",\"timeout_total\":\"1h\",\"on_crash\":\"fail\"}";
+    expect_spec(world, given, kept, -7);
+    snprintf(more, sizeof(more), ",\"queue\":\"paused\",\"timeout\":\"2s\"%s", all);
+    expect_spec(world, submit(world, "ok", more),
+                "{\"argv\":[\"ok\"],\"queue\":\"paused\",\"timeout\":\"2s\"}", 0);
+    expect_spec(world, submit(world, "hang", ""), "{\"argv\":[\"hang\"]}", 0);
+    world->queues[2].priority = 5;
+    EXPECT_EQ(engine_apply_config(world->engine, &world->config), 0);
+    expect_spec(world, given, kept, -7); /* what was given stays */
+    world->queues[0].retries = 2;
+    EXPECT_EQ(engine_apply_config(world->engine, &world->config), 0);
+    EXPECT_EQ(end_of(world, submit(world, "flaky", "")), JOB_SUCCEEDED);
+    EXPECT_EQ(end_of(world, submit(world, "fail", ",\"retries\":0")), JOB_FAILED);
+}
+
+Test(engine, a_job_gets_from_its_queue_what_it_does_not_name)
+{
+    in_a_world(2, use_the_queues_defaults);
+}
+
 /* ---- wait and get ---------------------------------------------------------------------------- */
 
 static void wait_times_out(struct world *world)
