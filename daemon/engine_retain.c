@@ -22,6 +22,7 @@
  */
 #include "daemon/engine_impl.h"
 
+#include "daemon/failpoint.h"
 #include "daemon/log.h"
 
 #include <errno.h>
@@ -202,6 +203,8 @@ static int forget_some(struct engine *engine, const struct retain_plan *plan)
     if (rc == 0 && page.count > 0)
         rc = delete_all(engine, &page);
     weft_rwlock_unlock(&engine->retrying);
+    if (page.count > 0)
+        failpoint(FAILPOINT_FORGOTTEN);
     if (rc == 0)
         remove_output(engine, &page);
     int count = (int)page.count;

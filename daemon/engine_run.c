@@ -17,6 +17,7 @@
  */
 #include "daemon/engine_impl.h"
 
+#include "daemon/failpoint.h"
 #include "daemon/log.h"
 
 #include <errno.h>
@@ -101,10 +102,13 @@ static void push_row(struct job_run *run, struct engine_op *op, const struct job
 /* I3 of engine.h.  Errors: -EIO the store failed. */
 static int tell_started(struct job_run *run)
 {
+    failpoint(FAILPOINT_START);
     push_row(run, &run->started, &run->started_row, &run->started_rows);
     run->started_pushed = true;
     bool awaited = run->spec->call || run->spec->on_crash == JOB_CRASH_FAIL;
-    return awaited ? engine_await(run->engine, &run->started) : 0;
+    int rc = awaited ? engine_await(run->engine, &run->started) : 0;
+    failpoint(FAILPOINT_STARTED);
+    return rc;
 }
 
 /* The attempt's time or the job's, whichever ends first. */
@@ -324,6 +328,7 @@ static int commit_end(struct job_run *run, const struct run_end *end)
 {
     push_row(run, &run->ended, &run->row, &run->rows);
     int rc = engine_await(run->engine, &run->ended);
+    failpoint(FAILPOINT_ENDED);
     engine_lock_shielded(run->engine);
     if (rc == 0)
         settle_locked(run, end);
@@ -387,7 +392,9 @@ static void run_end(struct job_run *run, int rc)
 static int run_main(void *arg)
 {
     struct job_run *run = arg;
-    run_end(run, attempt(run));
+    int rc = attempt(run);
+    failpoint(FAILPOINT_RAN);
+    run_end(run, rc);
     return 0;
 }
 

@@ -6,6 +6,7 @@
  * (EX_CONFIG, which systemd shows by name).
  */
 #include "daemon/config.h"
+#include "daemon/failpoint.h"
 #include "daemon/life.h"
 #include "daemon/log.h"
 #include "daemon/memory.h"
@@ -252,6 +253,12 @@ static int run(struct arguments *arguments, struct config *config)
         return EXIT_FAILURE;
     }
     set_signals();
+    struct problem problem = {0};
+    if (failpoint_arm(&problem)) {
+        log_error("%s", problem.text);
+        config_free(config);
+        return EXIT_USAGE;
+    }
     notify_watchdog_ns(); /* takes it out of the environment, before there are threads */
     json_object_seed(0);
     if (log_start(config->log.level))

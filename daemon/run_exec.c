@@ -21,6 +21,7 @@
  */
 #include "daemon/run_impl.h"
 
+#include "daemon/failpoint.h"
 #include "daemon/job.h"
 #include "daemon/log.h"
 
@@ -216,6 +217,7 @@ static void register_root(pid_t pid, void *arg)
     struct run_attempt *attempt = arg;
     attempt->root.pid = pid;
     tree_roots_end(&attempt->runner->roots, &attempt->root);
+    failpoint(FAILPOINT_SPAWNED);
 }
 
 /* I14 */

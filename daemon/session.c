@@ -22,6 +22,7 @@
 #include "daemon/session.h"
 
 #include "daemon/engine.h"
+#include "daemon/failpoint.h"
 #include "daemon/methods.h"
 #include "daemon/rpc.h"
 #include "daemon/session_output.h"
@@ -100,7 +101,9 @@ static bool has_hung_up(int err)
 /* I4: who hung up has not taken back what it sent; who does not read is to be cut off. */
 static void put(struct session *session, const struct jsonrpc_text *text)
 {
+    failpoint(FAILPOINT_REPLY);
     int err = session_output_put(&session->output, text, 1);
+    failpoint(FAILPOINT_REPLIED);
     if (err && !has_hung_up(err))
         weft_group_cancel(&session->group);
 }

@@ -16,6 +16,7 @@
 #include "daemon/store.h"
 
 #include "daemon/config.h"
+#include "daemon/failpoint.h"
 #include "daemon/store_backend.h"
 #include "daemon/store_files.h"
 
@@ -355,6 +356,8 @@ static int apply_writes(struct store *store, struct op_list batch, struct proble
             op->err = -ENOSPC;
             continue;
         }
+        if (!begun)
+            failpoint(FAILPOINT_WRITE);
         int err = begun ? 0 : store->ops->begin(store->backend, problem);
         begun = true;
         if (!err)
@@ -370,9 +373,11 @@ static int apply_writes(struct store *store, struct op_list batch, struct proble
 static int commit_writes(struct store *store, uint64_t rows, struct problem *problem)
 {
     uint64_t start = now_ns();
+    failpoint(FAILPOINT_COMMIT);
     int err = store->ops->commit(store->backend, problem);
     if (err)
         return err;
+    failpoint(FAILPOINT_COMMITTED);
     uint64_t took = now_ns() - start;
     COUNT(store->stats.commits, 1);
     COUNT(store->stats.writes, rows);

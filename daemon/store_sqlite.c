@@ -21,6 +21,7 @@
 #include "daemon/store_sqlite.h"
 
 #include "daemon/config.h"
+#include "daemon/failpoint.h"
 #include "daemon/store_files.h"
 
 #include <errno.h>
@@ -309,6 +310,7 @@ static int fold_back(struct sqlite_store *store, struct problem *problem)
         sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &folded);
     if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY)
         return sqlite_problem(store, code, "checkpoint", problem);
+    failpoint(FAILPOINT_FOLDED);
     if (code == SQLITE_OK && frames == folded)
         store->wal_bytes = 0;
     return 0;
