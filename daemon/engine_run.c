@@ -147,7 +147,6 @@ static int open_scope(struct job_run *run)
 static int attempt(struct job_run *run)
 {
     struct engine *engine = run->engine;
-    const struct job_record *record = &run->started_row;
     int rc = read_spec(run);
     if (rc == 0)
         rc = tell_started(run);
@@ -156,15 +155,14 @@ static int attempt(struct job_run *run)
     if (rc < 0)
         return rc;
     struct run_request request = {.spec = run->spec,
-                                  .id = record->id,
-                                  .attempt = record->attempt,
-                                  .uid = record->uid,
-                                  .gid = record->gid,
+                                  .id = run->started_row.id,
+                                  .attempt = run->started_row.attempt,
+                                  .uid = run->started_row.uid,
+                                  .gid = run->started_row.gid,
                                   .report = engine_progress_say,
                                   .report_arg = run};
-    if (run->spec->call)
-        return engine->runners.native(engine->runner, &request, &run->outcome);
-    return engine->runners.exec(engine->runner, &request, &run->outcome);
+    return (run->spec->call ? engine->runners.native
+                            : engine->runners.exec)(engine->runner, &request, &run->outcome);
 }
 
 /* ---- what an outcome means ------------------------------------------------------------------- */

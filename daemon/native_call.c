@@ -182,13 +182,18 @@ int weft_result_boolean(struct weft_attempt *call, const char *name, bool value)
     return set(call, name, json_boolean(value));
 }
 
-int weft_result_data(struct weft_attempt *call, const void *data, size_t size)
+int weft_result_bytes(struct weft_attempt *call, const char *name, const void *data, size_t size)
 {
     json_t *text =
         size == 0 || !memchr(data, '\0', size) ? json_stringn(data ? data : "", size) : NULL;
     const char *encoding = text ? "utf-8" : "base64";
-    int rc = set(call, "data", text ? text : job_base64_to_json(data, size));
+    int rc = set(call, name, text ? text : job_base64_to_json(data, size));
     return rc < 0 ? rc : set(call, "encoding", json_string(encoding));
+}
+
+int weft_result_data(struct weft_attempt *call, const void *data, size_t size)
+{
+    return weft_result_bytes(call, "data", data, size);
 }
 
 /* The member of that name, made if it is not there. */

@@ -286,7 +286,7 @@ static int add(const struct weft_module *module, const char *origin, bool apart,
 /* Without memory for these there is none for weftd; native_check() says that they are not there. */
 static void add_built_in(void)
 {
-    static const struct weft_module *const modules[] = {&module_core, &module_file};
+    static const struct weft_module *const modules[] = {&module_core, &module_file, &module_http};
     struct problem ignored;
     for (size_t i = 0; i < sizeof(modules) / sizeof(modules[0]); i++)
         (void)add(modules[i], "weftd", false, &ignored);

@@ -11,3 +11,4 @@
 
 extern const struct weft_module module_core; /* core.c */
 extern const struct weft_module module_file; /* file.c */
+extern const struct weft_module module_http; /* http.c */

@@ -26,6 +26,7 @@ class Tcp(support.WeftdTest):
         self.token = self.new_token()
         self.weftd.configure(self.settings())
         self.weftd.start()
+        self.weftd.await_log('HTTP on http://')  # which is written by a thread of its own
         self.port = int(re.findall(r'HTTP on http://127\.0\.0\.1:(\d+)/', self.weftd.log())[-1])
 
     def settings(self, listen='127.0.0.1:0', more=''):
@@ -84,7 +85,13 @@ class Tcp(support.WeftdTest):
             self.ask('POST', '/v1/jobs', {'argv': ['x']}, 403,
                      self.headers(more=[f'Origin: {origin}']))
         self.ask('GET', '/v1/jobs', headers=self.headers(more=['Origin: http://localhost']))
-        self.assertEqual([job['id'] for job in self.weftd.list()], [number])
+        self.assertEqual([job['id'] for job in self.weftd.list()], [number])  # none was made
+
+        job = self.weftd.wait(self.weftd.call('job.submit', call='http.fetch', args={
+            'url': f'http://127.0.0.1:{self.port}/v1/jobs/{number}', 'check': True,
+            'headers': {'Authorization': f'Bearer {self.token}'}})['id'])
+        self.assertEqual(json.loads(job['result']['body'])['id'], number)
+        self.assertEqual(job['result']['headers']['content-type'], 'application/json')
 
         with self.connect() as connection:  # lines are not spoken here
             connection.write(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\r\n\r\n')

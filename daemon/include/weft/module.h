@@ -174,6 +174,10 @@ int weft_result_boolean(struct weft_attempt *attempt, const char *name, bool val
  * without NUL bytes, else "base64".  Errors: -ENOMEM. */
 int weft_result_data(struct weft_attempt *attempt, const void *data, size_t size);
 
+/** The same under a name of yours, instead of "data". */
+int weft_result_bytes(struct weft_attempt *attempt, const char *name, const void *data,
+                      size_t size);
+
 /** Append a text to the list that is the member `name`, which is made by the first; NULL: make it
  * only.  What is no UTF-8 in it is written as '?'.  Errors: -ENOMEM. */
 int weft_result_append(struct weft_attempt *attempt, const char *name, const char *text);
