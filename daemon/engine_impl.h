@@ -26,6 +26,7 @@
 
 #include "daemon/engine.h"
 #include "daemon/events.h"
+#include "daemon/failpoint.h"
 #include "daemon/problem.h"
 #include "daemon/queue.h"
 #include "daemon/run.h"

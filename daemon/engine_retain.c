@@ -22,7 +22,6 @@
  */
 #include "daemon/engine_impl.h"
 
-#include "daemon/failpoint.h"
 #include "daemon/log.h"
 
 #include <errno.h>

@@ -17,7 +17,6 @@
  */
 #include "daemon/engine_impl.h"
 
-#include "daemon/failpoint.h"
 #include "daemon/log.h"
 
 #include <errno.h>
@@ -357,6 +356,7 @@ static void abandon(struct job_run *run)
 static void run_end(struct job_run *run, int rc)
 {
     struct engine *engine = run->engine;
+    failpoint(FAILPOINT_RAN);
     engine_lock_shielded(engine);
     engine_progress_end_locked(run);
     struct run_end end = plan_locked(run, rc);
@@ -390,9 +390,7 @@ static void run_end(struct job_run *run, int rc)
 static int run_main(void *arg)
 {
     struct job_run *run = arg;
-    int rc = attempt(run);
-    failpoint(FAILPOINT_RAN);
-    run_end(run, rc);
+    run_end(run, attempt(run));
     return 0;
 }
 

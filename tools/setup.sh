@@ -23,7 +23,8 @@ packages() {
         browser) echo 'chromium-headless-shell|chromium' ;;
         system) echo debootstrap systemd-container ;;
         bench) echo golang-go cargo g++ libtbb-dev libboost-fiber-dev libuv1-dev nginx-light wrk \
-            util-linux python3 python3-uvloop python3-aiohttp python3-aiofiles gnuplot-nox ;;
+            util-linux python3 python3-uvloop python3-aiohttp python3-aiofiles gnuplot-nox \
+            redis-server beanstalkd parallel task-spooler ;;
         coverage) echo gcovr ;;
         *) die "unknown group '$1': build test lint browser system bench coverage" 2 ;;
     esac
