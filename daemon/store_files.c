@@ -5,18 +5,24 @@
  * I1  A folder that was made is on disk, with its parent's entry, before anything is put into it.
  * I2  The lock is flock(2) on an open file: it ends with the process, however that ends, so a
  *     stale lock cannot exist.  The lock file is never unlinked: that would let two in.
+ * I3  A weftd that is killed while it starts a program leaves the lock with that child, for as long
+ *     as that takes to call exec.  So one whose holder is gone is waited for, PATIENCE_MS at most.
  */
 #include "daemon/store_files.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { PATIENCE_MS = 2000, NAP_MS = 5 };
 
 char *store_folder_path(const char *folder, const char *name)
 {
@@ -97,17 +103,53 @@ static void read_holder(int fd, char *ret_holder, size_t size)
         strcpy(ret_holder, "?");
 }
 
+/* A zombie is gone, too: its descriptors are closed. */
+static bool is_gone(const char *holder)
+{
+    char path[64], text[512];
+    int pid = atoi(holder);
+    if (pid <= 0)
+        return false;
+    if (kill(pid, 0) < 0)
+        return errno == ESRCH;
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[size > 0 ? size : 0] = '\0';
+    const char *name_end = strrchr(text, ')');
+    return name_end && strncmp(name_end, ") Z", 3) == 0;
+}
+
+/* I3.  kind: LOCK_EX or LOCK_SH.  Errors: -EWOULDBLOCK somebody holds it. */
+static int take(int fd, int kind)
+{
+    const struct timespec nap = {.tv_nsec = NAP_MS * 1000000L};
+    char holder[24];
+    for (int waited = 0;; waited += NAP_MS) {
+        if (flock(fd, kind | LOCK_NB) == 0)
+            return 0;
+        int err = -errno;
+        read_holder(fd, holder, sizeof holder);
+        if (err != -EWOULDBLOCK || waited >= PATIENCE_MS || !is_gone(holder))
+            return err;
+        nanosleep(&nap, NULL);
+    }
+}
+
 static int lock_fd(int fd, const char *folder, struct problem *problem)
 {
     char holder[24];
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+    int err = take(fd, LOCK_EX);
+    if (err == 0) {
         int length = snprintf(holder, sizeof holder, "%d\n", (int)getpid());
         if (ftruncate(fd, 0) < 0 || pwrite(fd, holder, (size_t)length, 0) != length)
             return 0; /* the pid is a courtesy; a full disk is the database's to report */
         return 0;
     }
-    if (errno != EWOULDBLOCK)
-        return problem_set(problem, -errno, "cannot lock %s/lock: %s", folder, strerror(errno));
+    if (err != -EWOULDBLOCK)
+        return problem_set(problem, err, "cannot lock %s/lock: %s", folder, strerror(-err));
     read_holder(fd, holder, sizeof holder);
     return problem_set(problem, -EBUSY,
                        "the state folder %s is in use by another weftd (process %s)", folder,
@@ -132,4 +174,29 @@ int store_folder_lock(const char *folder, struct problem *problem, int *ret_fd)
     }
     *ret_fd = fd;
     return 0;
+}
+
+int store_folder_share(const char *folder, struct problem *problem, int *ret_fd)
+{
+    char *path = store_folder_path(folder, "lock");
+    if (!path)
+        return problem_set(problem, -ENOMEM, "no memory");
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int err = fd < 0 ? -errno : 0;
+    free(path);
+    if (err == -ENOENT)
+        return err;
+    if (!err)
+        err = take(fd, LOCK_SH);
+    if (!err) {
+        *ret_fd = fd;
+        return 0;
+    }
+    if (fd >= 0)
+        close(fd);
+    if (err == -EWOULDBLOCK)
+        return problem_set(
+            problem, -EBUSY,
+            "a weftd uses %s: stop it, or make a backup (weft backup) and verify that", folder);
+    return problem_set(problem, err, "cannot lock %s/lock: %s", folder, strerror(-err));
 }

@@ -16,6 +16,10 @@ int store_folder_make(const char *folder, struct problem *problem);
  * Errors: -EBUSY another process holds it, -EACCES, -EROFS; with problem. */
 int store_folder_lock(const char *folder, struct problem *problem, int *ret_fd);
 
+/* The same to look only: several may, beside no daemon; nothing is made or written.
+ * Errors: -ENOENT, without problem: nobody ever locked it; -EBUSY, -EACCES, … with problem. */
+int store_folder_share(const char *folder, struct problem *problem, int *ret_fd);
+
 /* fsync a folder, so that names made in it survive a power cut. */
 int store_folder_sync(const char *folder);
 

@@ -23,7 +23,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #define PAGE_FAULTS_MAX "20"
@@ -299,25 +298,6 @@ static void check_output(struct verify *verify, const char *state_dir)
 
 /* ---- all of it ------------------------------------------------------------------------------- */
 
-/* I1.  Returns the descriptor, or -ENOENT if no weftd ever was there. */
-static int share_lock(const char *state_dir, struct problem *problem)
-{
-    char *path = store_folder_path(state_dir, "lock");
-    int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
-    int err = !path ? -ENOMEM : fd < 0 ? -errno : 0;
-    free(path);
-    if (err == -ENOENT || err == -ENOMEM)
-        return err;
-    if (err)
-        return problem_set(problem, err, "cannot open %s/lock: %s", state_dir, strerror(-err));
-    if (flock(fd, LOCK_SH | LOCK_NB) == 0)
-        return fd;
-    close(fd);
-    return problem_set(problem, -EBUSY,
-                       "a weftd uses %s: stop it, or make a backup (weft backup) and verify that",
-                       state_dir);
-}
-
 static void print_end(const struct verify *verify)
 {
     fprintf(verify->to,
@@ -372,11 +352,10 @@ static int verify_locked(const char *state_dir, FILE *to, struct problem *proble
 
 int store_verify(const char *state_dir, FILE *to, struct problem *problem)
 {
-    int lock = share_lock(state_dir, problem);
-    if (lock == -ENOMEM)
-        return problem_set(problem, lock, "no memory");
-    if (lock < 0 && lock != -ENOENT)
-        return lock;
+    int lock = -1;
+    int err = store_folder_share(state_dir, problem, &lock); /* I1 */
+    if (err < 0 && err != -ENOENT)
+        return err;
     int result = verify_locked(state_dir, to, problem);
     if (lock >= 0)
         close(lock);

@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <sqlite3.h>
+#include <sys/inotify.h>
 
 static char *said; /* by the last verify() */
 
@@ -197,5 +198,51 @@ Test(store_verify, what_is_no_store_is_one_fault)
     folder_make(folder, true);
     file_write(folder, "weft.db", (struct bytes){(unsigned char *)"garbage", 7});
     assert_faults(folder, 1, "shorter than its header");
+    folder_remove(folder);
+}
+
+/* As a program that a weftd was starting when it was killed: it has the lock, until somebody opens
+ * the lock's file. */
+static void keep_lock(const char *folder, int ready)
+{
+    char path[128], event[4096];
+    path_in(path, folder, "lock");
+    int watch = inotify_init1(IN_CLOEXEC);
+    if (inotify_add_watch(watch, path, IN_OPEN) < 0 || write(ready, "", 1) != 1)
+        _exit(1);
+    _exit(read(watch, event, sizeof event) > 0 ? 0 : 1);
+}
+
+static void die_holding_the_lock(const char *folder, int ready)
+{
+    (void)boot(folder);
+    if (fork() == 0)
+        keep_lock(folder, ready);
+    _exit(0);
+}
+
+Test(store_verify, a_lock_whose_holder_is_dead_is_waited_for)
+{
+    char folder[64], byte;
+    struct problem problem = {0};
+    struct store *store;
+    make_folder(folder);
+    for (int turn = 0; turn < 2; turn++) {
+        int ready[2];
+        cr_assert_eq(pipe(ready), 0);
+        pid_t pid = fork();
+        if (pid == 0)
+            die_holding_the_lock(folder, ready[1]);
+        cr_assert_eq(waitpid(pid, NULL, 0), pid);
+        cr_assert_eq(read(ready[0], &byte, 1), 1);
+        close(ready[0]);
+        close(ready[1]);
+        if (turn == 0)
+            cr_assert_eq(verify(folder, &problem), 0, "%s", problem.text);
+        else
+            cr_assert_eq(store_boot(&test_config, folder, NULL, &problem, &store), 0, "%s",
+                         problem.text);
+    }
+    store_free(store);
     folder_remove(folder);
 }
