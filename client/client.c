@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * client: see client.h.
+ * client: see <weft/client.h>.
  *
  * I1  Whoever waits for a reply also writes what is still to be sent: two sides that each wait for
  *     the other to read cannot happen.
@@ -10,9 +10,13 @@
  *     next.
  * I4  Notifications are read only while nobody has one to look at, or a reply is waited for: what is
  *     kept of them is bounded by what comes before that reply, and else by one read.
+ * I5  A request's connection is the one that is open, or it is lost: ids go on over connections, and
+ *     first_id is the first of this one.
  */
-#include "client/client.h"
+#include "client/client_impl.h"
+#include "client/socket_path.h"
 
+#include "protocol/error.h"
 #include "protocol/framer.h"
 #include "protocol/jsonrpc.h"
 
@@ -35,9 +39,12 @@ struct held {
 
 struct weft_client {
     int fd;
+    char *path; /* where it is connected to; NULL: unknown */
+    uint64_t patience_ns;
     int interrupt_fd;        /* -1: none */
     int broken;              /* -errno after which nothing comes any more; 0: good */
     int64_t last_id;         /* of the request sent last */
+    int64_t first_id;        /* I5 */
     struct framer in;        /* I3 */
     struct jsonrpc_text out; /* whole requests */
     size_t sent;             /* bytes of out that the socket took */
@@ -45,6 +52,14 @@ struct weft_client {
     struct held **last;      /* where the next one is linked */
     json_t *heard;           /* I4: params of notifications, oldest first; NULL: passed over */
 };
+
+_Static_assert(WEFT_CLIENT_MESSAGE_MAX == RPC_MESSAGE_MAX && WEFT_CLIENT_PARAM_MAX == RPC_PARAM_MAX,
+               "an error of the protocol fits");
+
+const char *weft_client_error_name(const struct weft_client_error *error)
+{
+    return error->code == RPC_OK ? "ok" : rpc_code_info(error->code)->name;
+}
 
 void weft_reply_destroy(struct weft_reply *reply)
 {
@@ -63,13 +78,15 @@ int weft_client_open_fd(int fd, struct weft_client **ret_client)
     }
     client->fd = fd;
     client->interrupt_fd = -1;
+    client->first_id = 1;
     client->last = &client->first;
     framer_init(&client->in, REPLY_LINE_MAX);
     *ret_client = client;
     return 0;
 }
 
-int weft_client_open(const char *path, struct weft_client **ret_client)
+/* Returns the socket. */
+static int connect_to(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path)
@@ -83,7 +100,34 @@ int weft_client_open(const char *path, struct weft_client **ret_client)
         close(fd);
         return err;
     }
-    return weft_client_open_fd(fd, ret_client);
+    return fd;
+}
+
+static int open_path(const char *path, struct weft_client **ret_client)
+{
+    int fd = connect_to(path);
+    if (fd < 0)
+        return fd;
+    char *copy = strdup(path);
+    if (!copy) {
+        close(fd);
+        return -ENOMEM;
+    }
+    int err = weft_client_open_fd(fd, ret_client);
+    if (err)
+        free(copy);
+    else
+        (*ret_client)->path = copy;
+    return err;
+}
+
+int weft_client_open(const char *path, struct weft_client **ret_client)
+{
+    struct socket_paths paths;
+    if (path)
+        return open_path(path, ret_client);
+    socket_paths_find(NULL, &paths);
+    return socket_paths_open(&paths, ret_client);
 }
 
 static struct held *unlink_held(struct weft_client *client, struct held **link)
@@ -95,20 +139,66 @@ static struct held *unlink_held(struct weft_client *client, struct held **link)
     return held;
 }
 
-void weft_client_close(struct weft_client *client)
+static void drop_output(struct weft_client *client)
 {
-    if (!client)
-        return;
+    client->out.size = 0;
+    client->sent = 0;
+}
+
+/* What came and went on a connection. */
+static void drop_all(struct weft_client *client)
+{
     while (client->first) {
         struct held *held = unlink_held(client, &client->first);
         weft_reply_destroy(&held->reply);
         free(held);
     }
-    json_decref(client->heard);
     framer_destroy(&client->in);
+    drop_output(client);
+}
+
+void weft_client_close(struct weft_client *client)
+{
+    if (!client)
+        return;
+    drop_all(client);
+    json_decref(client->heard);
     jsonrpc_text_destroy(&client->out);
     close(client->fd);
+    free(client->path);
     free(client);
+}
+
+int client_reopen(struct weft_client *client)
+{
+    drop_all(client);
+    framer_init(&client->in, REPLY_LINE_MAX);
+    client->first_id = client->last_id + 1;
+    client->broken = -ECONNRESET;
+    int fd = connect_to(client->path);
+    if (fd < 0)
+        return fd;
+    close(client->fd);
+    client->fd = fd;
+    client->broken = 0;
+    return 0;
+}
+
+void weft_client_set_patience(struct weft_client *client, uint64_t ns)
+{
+    client->patience_ns = ns;
+}
+
+uint64_t client_patience(const struct weft_client *client)
+{
+    return client->path ? client->patience_ns : 0;
+}
+
+int client_sleep(const struct weft_client *client, uint64_t ns)
+{
+    struct pollfd interrupt = {.fd = client->interrupt_fd, .events = POLLIN};
+    int rc = poll(&interrupt, 1, (int)(ns / 1000000 + 1));
+    return rc > 0 ? -EINTR : 0;
 }
 
 void weft_client_interrupt_on(struct weft_client *client, int fd)
@@ -121,12 +211,6 @@ void weft_client_interrupt_on(struct weft_client *client, int fd)
 static bool is_retry(int err)
 {
     return err == EAGAIN || err == EWOULDBLOCK || err == EINTR;
-}
-
-static void drop_output(struct weft_client *client)
-{
-    client->out.size = 0;
-    client->sent = 0;
 }
 
 /* Write what the socket takes now. */
@@ -160,15 +244,25 @@ int weft_client_send(struct weft_client *client, const char *method, const json_
 
 /* ---- receiving ---- */
 
+static void convert_error(const struct jsonrpc_reply *from, struct weft_client_error *ret_error)
+{
+    struct rpc_error error;
+    const char *param = json_string_value(json_object_get(from->data, "param"));
+    const char *nearest = json_string_value(json_object_get(from->data, "nearest"));
+    rpc_error_set_param(&error, from->code, param, nearest, "%s", from->message);
+    ret_error->code = error.code;
+    memcpy(ret_error->message, error.message, sizeof ret_error->message);
+    memcpy(ret_error->param, error.param, sizeof ret_error->param);
+    memcpy(ret_error->nearest, error.nearest, sizeof ret_error->nearest);
+}
+
 static int convert_reply(const struct jsonrpc_reply *from, struct weft_reply *ret_reply)
 {
     struct weft_reply reply = {.id = json_integer_value(from->id)};
     if (!json_is_integer(from->id) && !json_is_null(from->id))
         return -EBADMSG;
-    const char *param = json_string_value(json_object_get(from->data, "param"));
-    const char *nearest = json_string_value(json_object_get(from->data, "nearest"));
     if (from->code != 0)
-        rpc_error_set_param(&reply.error, from->code, param, nearest, "%s", from->message);
+        convert_error(from, &reply.error);
     reply.result = json_incref(from->result);
     *ret_reply = reply;
     return 0;
@@ -266,6 +360,8 @@ static struct held **find_held(struct weft_client *client, int64_t id)
 int weft_client_receive(struct weft_client *client, int64_t id, struct weft_reply *ret_reply)
 {
     struct held **link;
+    if (id != 0 && id < client->first_id)
+        return -ECONNRESET; /* I5 */
     while (!(link = find_held(client, id))) {
         int err = client->broken ? client->broken : exchange(client);
         if (err)
@@ -296,7 +392,7 @@ int weft_client_hear(struct weft_client *client, json_t **ret_params)
 }
 
 int weft_client_call(struct weft_client *client, const char *method, const json_t *params,
-                     json_t **ret_result, struct rpc_error *error)
+                     json_t **ret_result, struct weft_client_error *error)
 {
     int64_t id;
     struct weft_reply reply;

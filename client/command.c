@@ -45,7 +45,7 @@ int command_misuse(struct command *command, const char *format, ...)
     return COMMAND_USAGE;
 }
 
-int command_explain(struct command *command, int err, const struct rpc_error *error)
+int command_explain(struct command *command, int err, const struct weft_client_error *error)
 {
     if (err == -EREMOTEIO)
         return command_fail(command, COMMAND_FAILED, "%s", error->message);
@@ -89,7 +89,7 @@ int command_connect(struct command *command)
 }
 
 int command_try(struct command *command, const char *method, json_t *params, json_t **ret_result,
-                struct rpc_error *error)
+                struct weft_client_error *error)
 {
     int err = weft_client_call(command->client, method, params, ret_result, error);
     json_decref(params);
@@ -98,7 +98,7 @@ int command_try(struct command *command, const char *method, json_t *params, jso
 
 int command_call(struct command *command, const char *method, json_t *params, json_t **ret_result)
 {
-    struct rpc_error error;
+    struct weft_client_error error;
     int status = command_connect(command);
     if (status) {
         json_decref(params);

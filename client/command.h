@@ -6,11 +6,11 @@
 #pragma once
 
 #include "client/arguments.h"
-#include "client/client.h"
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <weft/client.h>
 
 /* How weft ends; `run` ends with its job's status instead. */
 enum command_status {
@@ -60,10 +60,10 @@ int command_call(struct command *command, const char *method, json_t *params, js
 
 /* The same without printing: -errno, -EREMOTEIO with error filled.  Must be connected. */
 int command_try(struct command *command, const char *method, json_t *params, json_t **ret_result,
-                struct rpc_error *error);
+                struct weft_client_error *error);
 
 /* Print what command_try() or a function of client.h returned; the status for it. */
-int command_explain(struct command *command, int err, const struct rpc_error *error);
+int command_explain(struct command *command, int err, const struct weft_client_error *error);
 
 /* "weft: ..." on err; returns status. */
 int command_fail(struct command *command, int status, const char *format, ...)

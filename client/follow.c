@@ -15,6 +15,8 @@
 #include "client/job_text.h"
 #include "client/text.h"
 
+#include "protocol/error.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +48,8 @@ static void drop_chunks(struct follow *follow)
     }
 }
 
-static int read_chunk(struct follow *follow, struct follow_stream *stream, struct rpc_error *error)
+static int read_chunk(struct follow *follow, struct follow_stream *stream,
+                      struct weft_client_error *error)
 {
     json_t *params =
         json_pack("{s:I, s:s, s:I, s:i}", "id", (json_int_t)follow->id, "stream", stream->name,
@@ -55,7 +58,7 @@ static int read_chunk(struct follow *follow, struct follow_stream *stream, struc
                   : -ENOMEM;
 }
 
-static int read_chunks(struct follow *follow, struct rpc_error *error)
+static int read_chunks(struct follow *follow, struct weft_client_error *error)
 {
     int err = 0;
     for (size_t i = 0; !err && i < follow->streams_count; i++)
@@ -63,7 +66,7 @@ static int read_chunks(struct follow *follow, struct rpc_error *error)
     return err;
 }
 
-static int read_job(struct follow *follow, json_t **ret_job, struct rpc_error *error)
+static int read_job(struct follow *follow, json_t **ret_job, struct weft_client_error *error)
 {
     json_t *params = json_pack("{s:I}", "id", (json_int_t)follow->id);
     return params ? command_try(follow->command, "job.get", params, ret_job, error) : -ENOMEM;
@@ -156,7 +159,7 @@ static void begin_attempt(struct follow *follow, int64_t attempt)
 
 /* *ret_news: something was printed, or another attempt began. */
 static int take_round(struct follow *follow, json_t **ret_job, bool *ret_news,
-                      struct rpc_error *error)
+                      struct weft_client_error *error)
 {
     json_t *job;
     int err = read_chunks(follow, error);
@@ -181,7 +184,7 @@ static int take_round(struct follow *follow, json_t **ret_job, bool *ret_news,
     return err;
 }
 
-static int pause_round(struct follow *follow, struct rpc_error *error)
+static int pause_round(struct follow *follow, struct weft_client_error *error)
 {
     json_t *result = NULL;
     json_t *params = json_pack("{s:[I], s:f}", "ids", (json_int_t)follow->id, "timeout",
@@ -203,7 +206,7 @@ static bool is_over(const struct follow *follow, const json_t *job)
     return job_has_ended(job);
 }
 
-int follow_job(struct follow *follow, json_t **ret_job, struct rpc_error *error)
+int follow_job(struct follow *follow, json_t **ret_job, struct weft_client_error *error)
 {
     for (;;) {
         json_t *job;
@@ -225,7 +228,7 @@ int follow_job(struct follow *follow, json_t **ret_job, struct rpc_error *error)
     }
 }
 
-int follow_once(struct follow *follow, struct rpc_error *error)
+int follow_once(struct follow *follow, struct weft_client_error *error)
 {
     bool news = true;
     while (news) {

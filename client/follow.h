@@ -30,7 +30,7 @@ void follow_init(struct follow *follow, struct command *command, int64_t id, con
 /* Must be connected.  *ret_job: the job as it ended, a new reference.
  * Errors: -EREMOTEIO with error filled, -EPIPE nobody reads the output, and the connection's
  *         (-EINTR: an interrupt came; the call may be repeated to go on). */
-int follow_job(struct follow *follow, json_t **ret_job, struct rpc_error *error);
+int follow_job(struct follow *follow, json_t **ret_job, struct weft_client_error *error);
 
 /* What there is now, without waiting for more.  Errors: as above. */
-int follow_once(struct follow *follow, struct rpc_error *error);
+int follow_once(struct follow *follow, struct weft_client_error *error);

@@ -7,6 +7,7 @@
  */
 #include "client/job_request.h"
 
+#include "protocol/error.h"
 #include "protocol/jsonrpc.h"
 #include "protocol/timestamp.h"
 

@@ -2,10 +2,9 @@
 /* socket_path: where weftd may be listening, and what to do if it is not. */
 #pragma once
 
-#include "client/client.h"
-
 #include <limits.h>
 #include <stddef.h>
+#include <weft/client.h>
 
 #define SOCKET_PATHS_MAX 4
 

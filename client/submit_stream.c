@@ -11,6 +11,7 @@
 #include "client/submit_stream.h"
 
 #include "client/job_request.h"
+#include "protocol/error.h"
 #include "protocol/jsonrpc.h"
 
 #include <errno.h>
@@ -89,7 +90,7 @@ static void print_chunk(struct stream *stream, const struct chunk *chunk, const 
 
 /* A refusal is of this chunk; anything else is the end, for all that is in flight. */
 static void fail_chunk(struct stream *stream, const struct chunk *chunk, int err,
-                       const struct rpc_error *error)
+                       const struct weft_client_error *error)
 {
     if (err == -EREMOTEIO)
         command_fail(stream->command, 0, "%s: lines %zu to %zu were refused", stream->name,

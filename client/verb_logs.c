@@ -11,7 +11,7 @@ const struct option_spec logs_options[] = {
     {0},
 };
 
-static int print(struct follow *follow, bool until_end, struct rpc_error *error)
+static int print(struct follow *follow, bool until_end, struct weft_client_error *error)
 {
     json_t *job;
     if (!until_end)
@@ -26,7 +26,7 @@ int verb_logs(struct command *command)
 {
     int64_t id;
     struct follow follow;
-    struct rpc_error error;
+    struct weft_client_error error;
     const struct arguments *arguments = &command->arguments;
     int status = command_id(command, arguments->words[0], &id);
     if (!status)

@@ -11,6 +11,8 @@
 #include "client/job_text.h"
 #include "client/verbs.h"
 
+#include "protocol/error.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -65,7 +67,7 @@ static void close_signals(struct running *running)
 static int submit(struct running *running, json_t *job)
 {
     json_t *result;
-    struct rpc_error error;
+    struct weft_client_error error;
     struct command *command = running->command;
     int err = command_try(command, "job.submit", job, &result, &error);
     if (err == -EINTR)
@@ -80,7 +82,7 @@ static int submit(struct running *running, json_t *job)
 }
 
 /* Ask for the end; returns 0 when the job is gone. */
-static int cancel(struct running *running, struct rpc_error *error)
+static int cancel(struct running *running, struct weft_client_error *error)
 {
     json_t *result = NULL;
     json_t *params = json_pack("{s:[I]}", "ids", (json_int_t)running->id);
@@ -92,7 +94,7 @@ static int cancel(struct running *running, struct rpc_error *error)
 
 /* Follow to the end; a signal on the way cancels the job and follows what it still writes. */
 static int follow_through(struct running *running, struct follow *follow, json_t **ret_job,
-                          struct rpc_error *error)
+                          struct weft_client_error *error)
 {
     int err = follow_job(follow, ret_job, error);
     if (err == -EPIPE) {
@@ -122,7 +124,7 @@ static int finish(struct running *running, json_t *job)
 }
 
 /* It did not come to an end that we saw. */
-static int give_up(struct running *running, int err, const struct rpc_error *error)
+static int give_up(struct running *running, int err, const struct weft_client_error *error)
 {
     struct command *command = running->command;
     if (err == -EPIPE)
@@ -142,7 +144,7 @@ static int give_up(struct running *running, int err, const struct rpc_error *err
 static int run(struct running *running, json_t *job)
 {
     struct follow follow;
-    struct rpc_error error;
+    struct weft_client_error error;
     int status = submit(running, job);
     if (status)
         return status;

@@ -4,6 +4,8 @@
 #include "client/job_text.h"
 #include "client/verbs.h"
 
+#include "protocol/error.h"
+
 #include <errno.h>
 #include <stdlib.h>
 

@@ -14,7 +14,7 @@ command -v "${CXX:-c++}" >/dev/null || {
 warnings="-Wall -Wextra -Werror"
 status=0
 
-roots="runtime/include daemon/include"
+roots="runtime/include daemon/include client/include"
 public() { for root in $roots; do (cd "$root" 2>/dev/null && find weft -name '*.h' | sort); done; }
 internal() {
     find runtime protocol daemon client tests bench examples -name '*.h' -type f 2>/dev/null |
@@ -34,11 +34,11 @@ check() {
 }
 
 public | check c "${CC:-cc}" -std=c17 -D_POSIX_C_SOURCE=200809L -pedantic "$warnings" \
-    -Iruntime/include -Idaemon/include || status=1
+    -Iruntime/include -Idaemon/include -Iclient/include || status=1
 public | check c++ "${CXX:-c++}" -std=c++17 -pedantic "$warnings" -Iruntime/include \
-    -Idaemon/include || status=1
+    -Idaemon/include -Iclient/include || status=1
 internal | check c "${CC:-cc}" -std=gnu17 -D_GNU_SOURCE '-DWEFT_VERSION="0"' "$warnings" \
-    -Wno-unused-function -I. -Iruntime -Iruntime/include -Idaemon/include -Itests || status=1
+    -Wno-unused-function -I. -Iruntime -Iruntime/include -Idaemon/include -Iclient/include -Itests || status=1
 
 # shellcheck disable=SC2086 # a list of folders
 bad=$(find $roots -name '*.h' -print0 2>/dev/null |

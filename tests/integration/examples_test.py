@@ -392,7 +392,8 @@ class KeyValueServer(ExampleTest):
 class All(unittest.TestCase):
     def test_each_example_is_tested(self):
         tests = ''
-        for name in ('examples_test.py', 'tls_test.py', 'modules_load_test.py'):
+        for name in ('examples_test.py', 'tls_test.py', 'modules_load_test.py',
+                     'client_library_test.py'):
             with open(os.path.join(SOURCE, 'tests', 'integration', name), encoding='utf-8') as file:
                 tests += file.read()
         folder = os.path.join(SOURCE, 'examples')

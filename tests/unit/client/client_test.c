@@ -2,6 +2,8 @@
 /* client: one connection, against a server that does all that a server may do to it. */
 #include "fake_server.h"
 
+#include "protocol/error.h"
+
 #define BIG ((size_t)4 << 20)
 
 static struct weft_client *open_to(struct fake *fake)
@@ -25,7 +27,7 @@ Test(client, call_gives_the_result)
     static const struct canned canned[] = {{"ping", "\"result\":\"pong\""}, {0}};
     struct fake fake = {.canned = canned};
     struct weft_client *client = open_to(&fake);
-    struct rpc_error error;
+    struct weft_client_error error;
     json_t *result = NULL;
     cr_assert_eq(weft_client_call(client, "ping", NULL, &result, &error), 0);
     cr_assert_str_eq(json_string_value(result), "pong");
@@ -43,7 +45,7 @@ Test(client, call_gives_the_error_with_its_fields)
     };
     struct fake fake = {.canned = canned};
     struct weft_client *client = open_to(&fake);
-    struct rpc_error error;
+    struct weft_client_error error;
     json_t *result = (json_t *)&fake;
     cr_assert_eq(weft_client_call(client, "job.submit", NULL, &result, &error), -EREMOTEIO);
     cr_assert_eq(error.code, RPC_INVALID_PARAMS);
@@ -129,7 +131,7 @@ Test(client, reply_may_come_in_pieces)
 {
     struct fake fake = {.serve = serve_slowly};
     struct weft_client *client = open_to(&fake);
-    struct rpc_error error;
+    struct weft_client_error error;
     json_t *result = NULL;
     cr_assert_eq(weft_client_call(client, "ping", NULL, &result, &error), 0);
     cr_assert_eq(json_array_size(result), 2);
@@ -145,7 +147,7 @@ static void serve_raw(struct fake *fake, FILE *from, int fd)
         fake_write(fd, fake->raw, strlen(fake->raw));
 }
 
-static int call_raw(const char *raw, struct rpc_error *error)
+static int call_raw(const char *raw, struct weft_client_error *error)
 {
     struct fake fake = {.serve = serve_raw, .raw = raw};
     struct weft_client *client = open_to(&fake);
@@ -158,7 +160,7 @@ static int call_raw(const char *raw, struct rpc_error *error)
 
 Test(client, server_that_leaves_is_a_reset)
 {
-    struct rpc_error error;
+    struct weft_client_error error;
     cr_assert_eq(call_raw(NULL, &error), -ECONNRESET);
     cr_assert_eq(call_raw("{\"jsonrpc\":\"2.0\",\"id\":1,\"res", &error), -ECONNRESET,
                  "half a reply is none");
@@ -166,7 +168,7 @@ Test(client, server_that_leaves_is_a_reset)
 
 Test(client, what_is_not_the_protocol_is_a_bad_message)
 {
-    struct rpc_error error;
+    struct weft_client_error error;
     cr_assert_eq(call_raw("HTTP/1.1 400 Bad Request\r\n\r\n", &error), -EBADMSG);
     cr_assert_eq(call_raw("[]\n", &error), -EBADMSG);
     cr_assert_eq(call_raw("{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"result\":1}\n", &error), -EBADMSG,
@@ -175,7 +177,7 @@ Test(client, what_is_not_the_protocol_is_a_bad_message)
 
 Test(client, notifications_are_passed_over)
 {
-    struct rpc_error error;
+    struct weft_client_error error;
     cr_assert_eq(call_raw("{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{}}\n"
                           "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":1}\n",
                           &error),
@@ -184,7 +186,7 @@ Test(client, notifications_are_passed_over)
 
 Test(client, error_without_an_id_is_for_whoever_waits)
 {
-    struct rpc_error error = {0};
+    struct weft_client_error error = {0};
     cr_assert_eq(call_raw("{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32004,"
                           "\"message\":\"too long\"}}\n",
                           &error),
@@ -206,7 +208,7 @@ Test(client, refusal_is_seen_though_writing_fails)
 {
     struct fake fake = {.serve = serve_refusal};
     struct weft_client *client = open_to(&fake);
-    struct rpc_error error = {0};
+    struct weft_client_error error = {0};
     json_t *result = NULL;
     char *data = calloc(1, BIG);
     memset(data, 0x61, BIG - 1);
@@ -240,7 +242,7 @@ Test(client, two_that_both_talk_do_not_block_each_other, .timeout = 30)
     char *data = malloc(BIG);
     memset(data, 'x', BIG);
     json_t *result = NULL, *params = json_pack("{s:s#}", "data", data, (int)BIG);
-    struct rpc_error error;
+    struct weft_client_error error;
     int64_t id;
     cr_assert_eq(weft_client_send(client, "ping", params, &id), 0);
     struct weft_reply reply;

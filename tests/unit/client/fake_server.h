@@ -8,7 +8,6 @@
  */
 #pragma once
 
-#include "client/client.h"
 #include "client/command.h"
 #include "support/test.h"
 
@@ -21,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <weft/client.h>
 
 /* One answer.  Each is given once, in order; the last of a method is given for ever. */
 struct canned {

@@ -139,7 +139,7 @@ Test(list, prints_a_table_that_cannot_steer_the_terminal)
     ran_free(&ran);
     cr_assert_eq(fake_count(&fake, "job.list"), 1);
     expect_params(&fake, "job.list", 0,
-                  "{\"limit\":2,\"queue\":\"q\",\"state\":[\"failed\",\"queued\"]}");
+                  "{\"limit\":2,\"queue\":[\"q\"],\"state\":[\"failed\",\"queued\"]}");
     fake_free(&fake);
 }
 
