@@ -109,9 +109,8 @@ static void base_set(struct base *base, const struct store_setting *setting)
     struct store_setting *at = NULL;
     for (size_t i = 0; i < BASE_SETTINGS; i++) {
         struct store_setting *one = &base->settings[i];
-        if (one->name && strcmp(one->name, setting->name) == 0)
-            at = one;
-        else if (!one->name && !at)
+        bool is_it = one->name && strcmp(one->name, setting->name) == 0;
+        if (is_it || (!one->name && !at))
             at = one;
     }
     EXPECT(at != NULL);

@@ -5,6 +5,7 @@
 #include "daemon/native.h"
 #include "support/http_server.h"
 
+#include <dirent.h>
 #include <sys/stat.h>
 
 static struct http_server server;
@@ -189,12 +190,12 @@ static void expect_file(struct world *world, const char *name, off_t size)
 
 static size_t count_hidden(struct world *world)
 {
+    DIR *folder = opendir(world->folder);
+    struct dirent *entry;
     size_t count = 0;
-    char pattern[4200];
-    snprintf(pattern, sizeof pattern, "ls -A '%s' | grep -c weft-fetch", in_folder(world, ""));
-    FILE *pipe = popen(pattern, "r");
-    EXPECT_EQ(fscanf(pipe, "%zu", &count), 1);
-    pclose(pipe);
+    while ((entry = readdir(folder)))
+        count += strstr(entry->d_name, "weft-fetch") != NULL;
+    closedir(folder);
     return count;
 }
 
