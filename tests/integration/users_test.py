@@ -7,12 +7,14 @@ import contextlib
 import grp
 import os
 import pwd
+import re
 import sys
 import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
 from support import weftd as support  # noqa: E402
+from support.http import HttpConnection  # noqa: E402
 
 NO_SUCH_JOB = -32001
 PERMISSION_DENIED = -32008
@@ -98,6 +100,45 @@ class Users(support.WeftdTest):
             self.assert_refused(lambda m=method: self.one.call(m, id=secret), NO_SUCH_JOB,
                                 str(secret))
         self.assert_refused(lambda: self.two.call('daemon.reload'), PERMISSION_DENIED)
+
+    def test_the_token_of_http_speaks_for_its_user_alone(self):
+        token = 'of-one-' + os.urandom(16).hex()
+        path = self.weftd.path('token')
+        with open(path, 'w', encoding='ascii') as file:
+            os.chmod(path, 0o600)
+            file.write(token)
+        roots = self.weftd.submit('true')
+        theirs = self.run_as(self.two, 'echo theirs')
+        self.weftd.wait(roots)
+        http = f'[http]\nlisten = 127.0.0.1:0\ntoken_file = {path}\n'
+        self.weftd.configure(http)
+        status, words = self.weftd.refused('--check')  # it would be root's
+        self.assertEqual(status, 78)
+        self.assertIn('http.user', words)
+        self.weftd.configure(f'{self.config}{http}user = {ONE}\n')
+        self.weftd.stop()
+        self.weftd.start()
+        self.weftd.await_log('HTTP on http://')
+        port = int(re.findall(r'HTTP on http://127\.0\.0\.1:(\d+)/', self.weftd.log())[-1])
+
+        def ask(method, target, body=None):
+            with HttpConnection(('127.0.0.1', port), support.DEADLINE) as connection:
+                return connection.call(method, target, body, headers=[
+                    'Host: localhost', f'Authorization: Bearer {token}'])
+        self.assertEqual(ask('GET', '/v1/jobs').json['jobs'], [])
+        for number in (roots, theirs):
+            for target in (f'/v1/jobs/{number}', f'/v1/jobs/{number}/logs'):
+                self.assertEqual(ask('GET', target).status, 404)
+        number = ask('POST', '/v1/jobs', {'argv': ['id', '-un']}).json['id']
+        self.weftd.wait(number)
+        self.assertEqual(self.weftd.logs(number), f'{ONE}\n'.encode())
+        self.assertEqual(ask('POST', '/v1/jobs', {'call': 'echo'}).status, 403)
+        with HttpConnection(('127.0.0.1', port), support.DEADLINE) as connection:
+            connection.send('GET', '/v1/events?since=0', headers=[
+                'Host: localhost', f'Authorization: Bearer {token}'])
+            connection.head()
+            self.assertIn(b'event: subscribed', connection.chunk())
+            self.assertIn(f'"id":{number},'.encode(), connection.chunk())
 
     def test_files_are_nobodys_but_weftds(self):
         self.run_as(self.one, 'echo mine')
