@@ -7,10 +7,10 @@
  * others, for a time or for a slot, are ended by one fiber here, which sleeps until the first of
  * them is due.
  *
- * I39  A job with a time is in engine.expiring from when it is placed as waiting, delayed or queued
+ * I44  A job with a time is in engine.expiring from when it is placed as waiting, delayed or queued
  *      until it starts, ends, or its time has come.  Whoever commits its end by then has taken it
  *      already, and this fiber leaves it to them.
- * I40  expiring has room for every live job with a time (engine.mortal counts them): what I8 says.
+ * I45  expiring has room for every live job with a time (engine.mortal counts them): what I8 says.
  *
  * Who may call: the engine's own files, under its lock; the fiber: engine_run().
  */
@@ -94,7 +94,7 @@ static void take_locked(struct engine *engine, struct expired *expired)
     while (expired->count < EXPIRED_BATCH && (job = job_heap_peek(&engine->expiring)) &&
            job->record.expires_at <= expired->now) {
         job_heap_pop(&engine->expiring);
-        if (job->committing) /* I39 */
+        if (job->committing) /* I44 */
             continue;
         struct job_record *record = &expired->records[expired->count];
         describe(&job->record, expired->errors[expired->count]);

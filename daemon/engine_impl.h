@@ -217,7 +217,7 @@ struct engine {
     struct weft_cond idle;    /* a run is over, or the drain is: engine_wait_drained() looks */
     struct weft_cond keyed;   /* a submit has settled: its keys can be answered with */
     struct job_heap delayed;  /* has room for every live job */
-    struct job_heap expiring; /* I39, I40 of engine_expire.c */
+    struct job_heap expiring; /* I44, I45 of engine_expire.c */
     size_t mortal;            /* live jobs with a timeout_total */
     uint64_t next_id;
     uint64_t first_id; /* none below it is given in this life; constant once it is served */
