@@ -151,6 +151,8 @@ static int print_stats(struct command *command, const json_t *stats)
     fputc('\n', command->out);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         print_part(command->out, &parts[i], json_object_get(stats, parts[i].member));
+    if (json_is_true(json_object_get(stats, "drained")))
+        fputs("\nweftd is drained: it starts no jobs until `weft drain --undo`.\n", command->out);
     if (json_is_true(json_object_get(json_object_get(stats, "store"), "failed")))
         fputs("\nThe store has FAILED: weftd's log says why.\n", command->out);
     return status;

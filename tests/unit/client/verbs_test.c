@@ -424,7 +424,8 @@ Test(explain, takes_one_id_and_says_what_is_refused)
 
 static const struct canned stats[] = {
     {"daemon.stats",
-     "\"result\":{\"version\":\"0.1.0\",\"pid\":12,\"uptime\":75.5,\"workers\":[{\"turns\":100,"
+     "\"result\":{\"version\":\"0.1.0\",\"drained\":true,\"pid\":12,\"uptime\":75.5,\"workers\":[{"
+     "\"turns\":100,"
      "\"steals\":5,\"stolen\":9,\"parks\":2,\"wakes\":3,\"polls\":4,\"longest_turn\":0.0015},"
      "{\"turns\":70,\"steals\":6}],\"jobs\":{\"queued\":3,\"timed_out\":1},"
      "\"store\":{\"commits\":8,\"file_bytes\":2048,\"failed\":true},"
@@ -445,6 +446,7 @@ Test(stats, shows_workers_jobs_store_and_memory)
     cr_assert(has(ran.out, "store    commits 8, file 2.0 KiB\n"), "%s", ran.out);
     cr_assert(has(ran.out, "memory   jemalloc, resident 1.0 MiB\n"), "%s", ran.out);
     cr_assert(has(ran.out, "The store has FAILED"), "%s", ran.out);
+    cr_assert(has(ran.out, "weftd is drained: it starts no jobs"), "%s", ran.out);
     ran_free(&ran);
     fake_free(&fake);
 }
