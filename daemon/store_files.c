@@ -107,12 +107,12 @@ static void read_holder(int fd, char *ret_holder, size_t size)
 static bool is_gone(const char *holder)
 {
     char path[64], text[512];
-    int pid = atoi(holder);
-    if (pid <= 0)
+    long pid = strtol(holder, NULL, 10);
+    if (pid <= 0 || pid > INT_MAX)
         return false;
-    if (kill(pid, 0) < 0)
+    if (kill((pid_t)pid, 0) < 0)
         return errno == ESRCH;
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t size = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
     if (fd >= 0)

@@ -246,23 +246,34 @@ static int compare_ids(const void *a, const void *b)
     return *one < *two ? -1 : *one > *two;
 }
 
+/* "17.2.out" */
+static bool read_name(const char *name, uint64_t *ret_id, uint64_t *ret_attempt)
+{
+    char *end;
+    if (!isdigit((unsigned char)name[0]))
+        return false;
+    *ret_id = strtoull(name, &end, 10);
+    if (end[0] != '.' || !isdigit((unsigned char)end[1]))
+        return false;
+    *ret_attempt = strtoull(end + 1, &end, 10);
+    return *end == '.';
+}
+
 static void check_file(struct verify *verify, const char *folder, const char *name)
 {
-    unsigned long long id, attempt;
-    int size = 0;
-    if (!isdigit((unsigned char)name[0]) ||
-        sscanf(name, "%llu.%llu.%n", &id, &attempt, &size) != 2 || size == 0)
+    uint64_t id, attempt;
+    const uint64_t *found = NULL;
+    if (!read_name(name, &id, &attempt))
         return;
-    uint64_t wanted = id;
-    const uint64_t *found = verify->count > 0 ? bsearch(&wanted, verify->ids, verify->count,
-                                                        sizeof(wanted), compare_ids)
-                                              : NULL;
+    if (verify->count > 0)
+        found = bsearch(&id, verify->ids, verify->count, sizeof(id), compare_ids);
     verify->files++;
     if (found && attempt <= verify->attempts[found - verify->ids])
         return;
     verify->strays++;
-    fprintf(verify->to, "note: output/%s/%s belongs to no %s: weftd removes it\n", folder, name,
-            found ? "attempt that is known" : "job");
+    fprintf(verify->to, "note: output/%s/%s belongs to no %s\n", folder, name,
+            found ? "attempt that is known: the next one replaces it, or it goes after the job"
+                  : "job: the next start removes it");
 }
 
 static void check_folder(struct verify *verify, int output, const char *folder)

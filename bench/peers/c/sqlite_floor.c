@@ -54,9 +54,9 @@ static void open_store(const char *folder)
 }
 
 /* Run the statement for each job, whose id is its first parameter. */
-static void for_each(sqlite3_stmt *statement, int jobs, int batch)
+static void for_each(sqlite3_stmt *statement, long jobs, long batch)
 {
-    for (int id = 1; id <= jobs; id++) {
+    for (long id = 1; id <= jobs; id++) {
         if (id % batch == 1 || batch == 1)
             run("BEGIN IMMEDIATE");
         sqlite3_bind_int64(statement, 1, id);
@@ -78,7 +78,9 @@ int main(int argc, char **argv)
 {
     if (argc != 5)
         return 2;
-    int jobs = atoi(argv[3]), batch = atoi(argv[4]);
+    long jobs = strtol(argv[3], NULL, 10), batch = strtol(argv[4], NULL, 10);
+    if (jobs < 1 || batch < 1)
+        return 2;
     open_store(argv[1]);
     sqlite3_stmt *insert =
         prepare("INSERT INTO job VALUES (?1, 3, 1000, 1000, 'default', 0, 0, 0, 0, -1, -1, "
