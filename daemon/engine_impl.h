@@ -203,7 +203,7 @@ struct engine {
      * store waits; taken before `lock`. */
     struct weft_rwlock retrying;
     /* Shared: a submit that looks how jobs have ended, until what it concludes is with the store.
-     * Alone: who forgets ended jobs, while it hands that over (I37).  Taken after `retrying`, before
+     * Alone: who forgets ended jobs, while it hands that over (I47).  Taken after `retrying`, before
      * `lock`. */
     struct weft_rwlock forgetting;
     /* From a look at what is set of queues until the change of it is committed and holds.  Held over

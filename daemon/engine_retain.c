@@ -7,15 +7,15 @@
  * output.  It looks at ended jobs alone, by the time of their end, so no live job is in its way,
  * however old; and it takes BATCH at a time, so that commits wait for one batch at most.
  *
- * I36  The row goes first, its files after the commit: a job that is shown has its output.  What a
+ * I46  The row goes first, its files after the commit: a job that is shown has its output.  What a
  *      crash leaves in between is a file without a row, which the next start finds and removes.
  *      That looks only at ids which had been given before it: a later file has a job.
- * I37  Nothing is forgotten that somebody still draws a conclusion from.  Who is about to do
+ * I47  Nothing is forgotten that somebody still draws a conclusion from.  Who is about to do
  *      something with an ended job holds engine.retrying (retry, cancel, list) or
  *      engine.forgetting (a submit with `after`, until the cancel that may follow is with the
  *      store), and what an end dooms is pushed before a deletion is (I3 of store.h).  Hence a job
  *      that waits for one which the store does not know has been told of its success.
- * I38  A job is not forgotten for there being too many within GRACE of its end: whoever waits for
+ * I48  A job is not forgotten for there being too many within GRACE of its end: whoever waits for
  *      it can still be told.
  *
  * Who may call: the fiber that is made for it.
@@ -94,7 +94,7 @@ static int find_batch(struct engine *engine, const struct retain_plan *plan,
 {
     size_t excess = plan->excess < BATCH ? plan->excess : BATCH;
     struct engine_page page = {0};
-    int rc = excess > 0 ? ask_oldest(engine, before(plan->now, GRACE), excess, &page) : 0; /* I38 */
+    int rc = excess > 0 ? ask_oldest(engine, before(plan->now, GRACE), excess, &page) : 0; /* I48 */
     if (rc == 0 && page.count == 0 && plan->retain > 0)
         rc = ask_oldest(engine, before(plan->now, plan->retain), BATCH, &page);
     if (rc == 0)
@@ -134,7 +134,7 @@ static size_t drop_all_locked(struct engine *engine, struct engine_page *page, u
     return kept;
 }
 
-/* Take the lock at a moment when nothing is doomed whose cancel is not with the store (I37). */
+/* Take the lock at a moment when nothing is doomed whose cancel is not with the store (I47). */
 static int lock_settled(struct engine *engine)
 {
     for (;;) {
@@ -178,7 +178,7 @@ static int delete_all(struct engine *engine, struct engine_page *page)
     return 0;
 }
 
-/* I36.  What cannot be removed is left to the next start. */
+/* I46.  What cannot be removed is left to the next start. */
 static void remove_output(struct engine *engine, const struct engine_page *page)
 {
     for (size_t i = 0; engine->outputs && i < page->count; i++) {
@@ -195,7 +195,7 @@ static void remove_output(struct engine *engine, const struct engine_page *page)
 static int forget_some(struct engine *engine, const struct retain_plan *plan)
 {
     struct engine_page page = {0};
-    int rc = weft_rwlock_rdlock(&engine->retrying, WEFT_NO_DEADLINE); /* I37 */
+    int rc = weft_rwlock_rdlock(&engine->retrying, WEFT_NO_DEADLINE); /* I47 */
     if (rc < 0)
         return rc;
     rc = find_batch(engine, plan, &page);

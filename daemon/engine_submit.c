@@ -335,7 +335,7 @@ static int submit(struct engine *engine, const struct peer *peer, struct submiss
     return rc;
 }
 
-/* What others have ended as is still in the store when what is concluded from it is (I37). */
+/* What others have ended as is still in the store when what is concluded from it is (I47). */
 static int submit_remembering(struct engine *engine, const struct peer *peer,
                               struct submissions *these)
 {
