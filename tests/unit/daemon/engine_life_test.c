@@ -380,7 +380,8 @@ static int shortage_main(void *arg)
     return 0;
 }
 
-/* Six fibers in all: main, engine, and four runs; 12 jobs want to run. */
+/* Eight fibers in all: main, engine, those that tell of progress and look for what has expired, and
+ * four runs; 12 jobs want to run. */
 Test(engine_life, jobs_wait_for_a_fiber_when_there_is_none)
 {
     struct world world;
@@ -388,7 +389,7 @@ Test(engine_life, jobs_wait_for_a_fiber_when_there_is_none)
     struct weft_options options;
     weft_options_init(&options);
     options.workers = 1; /* a stack in another worker's cache counts, and cannot be had */
-    options.max_fibers = 6;
+    options.max_fibers = 8;
     options.handle_signals = false;
     world_init(&world, base);
     attempts_reset();
