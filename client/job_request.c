@@ -33,6 +33,7 @@ const struct option_spec job_options[] = {
     {"retries", 0, "COUNT", "attempts after the first one failed"},
     {"after", 0, "ID,...", "only once these jobs have succeeded; if one does not, cancel it"},
     {"after-any", 0, "ID,...", "only once these jobs have ended, however they did"},
+    {"no-durable", 0, NULL, "keep it in memory only: quick, and lost if weftd ends"},
     {"on-crash", 0, "ACTION", "if weftd dies meanwhile: requeue (default) or fail"},
     {0},
 };
@@ -155,6 +156,13 @@ static int put_after(struct command *command, json_t *job)
     return after ? put(command, job, "after", after) : no_memory(command);
 }
 
+static int put_no_durable(struct command *command, json_t *job)
+{
+    if (!arguments_has(&command->arguments, "no-durable"))
+        return COMMAND_OK;
+    return put(command, job, "durable", json_false());
+}
+
 static int put_options(struct command *command, json_t *job)
 {
     int status = put_text(command, job, "queue", "queue");
@@ -178,6 +186,8 @@ static int put_options(struct command *command, json_t *job)
         status = put_duration(command, job, "timeout-total", "timeout_total");
     if (!status)
         status = put_after(command, job);
+    if (!status)
+        status = put_no_durable(command, job);
     return status ? status : put_text(command, job, "on-crash", "on_crash");
 }
 

@@ -129,6 +129,8 @@ void engine_push(struct engine *engine, struct engine_op *op, enum store_kind ki
 
 int engine_await(struct engine *engine, struct engine_op *op)
 {
+    if (op->nothing)
+        return engine_failed(engine) ? -EIO : 0;
     weft_event_wait_shielded(&op->done);
     if (op->op.err == 0)
         return 0;
@@ -217,6 +219,7 @@ void engine_count_live_locked(struct engine *engine, struct job *job)
     queue_join(job->queue, job);
     engine->live++;
     engine->mortal += job->record.expires_at != 0;
+    engine->passing += job->record.memory_only;
     engine->stats.live[job->record.state]++;
 }
 
@@ -225,6 +228,7 @@ static void end_live(struct engine *engine, struct job *job)
     queue_leave(job->queue, job);
     engine->live--;
     engine->mortal -= job->record.expires_at != 0;
+    engine->passing -= job->record.memory_only;
     job_heap_trim(&engine->delayed, engine->live);
     job_heap_trim(&engine->expiring, engine->mortal);
 }
@@ -251,12 +255,12 @@ void engine_move_locked(struct engine *engine, struct job *job, enum job_state t
     }
     engine->stats.live[from]--;
     job->queue->states[from]--;
-    engine->stats.kept -= job_state_is_end(from);
+    engine->stats.kept -= job_state_is_end(from) && !job->record.memory_only;
     if (to == JOB_RUNNING || job_state_is_end(to))
         engine_expiry_leave_locked(engine, job);
     if (job_state_is_end(to)) {
         engine->stats.ended[to]++;
-        engine->stats.kept++;
+        engine->stats.kept += !job->record.memory_only;
         engine_retain_kick_locked(engine);
     } else {
         engine->stats.live[to]++;
@@ -274,6 +278,20 @@ void engine_leave_recent_locked(struct engine *engine, struct job *job)
     job->recent_before = NULL;
     job->recent_next = NULL;
     engine->stats.recent--;
+    engine->passed -= job->record.memory_only;
+}
+
+/* Nobody can ask for it any more.  Files are removed elsewhere (engine_retain.c): of a job that the
+ * store has, when it is forgotten there. */
+static void forget_locked(struct engine *engine, struct job *job)
+{
+    if (!job->record.memory_only || job->record.attempt == 0) {
+        job_free(job);
+        return;
+    }
+    job->recent_next = engine->left;
+    engine->left = job;
+    weft_event_set(&engine->full);
 }
 
 void engine_trim_recent_locked(struct engine *engine)
@@ -282,7 +300,7 @@ void engine_trim_recent_locked(struct engine *engine)
         struct job *oldest = engine->recent_first;
         engine_leave_recent_locked(engine, oldest);
         job_table_remove(&engine->table, oldest->record.id);
-        job_free(oldest);
+        forget_locked(engine, oldest);
     }
 }
 
@@ -301,6 +319,7 @@ static void place_ended(struct engine *engine, struct job *job)
         engine->recent_first = job;
     engine->recent_last = job;
     engine->stats.recent++;
+    engine->passed += job->record.memory_only;
     engine_trim_recent_locked(engine);
 }
 
@@ -367,6 +386,7 @@ int engine_new(const struct engine_parts *parts, struct engine **ret_engine)
     weft_rwlock_init(&engine->retrying);
     weft_rwlock_init(&engine->forgetting);
     weft_mutex_init(&engine->setting);
+    weft_mutex_init(&engine->marking);
     weft_mutex_init(&engine->lock);
     weft_cond_init(&engine->idle);
     weft_cond_init(&engine->keyed);
@@ -386,6 +406,15 @@ int engine_new(const struct engine_parts *parts, struct engine **ret_engine)
     return 0;
 }
 
+static void free_left(struct job *job)
+{
+    while (job) {
+        struct job *next = job->recent_next;
+        job_free(job);
+        job = next;
+    }
+}
+
 void engine_free(struct engine *engine)
 {
     if (!engine)
@@ -394,6 +423,7 @@ void engine_free(struct engine *engine)
     job_heap_destroy(&engine->expiring);
     for (struct queue *queue = queue_set_first(engine->queues); queue; queue = queue->next)
         shares_destroy(&queue->shares);
+    free_left(engine->left);
     job_table_destroy(&engine->table);
     job_keys_destroy(&engine->keys);
     queue_set_free(engine->queues);
@@ -519,14 +549,26 @@ void engine_release_locked(struct engine *engine)
         weft_event_set(&engine->quiet);
 }
 
+void engine_push_rows(struct engine *engine, struct engine_op *op, enum store_kind kind,
+                      const struct job_record **rows, size_t count)
+{
+    size_t stored = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!rows[i]->memory_only)
+            rows[stored++] = rows[i];
+    op->op.rows = rows;
+    op->op.count = stored;
+    op->nothing = stored == 0;
+    if (!op->nothing)
+        engine_push(engine, op, kind);
+}
+
 void engine_push_change_locked(struct engine *engine, struct engine_op *op, enum store_kind kind,
                                const struct job_record **rows, size_t count)
 {
     if (count == 0)
         return;
-    op->op.rows = rows;
-    op->op.count = count;
-    engine_push(engine, op, kind);
+    engine_push_rows(engine, op, kind, rows, count);
     engine_hold_locked(engine);
 }
 
@@ -570,6 +612,17 @@ static void interrupt_runs(struct engine *engine)
     engine_unlock(engine);
 }
 
+/* Once: a second stop finds none. */
+static void log_passing(struct engine *engine)
+{
+    engine_lock_shielded(engine);
+    size_t lost = engine->stopped ? engine->passing : 0;
+    engine->passing = 0;
+    engine_unlock(engine);
+    if (lost > 0)
+        log_warning("%zu jobs that are not durable had not ended, and are lost", lost);
+}
+
 int engine_stop(struct engine *engine, uint64_t drain_deadline_ns)
 {
     engine_drain(engine);
@@ -578,6 +631,8 @@ int engine_stop(struct engine *engine, uint64_t drain_deadline_ns)
     interrupt_runs(engine);
     for (weft_event_clear(&engine->quiet); !try_stop(engine); weft_event_clear(&engine->quiet))
         weft_event_wait_shielded(&engine->quiet);
+    engine_ids_stop(engine);
+    log_passing(engine);
     events_close(engine->events);
     weft_event_set(&engine->kick);
     return 0;

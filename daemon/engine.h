@@ -145,6 +145,7 @@ struct engine_turn {
 struct engine_item {
     struct job_spec *spec;
     uint64_t id;
+    bool memory_only;        /* the job is not durable */
     bool existing;           /* id is that of a live job of the same key; nothing was made */
     struct rpc_error *error; /* the caller's, one each */
 };

@@ -16,6 +16,9 @@
  *      than its dependent's, so there are no cycles.  A retried job has none.
  * I32  Whoever makes an end visible lets go of the lock by engine_unlock_settling(), so the doomed
  *      are never left to nobody; each counts as active until it is cancelled (I27 of engine.c).
+ * I42  A job that is stored never waits for one that is in memory only: after a restart there would
+ *      be nothing to tell how that one ended.  Such a submit is refused; the other way round is
+ *      fine, as the one that waits is gone with the memory.
  * I33  No recursion: a chain of any depth is walked as a list.
  *
  * Everything here that is named …_locked runs under the engine's lock.
@@ -217,6 +220,20 @@ static int look_at_locked(struct engine *engine, const struct peer *peer, struct
     return 0;
 }
 
+int engine_needs_check_locked(struct engine *engine, const struct peer *peer, const struct job *job,
+                              uint64_t *ret_id)
+{
+    const struct job_needs *needs = job->record.memory_only ? NULL : job->needs;
+    for (size_t i = 0; needs && i < needs->count; i++) {
+        const struct job *dependency = engine_find_locked(engine, peer, needs->all[i].id);
+        if (!dependency || !dependency->record.memory_only)
+            continue;
+        *ret_id = dependency->record.id;
+        return -EINVAL;
+    }
+    return 0;
+}
+
 int engine_needs_link_locked(struct engine *engine, const struct peer *peer, struct job *job,
                              const struct engine_known *known, uint64_t *ret_missing)
 {
@@ -368,9 +385,7 @@ static bool push_some_locked(struct engine *engine, struct doomed *doomed, struc
     plan_locked(engine, doomed, now);
     if (doomed->count == 0)
         return false;
-    op->op.rows = doomed->rows;
-    op->op.count = doomed->count;
-    engine_push(engine, op, STORE_UPDATE);
+    engine_push_rows(engine, op, STORE_UPDATE, doomed->rows, doomed->count);
     return true;
 }
 

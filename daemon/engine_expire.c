@@ -110,8 +110,7 @@ static uint64_t next_locked(const struct engine *engine, int64_t now)
     const struct job *first = job_heap_peek(&engine->expiring);
     if (!first)
         return WEFT_NO_DEADLINE;
-    int64_t at = first->record.expires_at;
-    return weft_deadline_after(at > now ? (uint64_t)(at - now) : 0);
+    return engine_deadline_at(first->record.expires_at, now);
 }
 
 static void end_taken(struct engine *engine, struct expired *expired, struct engine_op *op)

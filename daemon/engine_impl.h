@@ -7,6 +7,7 @@
  *   engine_table.c    jobs by id
  *   engine_submit.c   new jobs
  *   engine_after.c    jobs that wait for others
+ *   engine_ids.c      ids of jobs that are in memory only
  *   engine_key.c      live jobs by their keys
  *   engine_run.c      dispatch, and the life of one run
  *   engine_progress.c how far calls are
@@ -70,6 +71,7 @@ void job_table_destroy(struct job_table *table); /* the jobs too */
 
 struct engine_op {
     struct store_op op;
+    bool nothing; /* there was nothing to be stored: it is not with the store */
     struct weft_event done;
 };
 
@@ -90,6 +92,8 @@ struct job_waiters {
     struct job_waiters *next, **link; /* in job.waiters; link NULL: not in it */
     struct engine_waiter *waiter;
     enum job_state ended; /* JOB_NONE: not yet */
+    struct job_record *
+        *keep; /* where a copy goes of one that the store does not have; NULL: nowhere */
 };
 
 /* ---- who waits for other jobs: engine_after.c -------------------------------------------------- */
@@ -209,7 +213,8 @@ struct engine {
     /* From a look at what is set of queues until the change of it is committed and holds.  Held over
      * store waits; taken before `lock`. */
     struct weft_mutex setting;
-    struct weft_mutex lock; /* guards all that follows but what says otherwise */
+    struct weft_mutex marking; /* from a look at id_mark until it is another; likewise */
+    struct weft_mutex lock;    /* guards all that follows but what says otherwise */
     struct engine_limits limits;
     struct job_table table;
     struct queue_set *queues;
@@ -219,6 +224,10 @@ struct engine {
     struct job_heap delayed;  /* has room for every live job */
     struct job_heap expiring; /* I44, I45 of engine_expire.c */
     size_t mortal;            /* live jobs with a timeout_total */
+    size_t passing;           /* live jobs that are in memory only … */
+    size_t passed;            /* … and ended ones, among the recent; */
+    struct job *left;         /* … those that left them, whose output is to be removed */
+    uint64_t id_mark;         /* ids below it are not given again after a crash (I41) */
     uint64_t next_id;
     uint64_t first_id; /* none below it is given in this life; constant once it is served */
     uint64_t random;
@@ -249,6 +258,12 @@ struct engine {
     struct weft_event expiry; /* engine_expire() has */
     struct weft_group group;  /* engine_run()'s: the run fibers */
 };
+
+/* Monotonic, of a point of wall time as things are now. */
+static inline uint64_t engine_deadline_at(int64_t at, int64_t now)
+{
+    return weft_deadline_after(at > now ? (uint64_t)(at - now) : 0);
+}
 
 static inline bool engine_failed(struct engine *engine)
 {
@@ -295,6 +310,10 @@ int engine_await(struct engine *engine, struct engine_op *op);
 /* One of engine->active: engine_stop() waits for its release. */
 void engine_hold_locked(struct engine *engine);
 void engine_release_locked(struct engine *engine);
+
+/* Push rows of jobs; of those in memory only nothing is stored, and they go out of the array. */
+void engine_push_rows(struct engine *engine, struct engine_op *op, enum store_kind kind,
+                      const struct job_record **rows, size_t count);
 
 /* Push a change that a client asked for, and hold: until the caller has awaited it, made the moves
  * and released.  No rows: nothing to be stored, nothing held. */
@@ -384,6 +403,9 @@ int engine_needs_new(const struct job_spec *spec, struct job *job);
 int engine_lock_knowing(struct engine *engine, const struct job_needs *list,
                         struct engine_known *known);
 void engine_known_destroy(struct engine_known *known);
+/* Whether one that is stored is to wait for one that is not.  Errors: -EINVAL it is *ret_id. */
+int engine_needs_check_locked(struct engine *engine, const struct peer *peer, const struct job *job,
+                              uint64_t *ret_id);
 /* Put each need where it belongs (I29); needs that are all met are dropped.
  * Errors: -ENOENT *ret_missing is no job that peer may see; the others are linked all the same. */
 int engine_needs_link_locked(struct engine *engine, const struct peer *peer, struct job *job,
@@ -394,6 +416,15 @@ void engine_needs_settle_locked(struct engine *engine, struct job *job);
 void engine_tell_dependents_locked(struct engine *engine, struct job *job); /* it has ended */
 /* engine_unlock(), and cancel what was doomed (I32).  Waits for the store, shielded. */
 void engine_unlock_settling(struct engine *engine);
+
+/* ---- engine_ids.c ---- */
+
+/* The setting that keeps id_mark: true if it is this one, and then it is taken over. */
+bool engine_ids_adopt(struct engine *engine, const char *name, const char *value);
+bool engine_ids_suffice_locked(const struct engine *engine, size_t count);
+/* Make `count` ids sure (others may take them meanwhile).  Errors: the store's, -ECANCELED. */
+int engine_ids_mark(struct engine *engine, size_t count);
+void engine_ids_stop(struct engine *engine); /* no more are given: the mark is the next id */
 
 /* ---- engine_key.c ---- */
 

@@ -267,6 +267,8 @@ int engine_adopt_setting(void *arg, const char *name, const char *value)
     struct engine *engine = arg;
     struct queue_change live;
     char queue_name[QUEUE_NAME_MAX + 1];
+    if (engine_ids_adopt(engine, name, value))
+        return 0;
     if (strncmp(name, PREFIX, strlen(PREFIX)) != 0)
         return 0; /* somebody else's */
     int rc = queue_change_from_text(value, queue_name, &live);

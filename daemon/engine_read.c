@@ -48,7 +48,7 @@ int engine_fill_locked(struct engine *engine, const struct peer *peer, const uin
 
 static bool is_gap(struct job_record *const *records, const struct job_waiters *skip, size_t i)
 {
-    return !records[i] && !(skip && skip[i].waiter);
+    return !(skip && skip[i].waiter) && !records[i]; /* of who is watched another may write it */
 }
 
 /* Ask the store for the n ids in wanted.  The array found is the caller's. */
@@ -152,7 +152,8 @@ static bool matches(const struct listing *listing, const struct job *job)
 {
     const struct job_record *record = &job->record;
     const struct engine_filter *filter = listing->filter;
-    return (listing->states & ~END_STATES & 1u << record->state) && record->state != JOB_NONE &&
+    uint32_t states = record->memory_only ? listing->states : listing->states & ~END_STATES;
+    return (states & 1u << record->state) && record->state != JOB_NONE &&
            engine_may_see(listing->peer, record) &&
            (!filter->of_user || filter->uid == record->uid) && is_in(filter->queues, record->queue);
 }
@@ -184,10 +185,19 @@ static int copy_slice_locked(struct engine *engine, const struct listing *listin
     return index == 0 || list->count == listing->want ? -ENODATA : 0;
 }
 
+/* Ended jobs that are in memory only. */
+static bool has_passed(struct engine *engine)
+{
+    engine_lock_shielded(engine);
+    bool passed = engine->passed > 0;
+    engine_unlock(engine);
+    return passed;
+}
+
 static int list_memory(struct engine *engine, const struct listing *listing, struct list *list)
 {
     uint64_t before = listing->filter->before ? listing->filter->before : UINT64_MAX;
-    int rc = (listing->states & ~END_STATES) ? 0 : -ENODATA;
+    int rc = (listing->states & ~END_STATES) || has_passed(engine) ? 0 : -ENODATA;
     for (int slices = 0; rc == 0 && slices < SLICES_MAX; slices++) {
         rc = engine_lock(engine);
         if (rc < 0)

@@ -38,7 +38,8 @@ struct retain_plan {
     uint64_t retain; /* 0: for ever */
     size_t excess;   /* more than may be kept */
     int64_t now;
-    bool over; /* the engine has failed or stopped */
+    bool over;        /* the engine has failed or stopped */
+    struct job *left; /* taken from the engine */
 };
 
 /* So many more than retain_max that it is worth a commit. */
@@ -65,7 +66,9 @@ static int make_plan(struct engine *engine, struct retain_plan *plan)
         .excess = most > 0 && kept > most ? (size_t)(kept - most) : 0,
         .now = job_wall_now(),
         .over = engine_failed(engine) || engine->stopped,
+        .left = engine->left,
     };
+    engine->left = NULL;
     engine_unlock(engine);
     return 0;
 }
@@ -211,6 +214,19 @@ static int forget_some(struct engine *engine, const struct retain_plan *plan)
     return rc < 0 ? rc : count;
 }
 
+/* Of jobs that were in memory only, and are not any more. */
+static void remove_left(struct engine *engine, struct job *left)
+{
+    while (left) {
+        struct job *next = left->recent_next;
+        const struct job_record *record = &left->record;
+        if (engine->outputs)
+            (void)output_remove(engine->outputs, record->id, record->attempt);
+        job_free(left); /* what could not be removed is left to the next start */
+        left = next;
+    }
+}
+
 /* ---- when ------------------------------------------------------------------------------------ */
 
 /* Not each at its own time: what is due soon is forgotten with it. */
@@ -257,6 +273,8 @@ static int look(struct engine *engine, struct retain_plan *plan)
 {
     weft_event_clear(&engine->full);
     int rc = make_plan(engine, plan);
+    if (rc == 0)
+        remove_left(engine, plan->left);
     if (rc < 0 || plan->over)
         return rc < 0 ? rc : -ESHUTDOWN;
     rc = forget_some(engine, plan);

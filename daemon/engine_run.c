@@ -101,6 +101,8 @@ static void push_row(struct job_run *run, struct engine_op *op, const struct job
 /* I3 of engine.h.  Errors: -EIO the store failed. */
 static int tell_started(struct job_run *run)
 {
+    if (run->started_row.memory_only)
+        return 0;
     failpoint(FAILPOINT_START);
     push_row(run, &run->started, &run->started_row, &run->started_rows);
     run->started_pushed = true;
@@ -118,13 +120,12 @@ static uint64_t deadline_of(struct job_run *run)
     int64_t expires_at = run->started_row.expires_at, now = job_wall_now();
     if (expires_at == 0)
         return deadline;
-    uint64_t expiry = weft_deadline_after(expires_at > now ? (uint64_t)(expires_at - now) : 0);
+    uint64_t expiry = engine_deadline_at(expires_at, now);
     run->expires = expiry < deadline;
     return run->expires ? expiry : deadline;
 }
 
-/* Errors: -ECANCELED it was told to stop before it began; -ETIMEDOUT its timeout_total was over by
- * then. */
+/* Errors: -ECANCELED told to stop before it began, -ETIMEDOUT its timeout_total was over. */
 static int open_scope(struct job_run *run)
 {
     struct engine *engine = run->engine;
@@ -323,9 +324,12 @@ static void plan_late_cancel_locked(struct job_run *run, struct run_end *end)
 /* Commit what plan_locked() planned.  Called without the lock, returns with it. */
 static int commit_end(struct job_run *run, const struct run_end *end)
 {
-    push_row(run, &run->ended, &run->row, &run->rows);
-    int rc = engine_await(run->engine, &run->ended);
-    failpoint(FAILPOINT_ENDED);
+    int rc = 0;
+    if (!run->row.memory_only) {
+        push_row(run, &run->ended, &run->row, &run->rows);
+        rc = engine_await(run->engine, &run->ended);
+        failpoint(FAILPOINT_ENDED);
+    }
     engine_lock_shielded(run->engine);
     if (rc == 0)
         settle_locked(run, end);
@@ -459,10 +463,7 @@ static void take_jobs_locked(struct engine *engine, struct batch *batch, int64_t
 static uint64_t next_due_locked(const struct engine *engine, int64_t now)
 {
     const struct job *first = job_heap_peek(&engine->delayed);
-    if (!first)
-        return WEFT_NO_DEADLINE;
-    return weft_deadline_after(first->record.due_at > now ? (uint64_t)(first->record.due_at - now)
-                                                          : 0);
+    return first ? engine_deadline_at(first->record.due_at, now) : WEFT_NO_DEADLINE;
 }
 
 /* The one timer of delays and rates.  now_ns: when the jobs were taken; what had no token then is

@@ -31,6 +31,7 @@ struct submissions {
     struct submission *all;
     const struct job_record **rows; /* of the accepted ones */
     size_t count, accepted, existing;
+    size_t passing; /* of them in memory only */
     bool atomic;
 };
 
@@ -77,6 +78,7 @@ static void build(struct engine *engine, const struct peer *peer, struct submiss
         .gid = peer->gid,
         .state = JOB_NONE,
         .priority = spec->priority,
+        .memory_only = spec->memory_only,
         .exit_code = JOB_NO_EXIT,
         .term_signal = JOB_NO_EXIT,
         .spec = text,
@@ -109,7 +111,13 @@ static int link_needs_locked(struct engine *engine, const struct peer *peer, str
                              const struct engine_known *known)
 {
     uint64_t missing;
-    int rc = engine_needs_link_locked(engine, peer, one->job, known, &missing);
+    int rc = engine_needs_check_locked(engine, peer, one->job, &missing);
+    if (rc < 0)
+        return rpc_error_set_param(one->item->error, RPC_INVALID_PARAMS, "after", NULL,
+                                   "it is to run after job %" PRIu64 ", which is not durable: only "
+                                   "a job that is not durable either can wait for that",
+                                   missing);
+    rc = engine_needs_link_locked(engine, peer, one->job, known, &missing);
     if (rc == 0)
         return 0;
     return rpc_error_set_param(one->item->error, RPC_NO_SUCH_JOB, "after", NULL,
@@ -144,6 +152,7 @@ static bool answer_key_locked(struct engine *engine, struct submissions *these,
     if (!holder)
         return false;
     one->existing = holder->record.id;
+    one->item->memory_only = holder->record.memory_only;
     these->existing++;
     job_free(one->job);
     one->job = NULL;
@@ -236,6 +245,7 @@ static void settle_locked(struct engine *engine, struct submissions *these, int6
         engine_move_locked(engine, one->job, one->row.state, JOB_BY_SUBMIT, now);
         one->job->committing = false;
         one->item->id = one->row.id;
+        one->item->memory_only = one->row.memory_only;
         engine_place_locked(engine, one->job);
         engine_needs_settle_locked(engine, one->job); /* while it was committed */
         engine->stats.submitted++;
@@ -295,10 +305,15 @@ static int lock_settled(struct engine *engine, struct submissions *these)
         int rc = engine_lock_knowing(engine, these->needs, &these->known);
         if (rc < 0)
             return rc;
-        if (!awaits_key_locked(engine, these))
+        bool marked = these->passing == 0 || engine_ids_suffice_locked(engine, these->count);
+        bool settled = !awaits_key_locked(engine, these);
+        if (marked && settled)
             return 0;
-        rc = weft_cond_wait(&engine->keyed, &engine->lock, WEFT_NO_DEADLINE);
+        if (!settled)
+            rc = weft_cond_wait(&engine->keyed, &engine->lock, WEFT_NO_DEADLINE);
         engine_unlock(engine);
+        if (settled)
+            rc = engine_ids_mark(engine, these->count);
         if (rc < 0)
             return rc;
     }
@@ -316,6 +331,7 @@ static int submit(struct engine *engine, const struct peer *peer, struct submiss
     for (size_t i = 0; i < these->count; i++) {
         build(engine, peer, &these->all[i]);
         list_needs(these, these->all[i].job);
+        these->passing += these->all[i].job && these->all[i].job->record.memory_only;
     }
     if (these->atomic && first_refused(these) < these->count) {
         free_unaccepted(these);

@@ -70,6 +70,8 @@ void engine_wake_locked(struct job *job)
     while (job->waiters) {
         struct job_waiters *node = job->waiters;
         node->ended = job->record.state;
+        if (node->keep && job->record.memory_only) /* it may be forgotten before who waits looks */
+            (void)job_record_copy(&job->record, node->keep);
         unlink_node(node);
         if (node->waiter->remaining == 0)
             weft_event_set(&node->waiter->woken);
@@ -126,6 +128,12 @@ static bool is_live(const struct job *job)
     return job && !job_state_is_end(job->record.state);
 }
 
+static void watch_one_locked(struct wait *wait, size_t i, struct job *job)
+{
+    wait->nodes[i].keep = &wait->records[i];
+    engine_waiter_watch_locked(&wait->waiter, &wait->nodes[i], job);
+}
+
 /* Of those without a record: copy what has ended and is in memory, watch what is live. */
 static int watch(struct engine *engine, struct wait *wait)
 {
@@ -139,7 +147,7 @@ static int watch(struct engine *engine, struct wait *wait)
         if (!wait->records[i])
             job = engine_find_locked(engine, wait->peer, wait->ids[i]);
         if (is_live(job))
-            engine_waiter_watch_locked(&wait->waiter, &wait->nodes[i], job);
+            watch_one_locked(wait, i, job);
         else if (job)
             rc = job_record_copy(&job->record, &wait->records[i]);
     }
@@ -154,10 +162,12 @@ static int watch(struct engine *engine, struct wait *wait)
 static int check_known(struct wait *wait, struct rpc_error *error)
 {
     for (size_t i = 0; i < wait->count; i++) {
+        if (wait->nodes[i].waiter) /* whoever ends it may write its record */
+            continue;
         struct job_record *record = wait->records[i];
-        if (!wait->nodes[i].waiter && !record)
+        if (!record)
             return engine_refuse_id(error, wait->ids[i]);
-        if (record && !job_state_is_end(record->state)) {
+        if (!job_state_is_end(record->state)) {
             job_record_free(record);
             wait->records[i] = NULL;
         }

@@ -96,6 +96,7 @@ static struct event *event_new(const struct job_record *record, enum job_state b
         .state = record->state,
         .cause = cause,
         .attempt = record->attempt,
+        .memory_only = record->memory_only,
         .exit_code = outcome ? record->exit_code : JOB_NO_EXIT,
         .term_signal = outcome ? record->term_signal : JOB_NO_EXIT,
         .time = latest(now, latest(record->submitted_at, record->started_at)), /* as job_move() */

@@ -36,6 +36,7 @@ struct event {
     enum job_state before, state;
     enum job_cause cause;
     uint32_t attempt;
+    bool memory_only;               /* the job is not durable */
     int32_t exit_code, term_signal; /* of the attempt that ended; JOB_NO_EXIT: none */
     int64_t time;                   /* when it happened, on the wall clock */
     int64_t due_at;                 /* delayed: until then; else 0 */

@@ -149,6 +149,7 @@ struct job_spec {
     uint64_t timeout_total_ns;  /* of all attempts and waits, from when it is due; 0: none */
     enum job_on_crash on_crash; /* default requeue */
     unsigned named;             /* enum job_named; not stored: what is stored holds */
+    bool memory_only;           /* durable: false */
 };
 
 /**
@@ -156,8 +157,8 @@ struct job_spec {
  * engine is found here, with params_check() of protocol/params.h and a table: unknown or misspelt
  * member (the nearest one is named), wrong type, both or neither of argv and call, empty argv, NUL
  * inside a string, relative cwd, bad env name, duration, priority or retries out of range, handler
- * that is not in native_find(). A member of the wire that is not built yet (durable: false) is refused,
- * by name. Context:   any thread. Ownership: the caller frees *ret_spec with
+ * that is not in native_find().
+ * Context:   any thread. Ownership: the caller frees *ret_spec with
  * job_spec_free(); params is borrowed. Errors:    -EINVAL, -ENOMEM, with *error (invalid_params,
  * no_such_handler, not_supported).
  */
@@ -193,7 +194,8 @@ struct job_record {
                           * against crash_limit */
     int32_t exit_code;   /* of the last program attempt, or JOB_NO_EXIT */
     int32_t term_signal; /* that killed it, or JOB_NO_EXIT */
-    int32_t priority;    /* copied from the spec, for dispatch without parsing */
+    int32_t priority;    /* copied from the spec, for dispatch without parsing … */
+    bool memory_only;    /* … likewise: the store knows nothing of it */
     int64_t submitted_at;
     int64_t due_at;      /* delayed: not before this; queued: when job.retry put it there, or 0 */
     int64_t started_at;  /* of the last attempt */

@@ -51,9 +51,9 @@ void job_record_free(struct job_record *record)
 }
 
 /* Of the spec, in this order; the rest (env, stdin, delay, start_at) is not shown. */
-static const char *const shown[] = {"argv",          "call",     "args",    "cwd",
-                                    "tags",          "priority", "retries", "timeout",
-                                    "timeout_total", "on_crash", "after",   "key"};
+static const char *const shown[] = {"argv",     "call",    "args",    "cwd",           "tags",
+                                    "priority", "retries", "timeout", "timeout_total", "on_crash",
+                                    "durable",  "after",   "key"};
 
 static int add_time(json_t *job, const char *name, int64_t at)
 {

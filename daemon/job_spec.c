@@ -47,7 +47,6 @@ static const struct param_spec members[] = {
      .max = JOB_ID_MAX,
      .length_min = 1,
      .length_max = JOB_AFTER_MAX},
-    /* the wire has them, this version does not: refused by name in refuse_unbuilt() */
     {.name = "durable", .types = PARAM_BOOL},
 };
 
@@ -75,14 +74,6 @@ static int no_memory(struct rpc_error *error)
 {
     rpc_error_set(error, RPC_INTERNAL_ERROR, "out of memory");
     return -ENOMEM;
-}
-
-static int refuse_unbuilt(const json_t *params, struct rpc_error *error)
-{
-    if (!params_bool(params, "durable", true))
-        return rpc_error_set_param(error, RPC_NOT_SUPPORTED, "durable", NULL,
-                                   "\"durable\": false is not supported by this version");
-    return 0;
 }
 
 static bool has_nul(const json_t *string)
@@ -183,8 +174,6 @@ static int check_start(const json_t *params, struct rpc_error *error)
 static int check(const json_t *params, struct rpc_error *error)
 {
     int rc = params_check(params, members, PARAMS_COUNT(members), error);
-    if (rc == 0)
-        rc = refuse_unbuilt(params, error);
     if (rc == 0)
         rc = check_start(params, error);
     if (rc == 0)
@@ -310,6 +299,7 @@ static int copy_texts(const json_t *params, struct job_spec *spec)
 static void copy_numbers(const json_t *params, struct job_spec *spec)
 {
     const char *on_crash = params_string(params, "on_crash", on_crash_names[JOB_CRASH_REQUEUE]);
+    spec->memory_only = !params_bool(params, "durable", true);
     spec->priority = (int32_t)params_int(params, "priority", 0);
     spec->retries = (uint32_t)params_int(params, "retries", 0);
     spec->delay_ns = params_duration_ns(params, "delay", 0);
@@ -470,6 +460,8 @@ static int put_how(json_t *json, const struct job_spec *spec)
     rc |= put_after(json, spec);
     if (spec->on_crash != JOB_CRASH_REQUEUE)
         rc |= put_string(json, "on_crash", on_crash_names[spec->on_crash]);
+    if (spec->memory_only)
+        rc |= json_object_set_new(json, "durable", json_false());
     return rc;
 }
 

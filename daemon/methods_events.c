@@ -72,6 +72,8 @@ static int add_what(json_t *json, const struct event *event)
 static int add_details(json_t *json, const struct event *event)
 {
     int rc = 0;
+    if (event->memory_only)
+        rc |= add(json, "durable", json_false());
     if (event->due_at != 0)
         rc |= add(json, "due_at", json_real((double)event->due_at / 1e9));
     if (event->exit_code != JOB_NO_EXIT)

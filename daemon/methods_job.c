@@ -11,9 +11,16 @@
 
 static json_t *item_json(const struct engine_item *item)
 {
-    if (item->existing)
-        return json_pack("{s:I, s:b}", "id", (json_int_t)item->id, "existing", 1);
-    return json_pack("{s:I}", "id", (json_int_t)item->id);
+    json_t *json = json_pack("{s:I}", "id", (json_int_t)item->id);
+    int rc = json ? 0 : -1;
+    if (rc == 0 && item->existing)
+        rc = json_object_set_new(json, "existing", json_true());
+    if (rc == 0 && item->memory_only)
+        rc = json_object_set_new(json, "durable", json_false());
+    if (rc == 0)
+        return json;
+    json_decref(json);
+    return NULL;
 }
 
 /* A handler runs inside of weftd: where that is root, for root alone. */

@@ -98,5 +98,40 @@ class After(support.WeftdTest):
                             INVALID_PARAMS, 'end', param='after.when')
 
 
+class NotDurable(support.WeftdTest):
+    config = '[daemon]\ndrain = 0\n'
+
+    def test_it_does_what_others_do_and_is_lost_with_weftd(self):
+        with self.weftd.connect() as listener:
+            listener.call('events.subscribe')
+            made = self.weftd.call('job.submit', call='echo', args={'a': 1}, durable=False)
+            self.assertEqual(made['durable'], False)
+            event = listener.read_message()['params']
+            self.assertEqual((event['id'], event['durable']), (made['id'], False))
+        job = self.weftd.wait(made['id'])
+        self.assertEqual((job['state'], job['result'], job['durable']),
+                         ('succeeded', {'a': 1}, False))
+        self.assertEqual(self.weftd.call('job.get', id=made['id']), job)
+        number = int(self.weftd.weft('submit', '--no-durable', '--', 'sh', '-c',
+                                     'echo out; sleep 3600').stdout)
+        self.weftd.await_state(number, 'running')
+        self.assertEqual([one['id'] for one in self.weftd.list()], [number, made['id']])
+        self.assert_refused(lambda: self.weftd.echo(after=[number]), INVALID_PARAMS,
+                            'not durable', param='after')
+        kept = self.weftd.echo()
+        self.weftd.wait(kept)
+        self.weftd.kill()
+        self.weftd.start()
+        self.assertEqual([one['id'] for one in self.weftd.list()], [kept])
+        again = self.weftd.call('job.submit', argv=['sleep', '3600'], durable=False)['id']
+        self.assertGreater(again, kept)
+        self.weftd.await_state(again, 'running')
+        self.weftd.stop()
+        with open(self.weftd.log_file, encoding='utf-8') as log:
+            self.assertIn('1 jobs that are not durable had not ended, and are lost', log.read())
+        self.weftd.start()
+        self.assertEqual(self.weftd.echo(), again + 1)
+
+
 if __name__ == '__main__':
     support.main()

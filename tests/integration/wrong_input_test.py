@@ -275,10 +275,6 @@ class Requests(WrongInput):
                                            '"params":[17]}')
         self.assert_error(message, INVALID_PARAMS, 'object')
 
-    def test_not_built_yet_is_said(self):
-        self.submit_refused({'argv': ['date'], 'durable': False}, NOT_SUPPORTED, 'durable',
-                            param='durable')
-
     def test_empty_argv(self):
         self.submit_refused({'argv': []}, INVALID_PARAMS, 'argv', param='argv')
         self.submit_refused({'argv': ['']}, INVALID_PARAMS, 'argv', 'empty', param='argv')

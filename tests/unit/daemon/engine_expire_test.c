@@ -9,6 +9,14 @@
 
 #define OVER "its timeout_total is over"
 
+static int64_t stored_expiry(struct base *base, uint64_t id)
+{
+    pthread_mutex_lock(&base->lock);
+    int64_t at = base->rows[id]->expires_at;
+    pthread_mutex_unlock(&base->lock);
+    return at;
+}
+
 /* It has ended for its time, in memory and in the store. */
 static void expect_expired(struct world *world, uint64_t id, uint32_t attempt, const char *error)
 {
@@ -21,6 +29,42 @@ static void expect_expired(struct world *world, uint64_t id, uint32_t attempt, c
     job_record_free(record);
 }
 
+/* One that expires in its first attempt, or after it, with that error.  How slow it is here does not
+ * matter: the time is doubled until that is so. */
+static uint64_t submit_begun(struct world *world, const char *name, const char *error)
+{
+    for (unsigned ms = 4;; ms *= 2) {
+        char more[64];
+        snprintf(more, sizeof(more), ",\"timeout_total\":\"%ums\",\"retries\":9", ms);
+        uint64_t id = submit(world, name, more);
+        struct job_record *record = ended(world, id);
+        bool begun = record->attempt == 1 && record->error && strcmp(record->error, error) == 0;
+        EXPECT_EQ(record->state, JOB_TIMED_OUT);
+        job_record_free(record);
+        if (begun)
+            return id;
+    }
+}
+
+/* As if its time had come: which moment that is, is not left to chance. */
+static void expire_now(struct world *world, uint64_t id)
+{
+    engine_lock_shielded(world->engine);
+    struct job *job = job_table_find(&world->engine->table, id);
+    engine_expiry_leave_locked(world->engine, job);
+    job->record.expires_at = 1;
+    engine_expiry_join_locked(world->engine, job);
+    engine_unlock(world->engine);
+}
+
+static size_t count_expiring(struct world *world)
+{
+    engine_lock_shielded(world->engine);
+    size_t count = world->engine->expiring.count;
+    engine_unlock(world->engine);
+    return count;
+}
+
 static void expect_none_left(struct world *world)
 {
     EXPECT_EQ(world->engine->mortal, 0);
@@ -30,12 +74,12 @@ static void expect_none_left(struct world *world)
 static void expire_in_each_state(struct world *world)
 {
     char waits[80];
-    uint64_t hangs = submit(world, "hang", ",\"timeout_total\":\"3ms\",\"retries\":9");
+    uint64_t hangs = submit_begun(world, "hang", OVER);
+    uint64_t backs_off = submit_begun(world, "fail", OVER "; attempt 1: exit status 3");
     uint64_t queued = submit(world, "ok", ",\"timeout_total\":\"1ms\",\"queue\":\"paused\"");
     uint64_t gate = submit(world, "gate", "");
     snprintf(waits, sizeof(waits), ",\"timeout_total\":\"2ms\",\"after\":[%" PRIu64 "]", gate);
     uint64_t waiting = submit(world, "ok", waits);
-    uint64_t backs_off = submit(world, "fail", ",\"timeout_total\":\"90ms\",\"retries\":9");
     expect_expired(world, queued, 0, OVER);
     expect_expired(world, waiting, 0, OVER);
     expect_expired(world, hangs, 1, OVER);
@@ -65,7 +109,7 @@ static void end_in_time(struct world *world)
     EXPECT_EQ(end_of(world, brief), JOB_DEAD);
     uint64_t delayed = submit(world, "ok", ",\"timeout_total\":\"1ms\",\"delay\":\"1h\"");
     uint64_t far = submit(world, "ok", ",\"timeout_total\":\"36525d\",\"queue\":\"paused\"");
-    EXPECT_EQ(end_of(world, submit(world, "hang", ",\"timeout_total\":\"4ms\"")), JOB_TIMED_OUT);
+    submit_begun(world, "hang", OVER);
     EXPECT_EQ(state_of(world, delayed), JOB_DELAYED); /* counts from when it is due */
     EXPECT_EQ(state_of(world, far), JOB_QUEUED);
     EXPECT_EQ(cancel(world, delayed), JOB_CANCELLED);
@@ -125,7 +169,7 @@ static void leave_some(struct world *world)
     uint64_t waiting = submit(world, "ok", waits);
     EXPECT(queued == 1 && hangs == 2 && waiting == 3);
     for (uint64_t id = 1; id <= 3; id++) {
-        kept[id - 1] = world->base->rows[id]->expires_at;
+        kept[id - 1] = stored_expiry(world->base, id);
         EXPECT(kept[id - 1] > job_wall_now());
     }
 }
@@ -176,7 +220,7 @@ static void count_anew(struct world *world)
         expect_expired(world, id, 0, OVER);
         record = ended(world, id);
         EXPECT(record->expires_at > before);
-        EXPECT_EQ(world->base->rows[id]->expires_at, record->expires_at);
+        EXPECT_EQ(stored_expiry(world->base, id), record->expires_at);
         job_record_free(record);
     }
     expect_none_left(world);
@@ -213,12 +257,13 @@ static void expire_while_cancelled(struct world *world)
 {
     struct weft_group group;
     struct canceller canceller = {.world = world};
-    canceller.id = submit(world, "ok", ",\"timeout_total\":\"20ms\",\"queue\":\"paused\"");
+    canceller.id = submit(world, "ok", ",\"timeout_total\":\"1h\",\"queue\":\"paused\"");
     base_hold(world->base);
     weft_group_init(&group);
     EXPECT_EQ(weft_group_spawn(&group, "canceller", cancel_on_fiber, &canceller), 0);
     await_held(world->base);
-    while (world->engine->expiring.count > 0) /* its time comes, and nobody touches it */
+    expire_now(world, canceller.id);
+    while (count_expiring(world) > 0) /* it is looked at, and not touched */
         EXPECT_EQ(weft_yield(), 0);
     base_release(world->base);
     EXPECT_EQ(weft_group_join(&group), 0);
@@ -233,11 +278,17 @@ Test(engine_expire, a_job_that_somebody_else_ends_is_left_to_them)
 
 static void fail_while_expiring(struct world *world)
 {
-    uint64_t id = submit(world, "ok", ",\"timeout_total\":\"5ms\",\"queue\":\"paused\"");
+    uint64_t id = submit(world, "ok", ",\"timeout_total\":\"1h\",\"queue\":\"paused\"");
     atomic_store(&world->base->fail_in, 1);
+    expire_now(world, id);
     while (!engine_has_failed(world->engine, NULL))
         EXPECT_EQ(weft_yield(), 0);
     EXPECT_EQ(base_state(world->base, id), JOB_QUEUED);
+}
+
+static void expire_the_first(struct world *world)
+{
+    EXPECT_EQ(end_of(world, 1), JOB_TIMED_OUT);
 }
 
 Test(engine_expire, a_store_that_fails_keeps_it_for_the_next_start)
@@ -247,8 +298,9 @@ Test(engine_expire, a_store_that_fails_keeps_it_for_the_next_start)
     world_init(&world, base);
     world_live(&world, fail_while_expiring);
     EXPECT_EQ(atomic_load(&world.run_rc), -EIO);
+    base->rows[1]->expires_at = 1;
     world_init(&world, base);
-    world_live(&world, count_anew);
+    world_live(&world, expire_the_first);
     EXPECT_EQ(base_state(base, 1), JOB_TIMED_OUT);
     base_free(base);
 }

@@ -91,6 +91,7 @@ Test(job_spec, text_and_spec_are_the_same)
     round_trip("{\"call\":\"echo\"}");
     round_trip("{\"call\":\"echo\",\"args\":{\"b\":[1,2.5,null],\"a\":{\"\":\"\\u0000\"}}}");
     round_trip("{\"argv\":[\"x\"],\"env\":{},\"tags\":[],\"stdin\":\"\",\"delay\":0.25}");
+    round_trip("{\"argv\":[\"x\"],\"durable\":false}");
     round_trip("{\"argv\":[\"x\"],\"start_at\":1795933800.123456789}");
 }
 
@@ -200,7 +201,7 @@ Test(job_spec, what_is_wrong_is_refused_by_name)
     refuse("{\"argv\":[\"x\"],\"after\":{\"id\":[1]}}", bad, "after.id", "ids");
     refuse("{\"argv\":[\"x\"],\"key\":\"\"}", bad, "key", "least");
     refuse("{\"argv\":[\"x\"],\"key\":\"a\\u0000b\"}", bad, "key", "NUL");
-    refuse("{\"argv\":[\"x\"],\"durable\":false}", RPC_NOT_SUPPORTED, "durable", "not supported");
+    refuse("{\"argv\":[\"x\"],\"durable\":0}", bad, "durable", "true or false");
     refuse("{\"call\":\"ehco\"}", RPC_NO_SUCH_HANDLER, "call", "ehco");
 }
 
