@@ -41,7 +41,12 @@ const struct option_spec job_options[] = {
 const struct option_spec program_options[] = {
     {"env", 'e', "NAME=VALUE", "a variable for it; NAME alone passes yours; may be repeated"},
     {"cwd", 'C', "FOLDER", "where it runs (default: here)"},
-    {"stdin", 0, "FILE|-", "text that it reads; - is weft's own standard input"},
+    {"stdin", 0, "FILE|-", "text that it reads, sent along; - is weft's own standard input"},
+    {"stdin-file", 0, "FILE", "a file that it reads, opened when it starts"},
+    {"umask", 0, "MASK", "its umask: 0027"},
+    {"nice", 0, "NUMBER", "its niceness, -20 to 19"},
+    {"ionice", 0, "CLASS", "its I/O priority: idle, best-effort:7, realtime:4"},
+    {"limit", 0, "NAME=LIMIT", "a resource limit, SOFT:HARD or both: nofile=1024; may be repeated"},
     {0},
 };
 
@@ -223,17 +228,71 @@ static int put_env(struct command *command, json_t *job)
     return put(command, job, "env", env);
 }
 
-static int put_cwd(struct command *command, json_t *job)
+/* A path as seen from here; NULL: here. */
+static int put_path(struct command *command, json_t *job, const char *member, const char *given)
 {
     char here[PATH_MAX], path[2 * PATH_MAX];
-    const char *cwd = arguments_value(&command->arguments, "cwd");
-    if (cwd && *cwd == '/')
-        return put(command, job, "cwd", json_string(cwd));
+    if (given && *given == '/')
+        return put(command, job, member, json_string(given));
     if (!getcwd(here, sizeof here))
-        return command_fail(command, COMMAND_FAILED, "where is this? %s; name a folder with --cwd",
+        return command_fail(command, COMMAND_FAILED,
+                            "where is this? %s; name a folder with --cwd, and files from / on",
                             strerrordesc_np(errno));
-    snprintf(path, sizeof path, "%s%s%s", here, cwd ? "/" : "", cwd ? cwd : "");
-    return put(command, job, "cwd", json_string(path));
+    snprintf(path, sizeof path, "%s%s%s", here, given ? "/" : "", given ? given : "");
+    return put(command, job, member, json_string(path));
+}
+
+static int put_cwd(struct command *command, json_t *job)
+{
+    return put_path(command, job, "cwd", arguments_value(&command->arguments, "cwd"));
+}
+
+static int put_stdin_file(struct command *command, json_t *job)
+{
+    const char *path = arguments_value(&command->arguments, "stdin-file");
+    return path ? put_path(command, job, "stdin_file", path) : COMMAND_OK;
+}
+
+static int put_limit(struct command *command, json_t *limits, const char *text)
+{
+    const char *equals = strchr(text, '=');
+    char *name = equals ? strndup(text, (size_t)(equals - text)) : NULL;
+    if (!equals)
+        return command_misuse(command, "--limit: '%s' is not NAME=LIMIT, such as nofile=1024",
+                              text);
+    int err = name ? json_object_set_new(limits, name, json_string(equals + 1)) : -1;
+    int status = !name ? no_memory(command)
+                 : err ? command_misuse(command, "--limit: not UTF-8 text")
+                       : COMMAND_OK;
+    free(name);
+    return status;
+}
+
+static int put_limits(struct command *command, json_t *job)
+{
+    const char *text;
+    int status = COMMAND_OK;
+    if (!arguments_has(&command->arguments, "limit"))
+        return COMMAND_OK;
+    json_t *limits = json_object();
+    for (size_t i = 0; !status && (text = arguments_value_at(&command->arguments, "limit", i)); i++)
+        status = put_limit(command, limits, text);
+    if (status) {
+        json_decref(limits);
+        return status;
+    }
+    return put(command, job, "limits", limits);
+}
+
+/* How it is run. */
+static int put_conditions(struct command *command, json_t *job)
+{
+    int status = put_text(command, job, "umask", "umask");
+    if (!status)
+        status = put_number(command, job, "nice");
+    if (!status)
+        status = put_text(command, job, "ionice", "ionice");
+    return status ? status : put_limits(command, job);
 }
 
 static int read_text(struct command *command, FILE *file, const char *name, json_t **ret_text)
@@ -298,6 +357,10 @@ static int put_program(struct command *command, json_t *job)
         status = put_env(command, job);
     if (!status)
         status = put_cwd(command, job);
+    if (!status)
+        status = put_conditions(command, job);
+    if (!status)
+        status = put_stdin_file(command, job);
     return status ? status : put_stdin(command, job);
 }
 

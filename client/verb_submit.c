@@ -32,10 +32,9 @@ static bool is_stream(const struct command *command)
 /* Options of one program mean nothing for a file of jobs: say so instead of passing over them. */
 static int check_stream(struct command *command)
 {
-    static const char *const program_only[] = {"env", "cwd", "stdin"};
-    for (size_t i = 0; i < sizeof program_only / sizeof program_only[0]; i++) {
-        if (arguments_has(&command->arguments, program_only[i]))
-            return command_misuse(command, "--%s cannot be combined with --from", program_only[i]);
+    for (const struct option_spec *option = program_options; option->name; option++) {
+        if (arguments_has(&command->arguments, option->name))
+            return command_misuse(command, "--%s cannot be combined with --from", option->name);
     }
     if (command->arguments.words_count > 0)
         return command_misuse(command, "a program cannot be combined with --from");

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "daemon/problem.h"
+#include "daemon/program.h"
 #include "protocol/units.h"
 
 #include <stdbool.h>
@@ -111,6 +112,7 @@ struct config_exec {
     char *cwd;           /* "/" */
     uint64_t output_max; /* 16M per stream and attempt */
     uint64_t kill_grace; /* 5s between SIGTERM and SIGKILL */
+    struct program_options program; /* umask, nice, ionice, limits: none, what weftd has */
 };
 
 struct config_jobs {      /* [jobs]: what holds for every job */

@@ -23,6 +23,11 @@
     {                                                                                              \
 #section, #member, type, offsetof(struct config, section.member), text, min, max, live     \
     }
+/* Of a program, given by [exec] to all. */
+#define PROGRAM(name, type)                                                                        \
+    {                                                                                              \
+        "exec", #name, type, offsetof(struct config, exec.program), "", 0, 0, true                 \
+    }
 #define QUEUE(member, type, text, min, max)                                                        \
     {                                                                                              \
         "queue", #member, type, offsetof(struct config_queue, member), text, min, max, true        \
@@ -84,6 +89,10 @@ const struct config_key config_keys[] = {
     ROW(exec, cwd, CONFIG_STRING, "/", 0, 0, true),
     ROW(exec, output_max, CONFIG_SIZE, "16M", 0, TIB, true),
     ROW(exec, kill_grace, CONFIG_DURATION, "5s", 0, HOUR, true),
+    PROGRAM(umask, CONFIG_UMASK),
+    PROGRAM(nice, CONFIG_NICE),
+    PROGRAM(ionice, CONFIG_IONICE),
+    PROGRAM(limits, CONFIG_LIMITS),
 
     ROW(jobs, crash_limit, CONFIG_COUNT32, "3", 0, 1000000, true),
     ROW(jobs, retry_base, CONFIG_DURATION, "1s", 1000000, DAY, true),

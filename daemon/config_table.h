@@ -22,6 +22,10 @@ enum config_type {
     CONFIG_STRING,      /* char *: one word or path, may be empty */
     CONFIG_WORDS,       /* char **: words with spaces between, NULL-terminated */
     CONFIG_LEVEL,       /* enum config_log_level: its name */
+    CONFIG_UMASK,       /* in struct program_options, as the following: 0027; empty: not given */
+    CONFIG_NICE,        /* -20 to 19 */
+    CONFIG_IONICE,      /* idle, best-effort:7, realtime */
+    CONFIG_LIMITS,      /* nofile=1024 core=0:infinity */
 };
 
 struct config_key {

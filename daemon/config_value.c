@@ -237,6 +237,27 @@ static int set_words(const struct config_key *key, const char *text, void *base)
     return 0;
 }
 
+/* Empty: not given. */
+static int set_program(const struct config_key *key, const char *text, void *base, char *why)
+{
+    struct program_options *options = field(key, base);
+    bool given = text[0] != '\0';
+    _Static_assert(CONFIG_WHY_MAX >= PROGRAM_WHY_MAX, "why has room");
+    switch (key->type) {
+    case CONFIG_UMASK:
+        options->has_umask &= given;
+        return given ? program_parse_umask(text, options, why) : 0;
+    case CONFIG_NICE:
+        options->has_nice &= given;
+        return given ? program_parse_nice(text, options, why) : 0;
+    case CONFIG_IONICE:
+        options->ionice = given ? options->ionice : 0;
+        return given ? program_parse_ionice(text, options, why) : 0;
+    default:
+        return program_parse_limits(text, options, why);
+    }
+}
+
 int config_value_parse(const struct config_key *key, const char *text, void *base,
                        char why[static CONFIG_WHY_MAX])
 {
@@ -255,6 +276,11 @@ int config_value_parse(const struct config_key *key, const char *text, void *bas
         return set_on_crash(key, text, base, why);
     case CONFIG_RATE:
         return set_rate(key, text, base, why);
+    case CONFIG_UMASK:
+    case CONFIG_NICE:
+    case CONFIG_IONICE:
+    case CONFIG_LIMITS:
+        return set_program(key, text, base, why);
     default:
         return set_number(key, text, base, why);
     }
@@ -287,7 +313,7 @@ static const char *level_text(enum config_log_level level)
 char *config_value_text(const struct config_key *key, const void *base)
 {
     const void *value = field_const(key, base);
-    char text[UNITS_TEXT_MAX];
+    char text[PROGRAM_TEXT_MAX];
     switch (key->type) {
     case CONFIG_STRING:
         return strdup(*(char *const *)value);
@@ -304,6 +330,14 @@ char *config_value_text(const struct config_key *key, const void *base)
         return strdup(text);
     case CONFIG_RATE:
         return strdup(units_format_rate(*(const struct units_rate *)value, text));
+    case CONFIG_UMASK:
+        return strdup(program_umask_text(value, text));
+    case CONFIG_NICE:
+        return strdup(program_nice_text(value, text));
+    case CONFIG_IONICE:
+        return strdup(program_ionice_text(value, text));
+    case CONFIG_LIMITS:
+        return program_limits_text(value);
     default:
         format_number(key, is_wide(key->type) ? *(const uint64_t *)value : *(const uint32_t *)value,
                       text);

@@ -24,13 +24,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct config;      /* config.h */
-struct queue;       /* queue.h */
-struct job_run;     /* engine_run.c: the run under way */
-struct job_waiters; /* engine_wait.c: who waits for the end */
-struct job_key;     /* engine_key.c: its key, and its place among them */
-struct job_need;    /* engine_after.c: one dependency of a job that waits … */
-struct job_needs;   /* … and all of them */
+struct config;          /* config.h */
+struct queue;           /* queue.h */
+struct job_run;         /* engine_run.c: the run under way */
+struct job_waiters;     /* engine_wait.c: who waits for the end */
+struct job_key;         /* engine_key.c: its key, and its place among them */
+struct program_options; /* program.h */
+struct job_need;        /* engine_after.c: one dependency of a job that waits … */
+struct job_needs;       /* … and all of them */
 
 /* ---- who asks ------------------------------------------------------------------------------ */
 
@@ -134,6 +135,8 @@ struct job_spec {
     char *cwd;         /* absolute; NULL: exec.cwd of the configuration */
     char *stdin_data;  /* what the program reads; NULL: /dev/null */
     size_t stdin_size; /* may hold NUL bytes */
+    char *stdin_file;  /* or the file that it reads, absolute; of both one is NULL */
+    struct program_options *program; /* umask, priorities and limits; NULL: none is given */
     char *queue;     /* never NULL: "default" if none was named; existence is the engine's check */
     char *name;      /* the client's label, or NULL */
     char *key;       /* its user has one live job of that key, or NULL */
@@ -217,7 +220,8 @@ void job_record_free(struct job_record *record); /* NULL is fine */
 
 /* The job object of the wire (job.get, job.list, job.wait): id name queue state attempt
  * submitted_at started_at finished_at (seconds, as a number) exit_code signal result error, and of
- * the spec argv or call and args, cwd, tags, priority, retries, timeout.  env and stdin are not
+ * the spec argv or call and args, cwd, stdin_file, tags, priority, retries, timeout, and how it is
+ * run.  env and stdin are not
  * shown.  Members without a value are left out.  The caller owns the reference. */
 int job_record_to_json(const struct job_record *record, json_t **ret_json);
 

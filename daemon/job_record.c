@@ -51,7 +51,8 @@ void job_record_free(struct job_record *record)
 }
 
 /* Of the spec, in this order; the rest (env, stdin, delay, start_at) is not shown. */
-static const char *const shown[] = {"argv",     "call",    "args",    "cwd",           "tags",
+static const char *const shown[] = {"argv",     "call",    "args",    "cwd",           "stdin_file",
+                                    "umask",    "nice",    "ionice",  "limits",        "tags",
                                     "priority", "retries", "timeout", "timeout_total", "on_crash",
                                     "durable",  "after",   "key"};
 

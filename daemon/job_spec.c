@@ -10,6 +10,7 @@
 #include "daemon/job.h"
 
 #include "daemon/native.h"
+#include "daemon/program.h"
 #include "protocol/params.h"
 #include "protocol/timestamp.h"
 #include "protocol/units.h"
@@ -30,6 +31,11 @@ static const struct param_spec members[] = {
     {.name = "env", .types = PARAM_STRING_MAP},
     {.name = "cwd", .types = PARAM_STRING, .length_min = 1, .length_max = 4095},
     {.name = "stdin", .types = PARAM_STRING},
+    {.name = "stdin_file", .types = PARAM_STRING, .length_min = 1, .length_max = 4095},
+    {.name = "umask", .types = PARAM_STRING},
+    {.name = "nice", .types = PARAM_INT, .min = PROGRAM_NICE_MIN, .max = PROGRAM_NICE_MAX},
+    {.name = "ionice", .types = PARAM_STRING},
+    {.name = "limits", .types = PARAM_OBJECT},
     {.name = "queue", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
     {.name = "name", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
     {.name = "key", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
@@ -126,12 +132,17 @@ static int check_program(const json_t *params, struct rpc_error *error)
         return refuse(error, "argv", "begins with an empty program name");
     if (*cwd != '/')
         return refuse(error, "cwd", "is not an absolute path");
+    if (*params_string(params, "stdin_file", "/") != '/')
+        return refuse(error, "stdin_file", "is not an absolute path");
+    if (params_has(params, "stdin") && params_has(params, "stdin_file"))
+        return refuse(error, "stdin_file", "and \"stdin\" are two inputs: give one");
     return check_env(params_get(params, "env"), error);
 }
 
 static int check_call(const json_t *params, struct rpc_error *error)
 {
-    static const char *const program_only[] = {"env", "cwd", "stdin"};
+    static const char *const program_only[] = {"env",   "cwd",  "stdin",  "stdin_file",
+                                               "umask", "nice", "ionice", "limits"};
     for (size_t i = 0; i < sizeof(program_only) / sizeof(program_only[0]); i++)
         if (params_has(params, program_only[i]))
             return refuse(error, program_only[i], "belongs to \"argv\", not to \"call\"");
@@ -288,6 +299,7 @@ static int copy_texts(const json_t *params, struct job_spec *spec)
     rc |= copy_env(params_get(params, "env"), &spec->env);
     rc |= copy_string(params_get(params, "cwd"), &spec->cwd);
     rc |= copy_bytes(params_get(params, "stdin"), &spec->stdin_data, &spec->stdin_size);
+    rc |= copy_string(params_get(params, "stdin_file"), &spec->stdin_file);
     rc |= copy_string(params_get(params, "name"), &spec->name);
     rc |= copy_string(params_get(params, "key"), &spec->key);
     rc |= copy_list(params_get(params, "tags"), &spec->tags);
@@ -332,6 +344,11 @@ static int copy_spec(const json_t *params, struct job_spec **ret_spec, struct rp
     if (!spec || copy_texts(params, spec) < 0) {
         job_spec_free(spec);
         return no_memory(error);
+    }
+    int rc = program_options_from_json(params, &spec->program, error);
+    if (rc < 0) {
+        job_spec_free(spec);
+        return rc;
     }
     copy_numbers(params, spec);
     spec->named = find_named(params);
@@ -442,7 +459,8 @@ static int put_what(json_t *json, const struct job_spec *spec)
     rc |= put_string(json, "cwd", spec->cwd);
     if (spec->stdin_data)
         rc |= json_object_set_new(json, "stdin", json_stringn(spec->stdin_data, spec->stdin_size));
-    return rc;
+    rc |= put_string(json, "stdin_file", spec->stdin_file);
+    return rc | program_options_to_json(spec->program, json);
 }
 
 static int put_how(json_t *json, const struct job_spec *spec)
@@ -525,6 +543,8 @@ void job_spec_free(struct job_spec *spec)
     free_list(spec->env);
     free(spec->cwd);
     free(spec->stdin_data);
+    free(spec->stdin_file);
+    free(spec->program);
     free(spec->queue);
     free(spec->name);
     free(spec->key);

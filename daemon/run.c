@@ -67,6 +67,7 @@ static int settings_new(const struct config *config, struct run_settings **ret_s
     if (!settings)
         return -ENOMEM;
     atomic_init(&settings->references, 1);
+    settings->program = config->exec.program;
     settings->output_max = config->exec.output_max;
     settings->kill_grace = config->exec.kill_grace;
     settings->module_memory = config->modules.memory;

@@ -45,6 +45,7 @@ struct exec {
     struct run_pump pumps[OUTPUT_STREAM_COUNT];
     size_t pumps_count; /* made */
     int fds[3];         /* the program's, -1: /dev/null, or handed over */
+    struct run_program program;
     struct weft_group group;
 };
 
@@ -164,6 +165,8 @@ static int cannot_start(struct exec *exec, enum weft_process_fault fault, int rc
     const struct run_request *request = exec->attempt.request;
     const char *program = request->spec->argv[0];
     if (rc == -ECANCELED || rc == -ETIMEDOUT)
+        return rc;
+    if (run_program_explain(&exec->program, &exec->attempt, fault, rc, exec->outcome))
         return rc;
     if (rc == -ETIME)
         run_outcome_fail(exec->outcome, "cannot start %s: somebody held its process up", program);
@@ -313,9 +316,8 @@ static int spawn_as(struct exec *exec, const struct run_user *user, const char *
     options.new_session = true;
     options.fds = fds;
     options.fds_count = fds[1].parent > 0 ? 2 : fds[0].parent > 0 ? 1 : 0;
-    options.limits = attempt->runner->limits;
-    options.limits_count = attempt->runner->limits_count;
     options.ret_fault = ret_fault;
+    run_program_apply(&exec->program, attempt, user != NULL, &options);
     if (user) {
         options.uid = user->uid;
         options.gid = user->gid;

@@ -7,12 +7,14 @@
  *   run_exec.c    one attempt of a program
  *   run_stop.c    the end of its processes, and of an earlier life's
  *   run_user.c    whom a program runs as
+ *   run_program.c its umask, priorities and limits
  *   run_native.c  one call of a handler (in native.c's terms)
  *   run_module.c  the same in a process of its own
  */
 #pragma once
 
 #include "daemon/output.h"
+#include "daemon/program.h"
 #include "daemon/run.h"
 #include "daemon/tree.h"
 
@@ -26,7 +28,8 @@ struct run_settings {
     atomic_uint references;
     char **env; /* "NAME=value" of the allow-list, NULL-terminated */
     char *cwd;
-    char *socket; /* "WEFT_SOCKET=path" */
+    char *socket;                   /* "WEFT_SOCKET=path" */
+    struct program_options program; /* what every program gets */
     uint64_t output_max;
     uint64_t kill_grace;
     uint64_t module_memory;
@@ -97,6 +100,23 @@ struct run_user {
  * Errors: -ESRCH there is no such user; -ENOMEM; those of the database. */
 int run_user_find(uid_t uid, struct run_user *ret_user);
 void run_user_destroy(struct run_user *user); /* all zeroes is fine */
+
+/* ---- run_program.c ---- */
+
+/* What the spawn's options point to. */
+struct run_program {
+    struct weft_process_limit given[RLIM_NLIMITS], asked[RLIM_NLIMITS];
+    const struct weft_process_limit *failed; /* set by a spawn that fails at one */
+};
+
+/* Umask, priorities, limits and input of an attempt into `options`, which points into *program
+ * afterwards.  other_user: it runs as somebody else than weftd. */
+void run_program_apply(struct run_program *program, const struct run_attempt *attempt,
+                       bool other_user, struct weft_process_options *options);
+
+/* If the spawn failed at one of these, outcome->error says at which and why.  Returns whether. */
+bool run_program_explain(const struct run_program *program, const struct run_attempt *attempt,
+                         enum weft_process_fault fault, int rc, struct run_outcome *outcome);
 
 /* ---- run_pump.c ---- */
 

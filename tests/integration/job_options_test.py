@@ -424,6 +424,34 @@ class Programs(support.WeftdTest):
         self.assertEqual(self.output('printf', '%s|', *words),
                          ''.join(word + '|' for word in words).encode())
 
+    def test_conditions(self):
+        """umask, priorities and limits: of [exec], of the job, and what the kernel refuses."""
+        script = 'umask; nice; ionice | cut -d: -f1; ulimit -Sn; ulimit -Hn; ulimit -Hc'
+        self.weftd.configure(self.config + 'umask = 0077\nlimits = nofile=64:128 core=0\n')
+        self.weftd.weft('reload')
+        done = self.weftd.weft('run', '--umask', '27', '--nice', '19', '--ionice', 'idle', '--limit',
+                               'nofile=32:64', '--', 'sh', '-c', script)
+        self.assertEqual(done.stdout, '0027\n19\nidle\n32\n64\n0\n', done.stderr)
+        number = self.weftd.submit('sh', '-c', 'umask; ulimit -Sn', limits={'cpu': '1h'})
+        job = self.weftd.wait(number)
+        self.assertEqual(self.weftd.logs(number), b'0077\n64\n')
+        self.assertEqual(job['limits'], {'cpu': '1h'})
+        job = self.weftd.wait(self.weftd.submit('true', limits={'nofile': 2**62}))
+        self.assertEqual(job['state'], 'failed')
+        self.assertRegex(job['error'], '^cannot set limit nofile=4611686018427387904: Operation not')
+        self.assert_refused(lambda: self.weftd.echo(nice=1), -32602, 'argv', param='nice')
+
+    def test_a_file_as_input(self):
+        path = self.weftd.path('input')
+        with open(path, 'w', encoding='utf-8') as file:
+            file.write('from a file\n')
+        done = self.weftd.weft('run', '--stdin-file', 'input', '--', 'cat', cwd=self.weftd.folder)
+        self.assertEqual(done.stdout, 'from a file\n', done.stderr)
+        os.remove(path)
+        job = self.weftd.wait(self.weftd.submit('cat', stdin_file=path))
+        self.assertEqual((job['state'], job['error']),
+                         ('failed', f'cannot open its input {path}: No such file or directory'))
+
     def test_descriptors(self):
         """Nothing of weftd's is inherited."""
         listed = self.output('ls', '/proc/self/fd').split()

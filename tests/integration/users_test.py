@@ -8,6 +8,7 @@ import grp
 import os
 import pwd
 import re
+import resource
 import sys
 import unittest
 
@@ -77,6 +78,25 @@ class Users(support.WeftdTest):
         number = self.weftd.submit('id', '-u')
         self.weftd.wait(number)
         self.assertEqual(self.weftd.logs(number), b'0\n')
+
+    def test_a_submitter_gets_no_more_by_a_job(self):
+        """Priorities, limits and files are asked for with the submitter's rights, not with root's."""
+        with open(self.weftd.path('secret'), 'w', encoding='utf-8') as file:
+            os.fchmod(file.fileno(), 0o600)
+        hard = resource.prlimit(self.weftd.process.pid, resource.RLIMIT_MEMLOCK)[1]
+        refused = [({'nice': -5}, 'niceness -5: Permission denied'),
+                   ({'ionice': 'realtime'}, 'realtime:4: Operation not permitted'),
+                   ({'stdin_file': file.name}, f'{file.name}: Permission denied')]
+        if hard != resource.RLIM_INFINITY:
+            refused.append(({'limits': {'memlock': hard + 1}}, 'limit memlock='))
+        for params, error in refused:
+            job = self.one.call('job.get', id=self.run_as(self.one, 'true', **params))
+            self.assertEqual(job['state'], 'failed', params)
+            self.assertIn(error, job['error'])
+        number = self.run_as(self.one, 'nice; ulimit -n; cat', nice=5, limits={'nofile': 50},
+                             stdin_file='/etc/hostname')
+        with open('/etc/hostname', encoding='utf-8') as name:
+            self.assertEqual(self.one.call('job.logs', id=number)['data'], '5\n50\n' + name.read())
 
     def test_neither_touches_the_others(self):
         number = self.run_as(self.one, 'echo mine')

@@ -38,7 +38,8 @@ enum weft_process_fault {
     WEFT_PROCESS_FAULT_PRIORITY, /* nice, ionice */
     WEFT_PROCESS_FAULT_LIMIT,    /* a resource limit */
     WEFT_PROCESS_FAULT_USER,     /* uid, gid, supplementary groups */
-    WEFT_PROCESS_FAULT_CGROUP    /* entering the control group */
+    WEFT_PROCESS_FAULT_CGROUP,   /* entering the control group */
+    WEFT_PROCESS_FAULT_STDIN     /* opening stdin_path */
 };
 
 /* One more descriptor for the child. */
@@ -89,6 +90,18 @@ struct weft_process_options {
                                                spawn suspends for the first time; also for one that
                                                then fails, and is reaped when the spawn returns */
     void *on_start_arg;
+
+    const char *stdin_path; /* a file to be its stdin, opened to read in its working directory and
+                               as its user; NULL: stdin_fd.  A FIFO that nobody writes is not waited
+                               for: it is at its end */
+    /* The same three once more, set after the change of the user and so with that user's rights:
+     * what a user asks for, where `limits`, `nice` and `ionice` are what they are given. */
+    const struct weft_process_limit *user_limits;
+    size_t user_limits_count;
+    int user_nice;
+    int user_ionice;
+    const struct weft_process_limit **ret_fault_limit; /* NULL, or set when the spawn fails at
+                                                          WEFT_PROCESS_FAULT_LIMIT: at which */
 };
 
 /** How a process ended. */

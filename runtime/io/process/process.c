@@ -112,22 +112,22 @@ static int read_report(int fd, struct spawn_report *report)
     return n == sizeof(*report) ? report->error : 0;
 }
 
-static int await_exec(const struct spawned *spawned, enum weft_process_fault *ret_fault)
+static int await_exec(const struct spawned *spawned, struct spawn_report *ret_report)
 {
     struct spawn_report report = {.fault = WEFT_PROCESS_FAULT_OTHER};
     int r = read_report(spawned->report, &report);
     if (r < 0)
-        *ret_fault = report.fault;
+        *ret_report = report;
     return r;
 }
 
 /* Make a started child the process's; one that cannot be watched is not left behind. */
 static int process_adopt(struct weft_process *process, struct spawned *spawned,
-                         enum weft_process_fault *ret_fault)
+                         struct spawn_report *ret_report)
 {
     int r = 0;
     if (spawned->report >= 0)
-        r = await_exec(spawned, ret_fault);
+        r = await_exec(spawned, ret_report);
     if (r == 0)
         r = descriptor_adopt(spawned->pidfd, WATCH_PLAIN, &process->pidfd);
     if (r < 0) {
@@ -141,7 +141,7 @@ static int process_adopt(struct weft_process *process, struct spawned *spawned,
 }
 
 static int process_start(const struct weft_process_options *options, struct weft_process *process,
-                         enum weft_process_fault *ret_fault)
+                         struct spawn_report *ret_report)
 {
     struct weft_process_options resolved = *options;
     struct spawned spawned;
@@ -151,10 +151,10 @@ static int process_start(const struct weft_process_options *options, struct weft
         resolved.stdin_fd = stdio.fds[0];
         resolved.stdout_fd = stdio.fds[1];
         resolved.stderr_fd = stdio.fds[2];
-        r = spawn_program(&resolved, ret_fault, &spawned);
+        r = spawn_program(&resolved, ret_report, &spawned);
     }
     close_stdio(&stdio);
-    return r < 0 ? r : process_adopt(process, &spawned, ret_fault);
+    return r < 0 ? r : process_adopt(process, &spawned, ret_report);
 }
 
 static void close_streams(struct weft_process *process)
@@ -163,8 +163,8 @@ static void close_streams(struct weft_process *process)
         weft_stream_free(process->stdio[i]);
 }
 
-static int process_new(const struct weft_process_options *options,
-                       enum weft_process_fault *ret_fault, struct weft_process **ret_process)
+static int process_new(const struct weft_process_options *options, struct spawn_report *ret_report,
+                       struct weft_process **ret_process)
 {
     if (!options->argv || !options->argv[0])
         return -EINVAL;
@@ -175,7 +175,7 @@ static int process_new(const struct weft_process_options *options,
     if (!process)
         return -ENOMEM;
     process->has_group = options->new_session || (options->new_group && options->group <= 0);
-    r = process_start(options, process, ret_fault);
+    r = process_start(options, process, ret_report);
     if (r < 0) {
         close_streams(process);
         free(process);
@@ -189,10 +189,12 @@ static int process_new(const struct weft_process_options *options,
 int weft_process_spawn(const struct weft_process_options *options,
                        struct weft_process **ret_process)
 {
-    enum weft_process_fault fault = WEFT_PROCESS_FAULT_OTHER;
-    int r = process_new(options, &fault, ret_process);
+    struct spawn_report report = {.fault = WEFT_PROCESS_FAULT_OTHER};
+    int r = process_new(options, &report, ret_process);
     if (r < 0 && options->ret_fault)
-        *options->ret_fault = fault;
+        *options->ret_fault = report.fault;
+    if (r < 0 && options->ret_fault_limit)
+        *options->ret_fault_limit = report.limit;
     return r;
 }
 

@@ -181,20 +181,20 @@ static pid_t start_child(struct spawn *spawn, int *ret_pidfd)
     return pid;
 }
 
-static int run_child(struct spawn *spawn, enum weft_process_fault *ret_fault,
+static int run_child(struct spawn *spawn, struct spawn_report *ret_report,
                      struct spawned *ret_spawned)
 {
     const struct spawn_report *report = &spawn->child->report;
     struct spawned spawned = {.report = spawn->report_pipe[0]};
     spawned.pid = start_child(spawn, &spawned.pidfd);
     if (spawned.pid < 0) {
-        *ret_fault = fault_of_clone(spawn, spawned.pid);
+        ret_report->fault = fault_of_clone(spawn, spawned.pid);
         return spawned.pid;
     }
     if (spawn->options->on_start)
         spawn->options->on_start(spawned.pid, spawn->options->on_start_arg);
     if (report->error < 0) { /* I4 */
-        *ret_fault = report->fault;
+        *ret_report = *report;
         reap(spawned.pidfd);
         close(spawned.pidfd);
         return report->error;
@@ -231,16 +231,16 @@ static void release(struct spawn *spawn)
     free(spawn->child);
 }
 
-int spawn_program(const struct weft_process_options *options, enum weft_process_fault *ret_fault,
+int spawn_program(const struct weft_process_options *options, struct spawn_report *ret_report,
                   struct spawned *ret_spawned)
 {
     struct spawn spawn = {.options = options, .report_pipe = {-1, -1}};
-    *ret_fault = WEFT_PROCESS_FAULT_OTHER;
+    *ret_report = (struct spawn_report){.fault = WEFT_PROCESS_FAULT_OTHER};
     if (!options_valid(options))
         return -EINVAL;
     int r = prepare(&spawn);
     if (r == 0)
-        r = run_child(&spawn, ret_fault, ret_spawned);
+        r = run_child(&spawn, ret_report, ret_spawned);
     release(&spawn);
     return r;
 }

@@ -16,15 +16,17 @@ struct spawned {
 
 /* Why a child did not come to be the program. */
 struct spawn_report {
-    int error;                     /* -errno; 0: none */
-    enum weft_process_fault fault; /* at what */
+    int error;                              /* -errno; 0: none */
+    enum weft_process_fault fault;          /* at what */
+    const struct weft_process_limit *limit; /* at which, for WEFT_PROCESS_FAULT_LIMIT */
 };
 
 /** Any thread.  `options` are checked, and hold no WEFT_PROCESS_PIPE any more.  Blocks the thread
  * until the child has called execve, unless it is to change its user.  On failure there is no
- * child, and `ret_fault` (also on success, meaningless then) tells what failed.
+ * child, and `ret_report` (also on success, meaningless then) tells what failed; its error is not
+ * set.
  * Errors: weft_process_spawn's, but for cancellation. */
-int spawn_program(const struct weft_process_options *options, enum weft_process_fault *ret_fault,
+int spawn_program(const struct weft_process_options *options, struct spawn_report *ret_report,
                   struct spawned *ret_spawned);
 
 /** Kill and reap a child that nobody watches yet, and close what is known of it. */

@@ -166,33 +166,53 @@ UNINSTRUMENTED static int enter_group(struct child *child)
     return r < 0 ? (int)r : 0;
 }
 
-UNINSTRUMENTED static int set_priority(struct child *child)
+UNINSTRUMENTED static int prioritise(int nice, int ionice)
 {
-    const struct weft_process_options *options = child->options;
     long r = 0;
 
-    if (options->nice) {
+    if (nice) {
         long now = NICE_BASE - CALL2(getpriority, PRIO_PROCESS, 0);
-        r = CALL3(setpriority, PRIO_PROCESS, 0, now + options->nice);
+        r = CALL3(setpriority, PRIO_PROCESS, 0, now + nice);
     }
-    if (r == 0 && options->ionice)
-        r = CALL3(ioprio_set, IOPRIO_WHO_PROCESS, 0, options->ionice);
+    if (r == 0 && ionice)
+        r = CALL3(ioprio_set, IOPRIO_WHO_PROCESS, 0, ionice);
     return (int)r;
+}
+
+UNINSTRUMENTED static int set_priority(struct child *child)
+{
+    return prioritise(child->options->nice, child->options->ionice);
+}
+
+UNINSTRUMENTED static int set_user_priority(struct child *child)
+{
+    return prioritise(child->options->user_nice, child->options->user_ionice);
+}
+
+UNINSTRUMENTED static int limit_to(struct child *child, const struct weft_process_limit *limits,
+                                   size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        child->report.limit = &limits[i];
+        long r = CALL4(prlimit64, 0, limits[i].resource, &limits[i].limit, 0);
+        if (r < 0)
+            return (int)r;
+    }
+    return 0;
 }
 
 UNINSTRUMENTED static int set_limits(struct child *child)
 {
     const struct weft_process_options *options = child->options;
 
-    for (size_t i = 0; i < options->limits_count; i++) {
-        const struct weft_process_limit *limit = &options->limits[i];
-        long r = CALL4(prlimit64, 0, limit->resource, &limit->limit, 0);
-        if (r < 0)
-            return (int)r;
-    }
     if (options->umask != (mode_t)-1)
         CALL1(umask, options->umask);
-    return 0;
+    return limit_to(child, options->limits, options->limits_count);
+}
+
+UNINSTRUMENTED static int set_user_limits(struct child *child)
+{
+    return limit_to(child, child->options->user_limits, child->options->user_limits_count);
 }
 
 /* ---- descriptors -------------------------------------------------------------------------- */
@@ -343,6 +363,22 @@ UNINSTRUMENTED static int enter_folder(struct child *child)
     return (int)r;
 }
 
+/* In the place of 0, which is free then and below any limit on descriptors, of which the child has
+ * all of its parent's still.  O_NONBLOCK, because an open that waits would hold up the parent's
+ * thread too. */
+UNINSTRUMENTED static int open_stdin(struct child *child)
+{
+    const char *path = child->options->stdin_path;
+
+    if (!path)
+        return 0;
+    CALL1(close, 0);
+    long r = CALL4(openat, AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+    if (r == 0)
+        r = CALL3(fcntl, 0, F_SETFL, 0);
+    return (int)r;
+}
+
 /* After the change of the user, which takes the death signal back. */
 UNINSTRUMENTED static int set_last(struct child *child)
 {
@@ -449,9 +485,12 @@ static const struct {
     {WEFT_PROCESS_FAULT_STDIO, set_descriptors}, /* I3 */
     {WEFT_PROCESS_FAULT_LIMIT, set_limits},      /* one of which is on descriptors */
     {WEFT_PROCESS_FAULT_USER, set_user},         /* I4 */
-    {WEFT_PROCESS_FAULT_CWD, enter_folder},      /* as the user */
-    {WEFT_PROCESS_FAULT_OTHER, set_last},        /* what a change of the user takes back */
-    {WEFT_PROCESS_FAULT_PROGRAM, execute},       /* does not return when it succeeds */
+    {WEFT_PROCESS_FAULT_PRIORITY, set_user_priority},
+    {WEFT_PROCESS_FAULT_LIMIT, set_user_limits},
+    {WEFT_PROCESS_FAULT_CWD, enter_folder}, /* as the user */
+    {WEFT_PROCESS_FAULT_STDIN, open_stdin}, /* the same, in that folder */
+    {WEFT_PROCESS_FAULT_OTHER, set_last},   /* what a change of the user takes back */
+    {WEFT_PROCESS_FAULT_PROGRAM, execute},  /* does not return when it succeeds */
 };
 
 /* I5 */

@@ -46,6 +46,9 @@ Test(command, wrong_usage_is_status_2_and_needs_no_daemon, .init = no_daemon)
     expect(RUN("", "submit", "--at", "18:00", "true"), 2, "", "--at: '18:00' is no time");
     expect(RUN("", "submit", "--at", "2026-11-29T18:00:00", "true"), 2, "", "is no time");
     expect(RUN("", "submit", "--env", "NO_SUCH_VARIABLE_HERE", "true"), 2, "", "no variable");
+    expect(RUN("", "submit", "--limit", "nofile", "true"), 2, "", "--limit: 'nofile' is not NAME=");
+    expect(RUN("", "submit", "--nice", "x", "true"), 2, "", "--nice: 'x'");
+    expect(RUN("", "submit", "--from", "-", "--nice", "1"), 2, "", "--nice cannot be combined");
     expect(RUN("", "submit", "--from", "-", "true"), 2, "", "cannot be combined");
     expect(RUN("", "submit", "--from", "-", "--cwd", "/"), 2, "", "--cwd cannot be combined");
     expect(RUN("", "submit", "a\xff"), 2, "", "not UTF-8");

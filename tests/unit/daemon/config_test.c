@@ -98,7 +98,8 @@ Test(config, values_of_every_type_are_read)
     struct config *config = parse("[runtime]\nworkers = 3\n"
                                   "[daemon]\nsocket_mode=0600\nline_max = 2M\ndrain = 1.5s\n"
                                   "max_jobs = 7\n"
-                                  "[exec]\nenv = A B_*  C\n"
+                                  "[exec]\nenv = A B_*  C\numask=027\nnice = -3\n"
+                                  "ionice = idle\nlimits = nofile=64:128 cpu=1m\n"
                                   "[log]\nlevel = debug\n"
                                   "[queue video]\nconcurrency = auto\n");
     cr_assert_eq(config->runtime.workers, 3);
@@ -109,6 +110,11 @@ Test(config, values_of_every_type_are_read)
     cr_assert_str_eq(config->exec.env[1], "B_*");
     cr_assert_str_eq(config->exec.env[2], "C");
     cr_assert_null(config->exec.env[3]);
+    cr_assert_eq(config->exec.program.umask, 027);
+    cr_assert_eq(config->exec.program.nice, -3);
+    cr_assert_eq(config->exec.program.ionice, 3 << 13);
+    cr_assert_eq(config->exec.program.limits[RLIMIT_NOFILE].rlim_max, 128);
+    cr_assert_eq(config->exec.program.limits[RLIMIT_CPU].rlim_cur, 60);
     cr_assert_eq(config->log.level, CONFIG_LOG_DEBUG);
     cr_assert(queue_of(config, "video")->concurrency >= 4);
     config_free(config);
@@ -215,6 +221,11 @@ Test(config, bad_values_say_what_was_expected)
     assert_refused("[queue x]\nretries = 1001\n", "from 0 to 1000");
     assert_refused("[queue x]\non_crash = Fail\n", "requeue or fail");
     assert_refused("[exec]\ncwd = relative\n", "absolute path");
+    assert_refused("[exec]\numask = 9\n",
+                   "test.conf:2: bad value '9' for umask in [exec]: is not an");
+    assert_refused("[exec]\nnice = 20\n", "from -20 to 19");
+    assert_refused("[exec]\nionice = 7\n", "best-effort");
+    assert_refused("[exec]\nlimits = nofiles=1\n", "did you mean \"nofile\"?");
 }
 
 Test(config, what_is_no_line_of_the_format_is_refused)

@@ -93,6 +93,8 @@ Test(job_spec, text_and_spec_are_the_same)
     round_trip("{\"argv\":[\"x\"],\"env\":{},\"tags\":[],\"stdin\":\"\",\"delay\":0.25}");
     round_trip("{\"argv\":[\"x\"],\"durable\":false}");
     round_trip("{\"argv\":[\"x\"],\"start_at\":1795933800.123456789}");
+    round_trip("{\"argv\":[\"x\"],\"stdin_file\":\"/a\",\"umask\":\"7\",\"nice\":-1,"
+               "\"ionice\":\"idle\",\"limits\":{\"core\":\"0:infinity\"}}");
 }
 
 Test(job_spec, a_start_is_kept_to_the_nanosecond)
@@ -202,6 +204,20 @@ Test(job_spec, what_is_wrong_is_refused_by_name)
     refuse("{\"argv\":[\"x\"],\"key\":\"\"}", bad, "key", "least");
     refuse("{\"argv\":[\"x\"],\"key\":\"a\\u0000b\"}", bad, "key", "NUL");
     refuse("{\"argv\":[\"x\"],\"durable\":0}", bad, "durable", "true or false");
+    refuse("{\"argv\":[\"x\"],\"stdin_file\":\"a\"}", bad, "stdin_file", "absolute");
+    refuse("{\"argv\":[\"x\"],\"stdin_file\":\"/a\",\"stdin\":\"\"}", bad, "stdin_file",
+           "give one");
+    refuse("{\"argv\":[\"x\"],\"nice\":20}", bad, "nice", "range");
+    refuse("{\"argv\":[\"x\"],\"umask\":\"9\"}", bad, "umask", "octal");
+    refuse("{\"argv\":[\"x\"],\"ionice\":\"x\"}", bad, "ionice", "idle");
+    refuse("{\"argv\":[\"x\"],\"limits\":{\"cores\":0}}", bad, "limits", "core");
+    static const char *const of_programs[] = {"stdin_file", "umask", "nice", "ionice", "limits"};
+    static const char *const values[] = {"\"/a\"", "\"7\"", "1", "\"idle\"", "{}"};
+    for (size_t i = 0; i < sizeof of_programs / sizeof of_programs[0]; i++) {
+        char text[96];
+        snprintf(text, sizeof text, "{\"call\":\"echo\",\"%s\":%s}", of_programs[i], values[i]);
+        refuse(text, bad, of_programs[i], "belongs to \"argv\"");
+    }
     refuse("{\"call\":\"ehco\"}", RPC_NO_SUCH_HANDLER, "call", "ehco");
 }
 

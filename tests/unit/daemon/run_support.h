@@ -38,6 +38,8 @@ struct trial {
     uid_t uid;            /* the submitter */
     char *input;
     size_t input_size;
+    const char *input_file;
+    struct program_options *program;
     uint64_t timeout_ns;
     struct weft_scope scope;
     struct weft_event begun; /* scope is entered */
@@ -141,6 +143,8 @@ UNUSED static int run_trial(void *arg)
         .cwd = (char *)trial->cwd,
         .stdin_data = trial->input,
         .stdin_size = trial->input_size,
+        .stdin_file = (char *)trial->input_file,
+        .program = trial->program,
     };
     return attempt_trial(trial, &spec);
 }

@@ -214,6 +214,37 @@ Test(process_options, folder_program_limits_and_priorities)
     on_fibers_counting_fds(1, see_the_rest, NULL);
 }
 
+static int read_a_file(void *arg)
+{
+    const struct weft_process_limit few = {RLIMIT_NOFILE, {8, 8}}; /* we have more ourselves */
+    char folder[] = "/tmp/weft-stdin-XXXXXX";
+    struct weft_process_options options = defaults();
+    (void)arg;
+    EXPECT(mkdtemp(folder) != NULL);
+    int at = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    options.cwd = folder;
+    options.stdin_path = "input";
+    options.limits = &few;
+    options.limits_count = 1;
+    expect_refused(&options, -ENOENT, WEFT_PROCESS_FAULT_STDIN);
+    EXPECT_EQ(mkfifoat(at, "input", 0600), 0);
+    expect_said(&options, "cat; echo end", "end\n"); /* nobody writes it, and nobody waits */
+    EXPECT_EQ(unlinkat(at, "input", 0), 0);
+    int file = openat(at, "input", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    EXPECT_EQ(write(file, "text\n", 5), 5);
+    close(file);
+    expect_said(&options, "read -r line; echo \"$line\"; (echo >&0) 2>&- || echo no", "text\nno\n");
+    EXPECT_EQ(unlinkat(at, "input", 0), 0);
+    close(at);
+    EXPECT_EQ(rmdir(folder), 0);
+    return 0;
+}
+
+Test(process_options, a_file_is_its_input)
+{
+    on_fibers_counting_fds(1, read_a_file, NULL);
+}
+
 static int see_mask(void *arg)
 {
     const char *argv[] = {"grep", "-E", "SigBlk|SigIgn|NoNewPrivs", "/proc/self/status", NULL};
@@ -375,6 +406,44 @@ static int tell_of_a_start(void *arg)
 Test(process_options, a_start_is_told_once)
 {
     on_fibers_counting_fds(1, tell_of_a_start, NULL);
+}
+
+/* What the user asks for, with the user's rights: never above what it is given. */
+static int ask_as_another(void *arg)
+{
+    const struct weft_process_limit given = {RLIMIT_NOFILE, {64, 128}};
+    const struct weft_process_limit less[] = {{RLIMIT_CORE, {0, 0}}, {RLIMIT_NOFILE, {32, 100}}};
+    const struct weft_process_limit more[] = {{RLIMIT_CORE, {0, 0}}, {RLIMIT_NOFILE, {32, 129}}};
+    const struct weft_process_limit *failed = NULL;
+    struct weft_process_options options = defaults();
+    (void)arg;
+    options.uid = OTHER_UID;
+    options.limits = &given;
+    options.limits_count = 1;
+    options.user_limits = less;
+    options.user_limits_count = 2;
+    options.nice = 5;
+    options.user_nice = 2;
+    expect_said(&options, "ulimit -Sn; ulimit -Hn; nice", "32\n100\n7\n");
+    options.user_nice = -1;
+    expect_refused(&options, -EACCES, WEFT_PROCESS_FAULT_PRIORITY);
+    options.user_nice = 0;
+    options.user_limits = more;
+    options.ret_fault_limit = &failed;
+    expect_refused(&options, -EPERM, WEFT_PROCESS_FAULT_LIMIT);
+    EXPECT(failed == &more[1]);
+    options.stdin_path = "/proc/1/environ"; /* root's */
+    options.user_limits_count = 0;
+    expect_refused(&options, -EACCES, WEFT_PROCESS_FAULT_STDIN);
+    return 0;
+}
+
+Test(process_options, what_a_user_asks_for_is_set_with_its_rights)
+{
+    struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_NICE, &none);
+    if (geteuid() == 0)
+        on_fibers_counting_fds(2, ask_as_another, NULL);
 }
 
 static int be_refused_another(void *arg)
