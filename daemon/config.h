@@ -107,11 +107,14 @@ struct config_queue { /* [queue NAME]; "default" is always there */
     uint64_t timeout_total; /* 0: none */
 };
 
+enum config_wish { CONFIG_AUTO, CONFIG_YES, CONFIG_NO }; /* auto: if it is possible */
+
 struct config_exec {
     char **env;          /* allow-list, NULL-terminated: PATH HOME LANG LC_* TZ USER TMPDIR … */
     char *cwd;           /* "/" */
     uint64_t output_max; /* 16M per stream and attempt */
     uint64_t kill_grace; /* 5s between SIGTERM and SIGKILL */
+    enum config_wish cgroups;       /* auto: a control group for each attempt           (restart) */
     struct program_options program; /* umask, nice, ionice, limits: none, what weftd has */
 };
 

@@ -87,6 +87,7 @@ const struct config_key config_keys[] = {
     ROW(exec, env, CONFIG_WORDS, "PATH HOME USER LOGNAME SHELL LANG LANGUAGE LC_* TZ TMPDIR", 0, 0,
         true),
     ROW(exec, cwd, CONFIG_STRING, "/", 0, 0, true),
+    ROW(exec, cgroups, CONFIG_WISH, "auto", 0, 0, false),
     ROW(exec, output_max, CONFIG_SIZE, "16M", 0, TIB, true),
     ROW(exec, kill_grace, CONFIG_DURATION, "5s", 0, HOUR, true),
     PROGRAM(umask, CONFIG_UMASK),

@@ -17,6 +17,7 @@ enum config_type {
     CONFIG_MODE,        /* uint32_t: octal */
     CONFIG_CONCURRENCY, /* uint32_t: decimal, or "auto": 4 x CPUs */
     CONFIG_SWITCH,      /* bool: yes or no */
+    CONFIG_WISH,        /* enum config_wish: auto, yes or no */
     CONFIG_ON_CRASH,    /* bool: fail or requeue */
     CONFIG_RATE,        /* struct units_rate: 10/s, 100/m, none */
     CONFIG_STRING,      /* char *: one word or path, may be empty */

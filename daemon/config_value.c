@@ -168,6 +168,21 @@ static int set_level(const struct config_key *key, const char *text, void *base,
     return -EINVAL;
 }
 
+static const char *const wishes[] = {
+    [CONFIG_AUTO] = "auto", [CONFIG_YES] = "yes", [CONFIG_NO] = "no"};
+
+static int set_wish(const struct config_key *key, const char *text, void *base, char *why)
+{
+    for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++) {
+        if (strcasecmp(text, wishes[i]) != 0)
+            continue;
+        *(enum config_wish *)field(key, base) = (enum config_wish)i;
+        return 0;
+    }
+    snprintf(why, CONFIG_WHY_MAX, "must be auto, yes or no");
+    return -EINVAL;
+}
+
 static int set_switch(const struct config_key *key, const char *text, void *base, char *why)
 {
     static const char *const yes[] = {"yes", "true", "on", "1"}, *const no[] = {"no", "false",
@@ -268,6 +283,8 @@ int config_value_parse(const struct config_key *key, const char *text, void *bas
         return set_words(key, text, base);
     case CONFIG_LEVEL:
         return set_level(key, text, base, why);
+    case CONFIG_WISH:
+        return set_wish(key, text, base, why);
     case CONFIG_SWITCH:
         return set_switch(key, text, base, why);
     case CONFIG_INT32:
@@ -321,6 +338,8 @@ char *config_value_text(const struct config_key *key, const void *base)
         return words_text(*(char **const *)value);
     case CONFIG_LEVEL:
         return strdup(level_text(*(const enum config_log_level *)value));
+    case CONFIG_WISH:
+        return strdup(wishes[*(const enum config_wish *)value]);
     case CONFIG_SWITCH:
         return strdup(*(const bool *)value ? "yes" : "no");
     case CONFIG_ON_CRASH:

@@ -121,6 +121,12 @@ int runner_new(const struct config *config, struct output_store *outputs, const 
         free(runner);
         return problem_set(problem, -ENOMEM, "out of memory");
     }
+    int rc = cgroups_open(config->exec.cgroups, problem, &runner->cgroups);
+    if (rc < 0) {
+        run_settings_put(runner->settings);
+        free(runner);
+        return rc;
+    }
     runner->outputs = outputs;
     runner->sweep_ns = RUN_SWEEP_NS;
     snprintf(runner->instance, sizeof(runner->instance), "%s", instance);
@@ -141,6 +147,7 @@ void runner_free(struct runner *runner)
     if (!runner)
         return;
     run_settings_put(runner->settings);
+    cgroups_close(&runner->cgroups);
     tree_roots_destroy(&runner->roots);
     pthread_mutex_destroy(&runner->lock);
     free(runner);

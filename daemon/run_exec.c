@@ -314,6 +314,7 @@ static int spawn_as(struct exec *exec, const struct run_user *user, const char *
     options.stdout_fd = exec->fds[1];
     options.stderr_fd = exec->fds[2];
     options.new_session = true;
+    options.cgroup_fd = attempt->tree.leaf.fd;
     options.fds = fds;
     options.fds_count = fds[1].parent > 0 ? 2 : fds[0].parent > 0 ? 1 : 0;
     options.ret_fault = ret_fault;
@@ -452,12 +453,14 @@ int run_exec(struct runner *runner, const struct run_request *request,
     attempt->settings = run_settings_get(runner);
     tree_init(&attempt->tree, &runner->roots, 0, runner->instance, request->id, request->attempt);
     int rc = open_streams(&exec);
+    cgroup_leaf_make(&runner->cgroups, request->id, request->attempt, &attempt->tree.leaf);
     if (rc == 0)
         rc = run(&exec);
     else
         cannot_start(&exec, WEFT_PROCESS_FAULT_OTHER, rc);
     close_fds(&exec);
     close_streams(&exec);
+    cgroup_leaf_remove(&runner->cgroups, &attempt->tree.leaf);
     tree_destroy(&attempt->tree);
     run_settings_put(attempt->settings);
     return rc;

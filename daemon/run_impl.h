@@ -43,6 +43,7 @@ struct runner {
     struct output_store *outputs; /* borrowed */
     char instance[64];
     struct tree_roots roots;
+    struct cgroups cgroups;        /* constant */
     pthread_mutex_t lock;          /* a leaf; never held over a suspension */
     struct run_settings *settings; /* guarded by lock; a run holds a reference of its own */
     struct run_attempt *attempts;  /* guarded by lock: the programs that run */

@@ -191,6 +191,7 @@ static bool is_alone(struct run_attempt *attempt)
 {
     struct tree_pids orphans = {0};
     bool alone = has_ended(weft_descriptor_fd(attempt->ended)) &&
+                 cgroup_leaf_is_empty(&attempt->tree.leaf) &&
                  tree_roots_orphans(&attempt->runner->roots, &orphans) == 0 && orphans.count == 0;
     tree_pids_destroy(&orphans);
     return alone;
@@ -226,8 +227,10 @@ static int kill_shielded(struct run_tree *tree, uint64_t within_ns)
 int runner_kill_leftovers(struct runner *runner)
 {
     struct run_tree tree;
+    int leaves = cgroups_kill_leftovers(&runner->cgroups, LEFTOVERS_NS);
     tree_init_leftovers(&tree, runner->instance);
-    return kill_shielded(&tree, LEFTOVERS_NS);
+    int killed = kill_shielded(&tree, LEFTOVERS_NS);
+    return killed < 0 ? killed : killed + leaves;
 }
 
 int runner_kill_orphans(struct runner *runner)

@@ -16,9 +16,12 @@
  *     started another just before; one in the middle of execve may be one of ours.  Such a scan is
  *     restless, and proves nothing by finding nobody.
  *
- * Not found: an orphan that left the session and wiped or overwrote its environment.  It lives
- * until weftd stops (tree_init_orphans); a cgroup leaf per job will close that, here.  Blocking;
- * any thread, one at a time for one tree.
+ * I5  With a control group of its own, whoever is in that belongs to it too, and is killed by it,
+ *     whatever else it is.
+ *
+ * Not found, where there are no control groups: an orphan that left the session and wiped or
+ * overwrote its environment.  It lives until weftd stops (tree_init_orphans).  Blocking; any thread,
+ * one at a time for one tree.
  */
 #include "daemon/tree.h"
 
@@ -36,7 +39,8 @@ enum { FREEZE_ROUNDS = 64, FREEZE_PAUSE_NS = 200 * 1000 };
 void tree_init(struct run_tree *tree, struct tree_roots *roots, pid_t root, const char *instance,
                uint64_t id, uint32_t attempt)
 {
-    *tree = (struct run_tree){.roots = roots, .root = root, .marks_count = TREE_MARKS};
+    *tree = (struct run_tree){
+        .roots = roots, .root = root, .marks_count = TREE_MARKS, .leaf = {.fd = -1}};
     snprintf(tree->marks[0], TREE_MARK_SIZE, "WEFT_JOB_ID=%" PRIu64, id);
     snprintf(tree->marks[1], TREE_MARK_SIZE, "WEFT_ATTEMPT=%" PRIu32, attempt);
     snprintf(tree->marks[2], TREE_MARK_SIZE, "WEFT_INSTANCE=%s", instance);
@@ -44,13 +48,13 @@ void tree_init(struct run_tree *tree, struct tree_roots *roots, pid_t root, cons
 
 void tree_init_leftovers(struct run_tree *tree, const char *instance)
 {
-    *tree = (struct run_tree){.marks_count = 1};
+    *tree = (struct run_tree){.marks_count = 1, .leaf = {.fd = -1}};
     snprintf(tree->marks[0], TREE_MARK_SIZE, "WEFT_INSTANCE=%s", instance);
 }
 
 void tree_init_orphans(struct run_tree *tree, struct tree_roots *roots)
 {
-    *tree = (struct run_tree){.roots = roots};
+    *tree = (struct run_tree){.roots = roots, .leaf = {.fd = -1}};
 }
 
 void tree_destroy(struct run_tree *tree)
@@ -161,6 +165,20 @@ static int add_orphans(struct run_tree *tree)
     return rc;
 }
 
+/* By the kernel's own list of them; one that has left it for another group is found as above. */
+static int add_leaf(struct run_tree *tree)
+{
+    struct tree_pids pids = {0};
+    struct tree_stat stat;
+    int rc = cgroup_leaf_pids(&tree->leaf, &pids);
+    for (size_t i = 0; rc == 0 && i < pids.count; i++)
+        if (!is_member(tree, pids.pids[i]) && read_living(pids.pids[i], &stat) &&
+            cgroup_leaf_has(&tree->leaf, stat.pid))
+            rc = add_member(tree, &stat);
+    tree_pids_destroy(&pids);
+    return rc;
+}
+
 static bool is_below_us(pid_t pid)
 {
     struct tree_stat stat;
@@ -207,6 +225,8 @@ static int scan(struct run_tree *tree)
     int rc = tree->root ? add_pid(tree, tree->root) : 0;
     if (rc == 0)
         rc = tree->roots ? add_orphans(tree) : add_leftovers(tree);
+    if (rc == 0)
+        rc = add_leaf(tree);
     if (rc == 0)
         rc = add_descendants(tree);
     return rc < 0 ? rc : (int)tree->count;
@@ -289,6 +309,7 @@ static int freeze(struct run_tree *tree)
 int tree_kill(struct run_tree *tree)
 {
     int failed = 0, killed = 0;
+    cgroup_leaf_kill(&tree->leaf);
     tree->freezing = true;
     int rc = freeze(tree);
     tree->freezing = false;

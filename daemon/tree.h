@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "daemon/cgroup.h"
 #include "daemon/tree_proc.h"
 
 #include <pthread.h>
@@ -59,6 +60,7 @@ struct run_tree {
                  * 0: a tree of left-overs, or with roots of orphans */
     char marks[TREE_MARKS][TREE_MARK_SIZE]; /* what the environment of an orphan must hold */
     size_t marks_count;
+    struct cgroup_leaf leaf;   /* its control group; none (fd -1): it has to be found by the rest */
     struct tree_stat *members; /* who lived at the last scan, parents before children */
     size_t count, capacity;
     bool freezing;   /* members are stopped as soon as they are found */

@@ -76,6 +76,8 @@ submits_as_root() {
 
 check "root submits" submits_as_root
 check "a member of the group submits, the job runs as weft" is weft as alice weft run -- id -un
+check "a job has a control group of its own" says '/weftd.service/job-' weft run -- cat /proc/self/cgroup
+check "weftd is beside it" says '/weftd.service/weftd' inside sh -c 'cat /proc/$(systemctl show --value -p MainPID weftd)/cgroup'
 check "a member submits with socat" answers_raw
 check "anyone else is refused" refused 'you may not use this socket' as mallory weft ping
 check "a member does not see root's job" refused 'there is no job' as alice weft show "$root_job"

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cgroup: see cgroup.h.
+ *
+ * I1  A leaf is made before its process, which is born in it (clone3 with CLONE_INTO_CGROUP, or moves
+ *     there before exec), and removed after its last process: so whoever descends from an attempt is
+ *     in its leaf, or was let out by somebody with rights over both groups.
+ * I2  weftd itself stays out of the group that it was given: there processes and leaves may not be
+ *     side by side once a controller is on.
+ * I3  The folder is locked (flock) while it is used: of two weftds in one group one has no leaves,
+ *     and does not take the other's for left-overs.
+ */
+#include "daemon/cgroup.h"
+
+#include "daemon/log.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PIDS_DEPTH = 8 };
+
+#define LEAF_PREFIX "job-"
+#define FOLDER      (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+
+/* ---- files of the kernel --------------------------------------------------------------------- */
+
+static int write_file(int folder, const char *name, const char *text)
+{
+    int fd = openat(folder, name, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int rc = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+    close(fd);
+    return rc;
+}
+
+/* Returns: bytes, ended by a NUL. */
+static int read_file(int folder, const char *name, char *text, size_t size)
+{
+    int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ssize_t n = read(fd, text, size - 1);
+    int rc = n < 0 ? -errno : (int)n;
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return rc;
+}
+
+/* ---- the group that we were given ------------------------------------------------------------ */
+
+static bool is_version_2(const char *mount)
+{
+    struct statfs about;
+    return statfs(mount, &about) == 0 && about.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+/* Our own group in version 2's hierarchy, from its root.  Errors: -ENOENT there is none. */
+static int own_path(char *path, size_t size)
+{
+    char text[4096];
+    int n = read_file(AT_FDCWD, "/proc/self/cgroup", text, sizeof text);
+    if (n < 0)
+        return n;
+    const char *line = strncmp(text, "0::", 3) == 0 ? text : strstr(text, "\n0::");
+    if (!line)
+        return -ENOENT;
+    line = strstr(line, "0::") + 3;
+    int length = (int)strcspn(line, "\n");
+    return snprintf(path, size, "%.*s", length, line) < (int)size ? 0 : -ENAMETOOLONG;
+}
+
+/* Returns a descriptor of it. */
+static int open_own(void)
+{
+    static const char *const mounts[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
+    char own[PATH_MAX], path[PATH_MAX + 32];
+    int rc = own_path(own, sizeof own);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < sizeof mounts / sizeof mounts[0]; i++) {
+        if (!is_version_2(mounts[i]))
+            continue;
+        snprintf(path, sizeof path, "%s%s", mounts[i], own);
+        int fd = open(path, FOLDER);
+        return fd < 0 ? -errno : fd;
+    }
+    return -ENOENT;
+}
+
+static bool is_delegated(int fd)
+{
+    static const char *const names[] = {"user.delegate", "trusted.delegate"};
+    char value[8];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (fgetxattr(fd, names[i], value, sizeof value) == 1 && value[0] == '1')
+            return true;
+    return false;
+}
+
+/* I2 */
+static int move_down(int fd)
+{
+    if (mkdirat(fd, "weftd", 0755) < 0 && errno != EEXIST)
+        return -errno;
+    return write_file(fd, "weftd/cgroup.procs", "0");
+}
+
+static int take(int fd, enum config_wish wish)
+{
+    if (wish == CONFIG_AUTO && !is_delegated(fd))
+        return -ENOTSUP;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) /* I3 */
+        return -errno;
+    return move_down(fd);
+}
+
+int cgroups_open(enum config_wish wish, struct problem *problem, struct cgroups *ret_cgroups)
+{
+    ret_cgroups->fd = -1;
+    if (wish == CONFIG_NO)
+        return 0;
+    int fd = open_own();
+    int rc = fd < 0 ? fd : take(fd, wish);
+    if (rc >= 0) {
+        ret_cgroups->fd = fd;
+        return 0;
+    }
+    if (fd >= 0)
+        close(fd);
+    if (wish == CONFIG_YES)
+        return problem_set(problem, rc,
+                           "exec.cgroups = yes: cannot make control groups below our "
+                           "own: %s",
+                           strerror(-rc));
+    if (rc != -ENOTSUP && rc != -ENOENT)
+        log_warning("jobs have no control groups of their own: %s", strerror(-rc));
+    return 0;
+}
+
+void cgroups_open_fd(int fd, struct cgroups *ret_cgroups)
+{
+    ret_cgroups->fd = fd;
+}
+
+void cgroups_close(struct cgroups *cgroups)
+{
+    if (cgroups->fd >= 0)
+        close(cgroups->fd);
+    cgroups->fd = -1;
+}
+
+/* ---- leaves ---------------------------------------------------------------------------------- */
+
+void cgroup_leaf_make(const struct cgroups *cgroups, uint64_t id, uint32_t attempt,
+                      struct cgroup_leaf *ret_leaf)
+{
+    ret_leaf->fd = -1;
+    if (cgroups->fd < 0)
+        return;
+    snprintf(ret_leaf->name, sizeof ret_leaf->name, LEAF_PREFIX "%" PRIu64 "-%" PRIu32, id,
+             attempt);
+    int rc = mkdirat(cgroups->fd, ret_leaf->name, 0755) < 0 ? -errno : 0;
+    if (rc == 0 || rc == -EEXIST)
+        ret_leaf->fd = openat(cgroups->fd, ret_leaf->name, FOLDER);
+    if (ret_leaf->fd < 0)
+        log_warning("job %" PRIu64 " has no control group of its own: %s", id,
+                    strerror(rc && rc != -EEXIST ? -rc : errno));
+}
+
+bool cgroup_leaf_is_empty(const struct cgroup_leaf *leaf)
+{
+    char text[256];
+    if (leaf->fd < 0)
+        return true;
+    return read_file(leaf->fd, "cgroup.events", text, sizeof text) > 0 &&
+           strstr(text, "populated 0") != NULL;
+}
+
+static int add_pids(int folder, struct tree_pids *list)
+{
+    int fd = openat(folder, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+    long pid;
+    int rc = 0;
+    if (!file) {
+        if (fd >= 0)
+            close(fd);
+        return 0; /* it went meanwhile */
+    }
+    while (rc == 0 && fscanf(file, "%ld", &pid) == 1) /* NOLINT(cert-err34-c): the kernel's */
+        rc = tree_pids_add(list, (pid_t)pid);
+    fclose(file);
+    return rc;
+}
+
+/* What to do with each group below a folder, the deepest first.  Errors: what `each` says. */
+static int walk(int folder, int depth, int (*each)(int parent, const char *name, void *arg),
+                void *arg)
+{
+    int copy = openat(folder, ".", FOLDER), rc = 0;
+    DIR *entries = copy < 0 ? NULL : fdopendir(copy);
+    struct dirent *entry;
+    if (!entries) {
+        if (copy >= 0)
+            close(copy);
+        return 0;
+    }
+    while (rc == 0 && (entry = readdir(entries))) {
+        if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+            continue;
+        int inner = depth > 0 ? openat(folder, entry->d_name, FOLDER) : -1;
+        if (inner >= 0) {
+            rc = walk(inner, depth - 1, each, arg);
+            close(inner);
+        }
+        if (rc == 0)
+            rc = each(folder, entry->d_name, arg);
+    }
+    closedir(entries);
+    return rc;
+}
+
+static int add_group(int parent, const char *name, void *list)
+{
+    int fd = openat(parent, name, FOLDER);
+    int rc = fd < 0 ? 0 : add_pids(fd, list);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+int cgroup_leaf_pids(const struct cgroup_leaf *leaf, struct tree_pids *list)
+{
+    if (leaf->fd < 0)
+        return 0;
+    int rc = add_pids(leaf->fd, list);
+    return rc < 0 ? rc : walk(leaf->fd, PIDS_DEPTH, add_group, list);
+}
+
+bool cgroup_leaf_has(const struct cgroup_leaf *leaf, pid_t pid)
+{
+    char path[64], text[4096], needle[sizeof leaf->name + 2];
+    snprintf(path, sizeof path, "/proc/%d/cgroup", (int)pid);
+    if (read_file(AT_FDCWD, path, text, sizeof text) <= 0)
+        return false;
+    snprintf(needle, sizeof needle, "/%s", leaf->name);
+    const char *found = strstr(text, needle);
+    char next = found ? found[strlen(needle)] : '\0';
+    return found && (next == '\n' || next == '/');
+}
+
+void cgroup_leaf_kill(const struct cgroup_leaf *leaf)
+{
+    if (leaf->fd >= 0)
+        (void)write_file(leaf->fd, "cgroup.kill", "1"); /* who is left is found by a scan */
+}
+
+static int remove_group(int parent, const char *name, void *arg)
+{
+    (void)arg;
+    (void)unlinkat(parent, name, AT_REMOVEDIR);
+    return 0;
+}
+
+void cgroup_leaf_remove(const struct cgroups *cgroups, struct cgroup_leaf *leaf)
+{
+    if (leaf->fd < 0)
+        return;
+    if (unlinkat(cgroups->fd, leaf->name, AT_REMOVEDIR) < 0 && errno == EBUSY) {
+        (void)walk(leaf->fd, PIDS_DEPTH, remove_group, NULL);
+        if (unlinkat(cgroups->fd, leaf->name, AT_REMOVEDIR) < 0)
+            log_warning("cannot remove the control group %s: %s", leaf->name, strerror(errno));
+    }
+    close(leaf->fd);
+    leaf->fd = -1;
+}
+
+/* ---- left-overs ------------------------------------------------------------------------------ */
+
+static uint64_t now_ns(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+/* Returns whether somebody was in it. */
+static int end_leaf(const struct cgroups *cgroups, const char *name, uint64_t deadline_ns)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    struct cgroup_leaf leaf = {.fd = openat(cgroups->fd, name, FOLDER)};
+    snprintf(leaf.name, sizeof leaf.name, "%.47s", name);
+    int found = !cgroup_leaf_is_empty(&leaf);
+    for (cgroup_leaf_kill(&leaf); !cgroup_leaf_is_empty(&leaf) && now_ns() < deadline_ns;)
+        nanosleep(&pause, NULL);
+    cgroup_leaf_remove(cgroups, &leaf);
+    return found;
+}
+
+int cgroups_kill_leftovers(const struct cgroups *cgroups, uint64_t within_ns)
+{
+    uint64_t deadline_ns = now_ns() + within_ns;
+    int copy = cgroups->fd < 0 ? -1 : openat(cgroups->fd, ".", FOLDER), found = 0;
+    DIR *entries = copy < 0 ? NULL : fdopendir(copy);
+    struct dirent *entry;
+    if (!entries) {
+        if (copy >= 0)
+            close(copy);
+        return 0;
+    }
+    while ((entry = readdir(entries)))
+        if (strncmp(entry->d_name, LEAF_PREFIX, strlen(LEAF_PREFIX)) == 0)
+            found += end_leaf(cgroups, entry->d_name, deadline_ns);
+    closedir(entries);
+    return found;
+}
