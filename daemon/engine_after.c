@@ -15,7 +15,7 @@
  * I31  Only job.submit makes needs, and only for jobs that exist: an id of a dependency is lower
  *      than its dependent's, so there are no cycles.  A retried job has none.
  * I32  Whoever makes an end visible lets go of the lock by engine_unlock_settling(), so the doomed
- *      are never left to nobody; each counts as active until it is cancelled (I27 of engine.c).
+ *      are never left to nobody; each counts as active until it is cancelled (I27 of engine_stop.c).
  * I42  A job that is stored never waits for one that is in memory only: after a restart there would
  *      be nothing to tell how that one ended.  Such a submit is refused; the other way round is
  *      fine, as the one that waits is gone with the memory.

@@ -2,7 +2,7 @@
 /*
  * engine_impl: what the engine's own files share.  Nobody else includes it, but its tests.
  *
- *   engine.c          life: make, stop, reload, free; failures; counters
+ *   engine.c          life: make, reload, free; failures; counters
  *   engine_recover.c  jobs from the store
  *   engine_table.c    jobs by id
  *   engine_submit.c   new jobs
@@ -11,6 +11,7 @@
  *   engine_key.c      live jobs by their keys
  *   engine_run.c      dispatch, and the life of one run
  *   engine_progress.c how far calls are
+ *   engine_stop.c    stop and drain
  *   engine_wait.c     who waits for an end; wait
  *   engine_cancel.c   cancel
  *   engine_retry.c    retry: ended jobs live again
