@@ -6,7 +6,7 @@
 set -eu
 
 suite=bookworm
-packages=systemd,systemd-sysv,dbus,libev4,liburing2,libjemalloc2,libjansson4,libsqlite3-0,libinih1,libsystemd0,libssl3,libmicrohttpd12,socat
+packages=systemd,systemd-sysv,dbus,libev4,liburing2,libjemalloc2,libjansson4,libsqlite3-0,libinih1,libsystemd0,libssl3,libmicrohttpd12,libcurl4,socat
 
 cache=${XDG_CACHE_HOME:-/var/cache}/weft-system
 tree=$cache/$suite-$(echo "$packages" | cksum | cut -d ' ' -f 1)
