@@ -207,18 +207,25 @@ static int add_pids(int folder, struct tree_pids *list)
     return rc;
 }
 
+/* NULL: it cannot be read, or went meanwhile. */
+static DIR *open_entries(int folder)
+{
+    int copy = openat(folder, ".", FOLDER);
+    DIR *entries = copy < 0 ? NULL : fdopendir(copy);
+    if (!entries && copy >= 0)
+        close(copy);
+    return entries;
+}
+
 /* What to do with each group below a folder, the deepest first.  Errors: what `each` says. */
 static int walk(int folder, int depth, int (*each)(int parent, const char *name, void *arg),
                 void *arg)
 {
-    int copy = openat(folder, ".", FOLDER), rc = 0;
-    DIR *entries = copy < 0 ? NULL : fdopendir(copy);
+    DIR *entries = open_entries(folder);
     struct dirent *entry;
-    if (!entries) {
-        if (copy >= 0)
-            close(copy);
+    int rc = 0;
+    if (!entries)
         return 0;
-    }
     while (rc == 0 && (entry = readdir(entries))) {
         if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
             continue;
@@ -314,14 +321,11 @@ static int end_leaf(const struct cgroups *cgroups, const char *name, uint64_t de
 int cgroups_kill_leftovers(const struct cgroups *cgroups, uint64_t within_ns)
 {
     uint64_t deadline_ns = now_ns() + within_ns;
-    int copy = cgroups->fd < 0 ? -1 : openat(cgroups->fd, ".", FOLDER), found = 0;
-    DIR *entries = copy < 0 ? NULL : fdopendir(copy);
+    DIR *entries = cgroups->fd < 0 ? NULL : open_entries(cgroups->fd);
     struct dirent *entry;
-    if (!entries) {
-        if (copy >= 0)
-            close(copy);
+    int found = 0;
+    if (!entries)
         return 0;
-    }
     while ((entry = readdir(entries)))
         if (strncmp(entry->d_name, LEAF_PREFIX, strlen(LEAF_PREFIX)) == 0)
             found += end_leaf(cgroups, entry->d_name, deadline_ns);

@@ -6,8 +6,9 @@
  *   cgroups  the group that weftd was given (Delegate=yes): weftd in `weftd`, attempts beside it
  *   leaf     the group of one attempt, job-ID-ATTEMPT
  *
- * Version 2 of cgroups alone.  Blocking, but short: reads and writes of the kernel's memory.  Any
- * thread; one at a time for one leaf.  Private to the run files.
+ * Version 2 of cgroups alone.  Blocking, for short (reads and writes of the kernel's memory), but for
+ * cgroups_kill_leftovers(), which waits.  Any thread; one at a time for one leaf.  Private to the run
+ * files.
  */
 #pragma once
 

@@ -224,10 +224,16 @@ static int kill_shielded(struct run_tree *tree, uint64_t within_ns)
     return rc < 0 ? rc : (int)killed;
 }
 
+static int kill_leaves_main(void *arg)
+{
+    const struct runner *runner = arg;
+    return cgroups_kill_leftovers(&runner->cgroups, LEFTOVERS_NS);
+}
+
 int runner_kill_leftovers(struct runner *runner)
 {
     struct run_tree tree;
-    int leaves = cgroups_kill_leftovers(&runner->cgroups, LEFTOVERS_NS);
+    int leaves = run_offload(kill_leaves_main, runner);
     tree_init_leftovers(&tree, runner->instance);
     int killed = kill_shielded(&tree, LEFTOVERS_NS);
     return killed < 0 ? killed : killed + leaves;

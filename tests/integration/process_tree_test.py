@@ -127,8 +127,8 @@ class Ended(Tree):
     """The program ends by itself: then its job ends, with its status, and nobody stays.
 
     But for one way: who has left the session, wiped its environment and lost its parent is found
-    by nothing but a cgroup (daemon/tree.c says so), which a job does not have yet.  It ends with
-    weftd.
+    by nothing but a control group (daemon/tree.c says so), which a job has where one is delegated to
+    weftd (tests/unit/daemon/cgroup_test.c): not here.  It ends with weftd.
     """
 
     def test_each_way(self):
