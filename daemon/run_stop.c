@@ -7,7 +7,8 @@
  * then SIGKILL.  It is over when two scans in a row find nobody: between two an orphan that was
  * being handed over during the first has arrived.  A scan during which orphans died or were in
  * execve does not count, because a process that lives just long enough to start the next is dead
- * when it is looked at; after RESTLESS_MAX of those they are taken for another job's.
+ * when it is looked at; after RESTLESS_MAX of those, each with other processes or after a wait, they
+ * are taken for another job's.
  *
  * I8  Everything here is shielded, and ends early only when the runtime's stop breaks shields.
  * I9  The root is not reaped here: its pid, session and group are its own all the while.
@@ -27,6 +28,7 @@
 #define SHORTAGE_NS  (10 * WEFT_MILLISECOND) /* no descriptor or no memory: try again */
 #define LEFTOVERS_NS (10 * WEFT_SECOND)
 #define ORPHANS_NS   (2 * WEFT_SECOND)
+#define UNSETTLED_NS (10 * WEFT_MILLISECOND) /* an exit or an execve that is held up */
 
 enum { RESTLESS_MAX = 1000 };
 
@@ -97,6 +99,29 @@ static int await_members(const struct run_tree *tree, uint64_t deadline_ns)
     return rc;
 }
 
+/* ---- who is left ------------------------------------------------------------------------------- */
+
+/* After a scan that found nobody: whether that proves it.  If not, what makes it none has had its
+ * time.  Errors: weft_check_cancel()'s. */
+static int is_proof(const struct run_tree *tree, int *restless)
+{
+    if (!tree->restless || (*restless)++ >= RESTLESS_MAX)
+        return 1;
+    if (tree->unsettled.pid)
+        (void)await_member(&tree->unsettled, weft_deadline_after(UNSETTLED_NS));
+    return weft_check_cancel();
+}
+
+/* Returns: how many; 0: certainly nobody.  Errors: tree_scan()'s, weft_check_cancel()'s. */
+static int find_members(struct run_tree *tree)
+{
+    int found, proof = 0, restless = 0;
+    do
+        found = run_offload(scan_main, tree);
+    while (found == 0 && (proof = is_proof(tree, &restless)) == 0);
+    return proof < 0 ? proof : found;
+}
+
 /* ---- SIGKILL --------------------------------------------------------------------------------- */
 
 /* Adds to *killed.  Errors: -ETIMEDOUT, -ECANCELED (I8). */
@@ -106,8 +131,8 @@ static int kill_tree(struct run_tree *tree, uint64_t deadline_ns, size_t *killed
     for (int nobody = 0; nobody < 2 && rc != -ECANCELED;) {
         int found = run_offload(kill_main, tree);
         if (found == 0) {
-            bool proof = !tree->restless || restless++ >= RESTLESS_MAX;
-            nobody = proof ? nobody + 1 : 0;
+            rc = is_proof(tree, &restless);
+            nobody = rc > 0 ? nobody + 1 : 0;
             continue;
         }
         nobody = 0;
@@ -179,7 +204,7 @@ static void await_grace(struct run_attempt *attempt)
     while (found > 0) {
         if (await_member(&tree->members[0], WEFT_NO_DEADLINE) < 0)
             break;
-        found = run_offload(scan_main, tree);
+        found = find_members(tree);
     }
     leave_grace(attempt);
 }
@@ -203,7 +228,7 @@ void run_stop(struct run_attempt *attempt)
     if (is_alone(attempt))
         return;
     weft_shield_enter(&shield);
-    if (run_offload(scan_main, &attempt->tree) != 0) {
+    if (find_members(&attempt->tree) != 0) {
         signal_tree(attempt, SIGTERM);
         signal_tree(attempt, SIGCONT);
         await_grace(attempt);

@@ -14,7 +14,8 @@
  * I3  Members that may not be signalled (setuid) are counted, not waited for.
  * I4  An orphan that is dead, exits, or dies while it is looked at may have been one of ours that
  *     started another just before; one in the middle of execve may be one of ours.  Such a scan is
- *     restless, and proves nothing by finding nobody.
+ *     restless, and proves nothing by finding nobody.  An exit and an execve can be held up by
+ *     whoever has the processor, so the next scan waits for one that is under way (unsettled).
  *
  * I5  With a control group of its own, whoever is in that belongs to it too, and is killed by it,
  *     whatever else it is.
@@ -124,9 +125,11 @@ static bool has_marks(struct run_tree *tree, pid_t pid)
     for (size_t i = 0; i < tree->marks_count; i++)
         marks[i] = tree->marks[i];
     int rc = tree_environ_has(pid, marks, tree->marks_count);
-    if (rc == -EAGAIN)
-        tree->restless = true;
-    return rc > 0;
+    if (rc != -EAGAIN)
+        return rc > 0;
+    tree->restless = true;
+    (void)tree_stat_read(pid, &tree->unsettled);
+    return false;
 }
 
 /* Roots get sessions of their own, and nobody comes back from there into ours: an orphan in our
@@ -149,8 +152,12 @@ static int add_orphan(struct run_tree *tree, pid_t pid)
     }
     if (is_ours(tree, &orphan))
         return add_member(tree, &orphan);
-    if (!read_living(pid, &orphan) || orphan.exiting)
-        tree->restless = true;
+    bool lives = read_living(pid, &orphan);
+    if (lives && !orphan.exiting)
+        return 0;
+    tree->restless = true;
+    if (lives)
+        tree->unsettled = orphan;
     return 0;
 }
 
@@ -222,6 +229,7 @@ static int scan(struct run_tree *tree)
 {
     tree->count = 0;
     tree->restless = false;
+    tree->unsettled.pid = 0;
     int rc = tree->root ? add_pid(tree, tree->root) : 0;
     if (rc == 0)
         rc = tree->roots ? add_orphans(tree) : add_leftovers(tree);

@@ -63,11 +63,12 @@ struct run_tree {
     struct cgroup_leaf leaf;   /* its control group; none (fd -1): it has to be found by the rest */
     struct tree_stat *members; /* who lived at the last scan, parents before children */
     size_t count, capacity;
-    bool freezing;   /* members are stopped as soon as they are found */
-    bool restless;   /* the last scan met dead orphans, which may have left children that it did
+    bool freezing; /* members are stopped as soon as they are found */
+    bool restless; /* the last scan met dead orphans, which may have left children that it did
                       * not meet, or one of which it could not tell: that nobody was found is no
                       * proof */
-    uint64_t denied; /* signals that were not permitted (somebody changed its user) */
+    struct tree_stat unsettled; /* the last of those that only exits or is in execve; pid 0: none */
+    uint64_t denied;            /* signals that were not permitted (somebody changed its user) */
 };
 
 /* The tree of a root. */

@@ -121,9 +121,11 @@ static int stop_fast_chain(struct world *world)
     const char *names[] = {"begun", NULL};
     struct trial trial = {.world = world, .id = 5};
     struct weft_group group;
-    trial.script = "perl -MPOSIX -e '$SIG{TERM} = \"IGNORE\"; for (1 .. 30000) { "
-                   "exit if fork; setsid(); }; open F, \">$ENV{DIR}/last\"; print F \"1\\n\";' & "
-                   "sleep 0.1; echo $$ > $DIR/begun; sleep 1000";
+    trial.script =
+        "perl -MPOSIX -e 'sub note { open F, \">$ENV{DIR}/$_[0]\"; print F \"1\\n\"; close F } "
+        "$SIG{TERM} = \"IGNORE\"; for (1 .. 30000) { "
+        "note(\"begun\") if $_ == 100; exit if fork; setsid(); }; note(\"last\")' & "
+        "sleep 1000";
     weft_group_init(&group);
     begin_trial(&group, &trial);
     await_number(world, names[0]);
@@ -180,6 +182,32 @@ static int leave_behind(struct world *world)
 Test(run_stop, ends_what_a_root_left_behind)
 {
     in_world(2, "", leave_behind);
+}
+
+/* One that is in execve nearly all the time, when its environment cannot be told: it gets SIGTERM
+ * and the grace as everybody does. */
+static int leave_changing(struct world *world)
+{
+    struct runner_stats stats;
+    for (int i = 0; i < 20; i++) {
+        struct trial trial = {.world = world, .id = 5 + (uint64_t)i};
+        trial.script = "printf '#!/bin/sh\\n[ -d $DIR ] && exec $0\\n' > $DIR/again; "
+                       "chmod +x $DIR/again; rm -f $DIR/left; "
+                       "(setsid sh -c 'echo $$ > $DIR/left; exec $DIR/again' &); "
+                       "while ! [ -s $DIR/left ]; do sleep 0.01; done";
+        run_trial(&trial);
+        expect_exit(&trial, 0);
+        expect_gone(number_in(world, "left"));
+        run_outcome_destroy(&trial.outcome);
+    }
+    runner_stats(world->runner, &stats);
+    EXPECT_EQ(stats.killed, 0);
+    return 0;
+}
+
+Test(run_stop, gives_time_to_who_is_in_execve)
+{
+    in_world(2, "", leave_changing);
 }
 
 static int hold_pipe(struct world *world)
