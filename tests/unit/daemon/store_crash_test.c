@@ -10,7 +10,7 @@
 /* What is asked of a step does not depend on who watches the memory meanwhile; under a sanitizer,
  * where it takes ten times as long, fewer of them are enough. */
 #ifdef WEFT_TEST_MINI
-enum { KILLS = 8, CUTS = 60, STRIDE = 7 };
+enum { KILLS = 5, CUTS = 40, STRIDE = 11 };
 #else
 enum { KILLS = 20, CUTS = 400, STRIDE = 1 };
 #endif
