@@ -305,21 +305,36 @@ static void start_listeners(struct world *world, struct weft_group *group)
 
 /* ---- lives ----------------------------------------------------------------------------------- */
 
-static void begin(struct world *world)
+static void leave(struct world *world)
+{
+    store_free(world->store);
+    engine_free(world->engine);
+}
+
+/* Returns false when the store failed during the recovery: then there is no life. */
+static bool begin(struct world *world)
 {
     struct problem problem = {0};
+    bool fails = atomic_load(&world->base->fail_in) > 0;
     world_make(world);
-    EXPECT_EQ(engine_recover(world->engine, &problem, &world->recovery), 0);
+    int rc = engine_recover(world->engine, &problem, &world->recovery);
+    if (rc < 0) {
+        EXPECT_EQ(rc, -EIO);
+        EXPECT(fails && atomic_load(&world->base->fail_in) == 0);
+        EXPECT(problem.text[0] != '\0');
+        leave(world);
+        return false;
+    }
     weft_group_init(&world->group);
     EXPECT_EQ(weft_group_spawn(&world->group, "engine", world_engine, world), 0);
+    return true;
 }
 
 static void finish(struct world *world)
 {
     EXPECT_EQ(engine_stop(world->engine, 0), 0);
     world_end(world);
-    store_free(world->store);
-    engine_free(world->engine);
+    leave(world);
 }
 
 static void check_known(struct world *world, struct client *clients)
@@ -357,7 +372,8 @@ static void live(struct base *base, struct client *clients, struct chaos *chaos,
     struct dice dice = dice_of(seed, 2000);
     world_init(&world, base);
     atomic_store(&base->fail_in, dice_roll(&dice, 2) ? (int)dice_roll(&dice, 200) : 0);
-    begin(&world);
+    if (!begin(&world))
+        return;
     start_listeners(&world, &listening);
     atomic_store(&chaos->stop, false);
     weft_group_init(&trouble);
@@ -399,7 +415,7 @@ static void last_life(struct base *base, struct client *clients)
     world_init(&world, base);
     world.queues[2].concurrency = 10;
     atomic_store(&base->fail_in, 0);
-    begin(&world);
+    EXPECT(begin(&world));
     cancel_hanging(&world);
     for (uint64_t id = 1; id < base->next_id; id++)
         if (base_state(base, id) != JOB_NONE)
