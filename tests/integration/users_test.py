@@ -84,7 +84,7 @@ class Users(support.WeftdTest):
         with open(self.weftd.path('secret'), 'w', encoding='utf-8') as file:
             os.fchmod(file.fileno(), 0o600)
         hard = resource.prlimit(self.weftd.process.pid, resource.RLIMIT_MEMLOCK)[1]
-        refused = [({'nice': -5}, 'niceness -5: Permission denied'),
+        refused = [({'nice': -20}, 'niceness -20: Permission denied'),
                    ({'ionice': 'realtime'}, 'realtime:4: Operation not permitted'),
                    ({'stdin_file': file.name}, f'{file.name}: Permission denied')]
         if hard != resource.RLIM_INFINITY:
