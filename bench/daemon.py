@@ -255,11 +255,10 @@ def run_jobs(options, job, count, concurrency):
         data = b''.join(requests)
         began = time.monotonic()
         ids = ids_of(lines.ask(data, len(requests)))
-        states = set()
-        for at in range(0, len(ids), 2000):
-            reply = weftd.result(waiter, 'job.wait', ids=ids[at:at + 2000])
-            states |= {one['state'] for one in reply['jobs']}
+        waits = [weftd.line('job.wait', ids=ids[at:at + 2000]) for at in range(0, len(ids), 2000)]
+        replies = waiter.ask(b''.join(waits), len(waits))
         took = time.monotonic() - began
+        states = {job['state'] for reply in replies for job in json.loads(reply)['result']['jobs']}
         lines.close()
         waiter.close()
         if states != {'succeeded'}:

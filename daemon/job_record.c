@@ -50,7 +50,7 @@ void job_record_free(struct job_record *record)
     free(record);
 }
 
-/* Of the spec, in this order; the rest (env, stdin, delay, start_at) is not shown. */
+/* Of the spec; the rest (env, stdin, delay, start_at) is not shown. */
 static const char *const shown[] = {"argv",     "call",    "args",    "cwd",           "stdin_file",
                                     "umask",    "nice",    "ionice",  "limits",        "tags",
                                     "priority", "retries", "timeout", "timeout_total", "on_crash",
@@ -58,18 +58,12 @@ static const char *const shown[] = {"argv",     "call",    "args",    "cwd",    
 
 static int add_time(json_t *job, const char *name, int64_t at)
 {
-    return at == 0 ? 0 : json_object_set_new(job, name, json_real((double)at / 1e9));
+    return at == 0 ? 0 : json_object_set_new_nocheck(job, name, json_real((double)at / 1e9));
 }
 
 static int add_exit(json_t *job, const char *name, int32_t value)
 {
-    return value == JOB_NO_EXIT ? 0 : json_object_set_new(job, name, json_integer(value));
-}
-
-static int add_member(json_t *job, const json_t *spec, const char *name)
-{
-    json_t *value = json_object_get(spec, name);
-    return value ? json_object_set(job, name, value) : 0;
+    return value == JOB_NO_EXIT ? 0 : json_object_set_new_nocheck(job, name, json_integer(value));
 }
 
 json_t *job_text_to_json(const char *text)
@@ -102,15 +96,15 @@ static int add_result(json_t *job, const char *text)
     if (!text)
         return 0;
     json_t *result = json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-    return json_object_set_new(job, "result", result ? result : job_text_to_json(text));
+    return json_object_set_new_nocheck(job, "result", result ? result : job_text_to_json(text));
 }
 
 static int add_state(json_t *job, const struct job_record *record)
 {
     const char *state = job_state_name(record->state);
-    int rc = json_object_set_new(job, "queue", json_string(record->queue));
-    rc |= json_object_set_new(job, "state", json_string(state ? state : "unknown"));
-    rc |= json_object_set_new(job, "attempt", json_integer(record->attempt));
+    int rc = json_object_set_new_nocheck(job, "queue", json_string(record->queue));
+    rc |= json_object_set_new_nocheck(job, "state", json_string_nocheck(state ? state : "unknown"));
+    rc |= json_object_set_new_nocheck(job, "attempt", json_integer(record->attempt));
     rc |= add_time(job, "submitted_at", record->submitted_at);
     if (record->state == JOB_DELAYED)
         rc |= add_time(job, "due_at", record->due_at);
@@ -119,7 +113,7 @@ static int add_state(json_t *job, const struct job_record *record)
     rc |= add_time(job, "started_at", record->started_at);
     rc |= add_time(job, "finished_at", record->finished_at);
     if (record->state == JOB_RUNNING && record->progress)
-        rc |= json_object_set_new(job, "progress", json_loads(record->progress, 0, NULL));
+        rc |= json_object_set_new_nocheck(job, "progress", json_loads(record->progress, 0, NULL));
     return rc;
 }
 
@@ -130,15 +124,28 @@ static int add_outcome(json_t *job, const struct job_record *record)
     if (record->state != JOB_RUNNING)
         rc |= add_result(job, record->result);
     if (record->error)
-        rc |= json_object_set_new(job, "error", job_text_to_json(record->error));
+        rc |= json_object_set_new_nocheck(job, "error", job_text_to_json(record->error));
     return rc;
+}
+
+static bool is_shown(const char *name)
+{
+    for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
+        if (strcmp(shown[i], name) == 0)
+            return true;
+    return false;
 }
 
 static int add_spec(json_t *job, const json_t *spec)
 {
+    const char *name;
+    json_t *value;
     int rc = 0;
-    for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
-        rc |= add_member(job, spec, shown[i]);
+    json_object_foreach((json_t *)spec, name, value)
+    {
+        if (is_shown(name))
+            rc |= json_object_set_nocheck(job, name, value);
+    }
     return rc;
 }
 
@@ -147,8 +154,10 @@ int job_record_to_json(const struct job_record *record, json_t **ret_json)
 {
     json_t *job = json_object();
     json_t *spec = record->spec ? json_loads(record->spec, JSON_ALLOW_NUL, NULL) : NULL;
-    int rc = json_object_set_new(job, "id", json_integer((json_int_t)record->id));
-    rc |= add_member(job, spec, "name");
+    json_t *name = json_object_get(spec, "name"); /* goes first */
+    int rc = json_object_set_new_nocheck(job, "id", json_integer((json_int_t)record->id));
+    if (name)
+        rc |= json_object_set_nocheck(job, "name", name);
     rc |= add_state(job, record);
     rc |= add_spec(job, spec);
     rc |= add_outcome(job, record);

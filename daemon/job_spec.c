@@ -24,36 +24,73 @@
 
 static const char *const on_crash_names[] = {"requeue", "fail", NULL}; /* as enum job_on_crash */
 
-static const struct param_spec members[] = {
-    {.name = "argv", .types = PARAM_STRINGS, .length_min = 1},
-    {.name = "call", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
-    {.name = "args", .types = PARAM_OBJECT},
-    {.name = "env", .types = PARAM_STRING_MAP},
-    {.name = "cwd", .types = PARAM_STRING, .length_min = 1, .length_max = 4095},
-    {.name = "stdin", .types = PARAM_STRING},
-    {.name = "stdin_file", .types = PARAM_STRING, .length_min = 1, .length_max = 4095},
-    {.name = "umask", .types = PARAM_STRING},
-    {.name = "nice", .types = PARAM_INT, .min = PROGRAM_NICE_MIN, .max = PROGRAM_NICE_MAX},
-    {.name = "ionice", .types = PARAM_STRING},
-    {.name = "limits", .types = PARAM_OBJECT},
-    {.name = "queue", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
-    {.name = "name", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
-    {.name = "key", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
-    {.name = "tags", .types = PARAM_STRINGS, .length_max = JOB_TAGS_MAX},
-    {.name = "priority", .types = PARAM_INT, .min = -JOB_PRIORITY_MAX, .max = JOB_PRIORITY_MAX},
-    {.name = "delay", .types = PARAM_DURATION, .min = 0, .max = CENTURY_NS},
-    {.name = "start_at", .types = PARAM_TIME},
-    {.name = "timeout", .types = PARAM_DURATION, .min = 0, .max = CENTURY_NS},
-    {.name = "timeout_total", .types = PARAM_DURATION, .min = 0, .max = CENTURY_NS},
-    {.name = "retries", .types = PARAM_INT, .min = 0, .max = JOB_RETRIES_MAX},
-    {.name = "on_crash", .types = PARAM_STRING, .choices = on_crash_names},
-    {.name = "after",
-     .types = PARAM_INTS | PARAM_OBJECT,
-     .min = 1,
-     .max = JOB_ID_MAX,
-     .length_min = 1,
-     .length_max = JOB_AFTER_MAX},
-    {.name = "durable", .types = PARAM_BOOL},
+enum member {
+    ARGV,
+    CALL,
+    ARGS,
+    ENV,
+    CWD,
+    STDIN,
+    STDIN_FILE,
+    UMASK,
+    NICE,
+    IONICE,
+    LIMITS,
+    QUEUE,
+    NAME,
+    KEY,
+    TAGS,
+    PRIORITY,
+    DELAY,
+    START_AT,
+    TIMEOUT,
+    TIMEOUT_TOTAL,
+    RETRIES,
+    ON_CRASH,
+    AFTER,
+    DURABLE,
+    MEMBERS
+};
+
+static const struct param_spec members[MEMBERS] = {
+    [ARGV] = {.name = "argv", .types = PARAM_STRINGS, .length_min = 1},
+    [CALL] = {.name = "call", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
+    [ARGS] = {.name = "args", .types = PARAM_OBJECT},
+    [ENV] = {.name = "env", .types = PARAM_STRING_MAP},
+    [CWD] = {.name = "cwd", .types = PARAM_STRING, .length_min = 1, .length_max = 4095},
+    [STDIN] = {.name = "stdin", .types = PARAM_STRING},
+    [STDIN_FILE] = {.name = "stdin_file",
+                    .types = PARAM_STRING,
+                    .length_min = 1,
+                    .length_max = 4095},
+    [UMASK] = {.name = "umask", .types = PARAM_STRING},
+    [NICE] = {.name = "nice", .types = PARAM_INT, .min = PROGRAM_NICE_MIN, .max = PROGRAM_NICE_MAX},
+    [IONICE] = {.name = "ionice", .types = PARAM_STRING},
+    [LIMITS] = {.name = "limits", .types = PARAM_OBJECT},
+    [QUEUE] = {.name = "queue", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
+    [NAME] = {.name = "name", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
+    [KEY] = {.name = "key", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
+    [TAGS] = {.name = "tags", .types = PARAM_STRINGS, .length_max = JOB_TAGS_MAX},
+    [PRIORITY] = {.name = "priority",
+                  .types = PARAM_INT,
+                  .min = -JOB_PRIORITY_MAX,
+                  .max = JOB_PRIORITY_MAX},
+    [DELAY] = {.name = "delay", .types = PARAM_DURATION, .min = 0, .max = CENTURY_NS},
+    [START_AT] = {.name = "start_at", .types = PARAM_TIME},
+    [TIMEOUT] = {.name = "timeout", .types = PARAM_DURATION, .min = 0, .max = CENTURY_NS},
+    [TIMEOUT_TOTAL] = {.name = "timeout_total",
+                       .types = PARAM_DURATION,
+                       .min = 0,
+                       .max = CENTURY_NS},
+    [RETRIES] = {.name = "retries", .types = PARAM_INT, .min = 0, .max = JOB_RETRIES_MAX},
+    [ON_CRASH] = {.name = "on_crash", .types = PARAM_STRING, .choices = on_crash_names},
+    [AFTER] = {.name = "after",
+               .types = PARAM_INTS | PARAM_OBJECT,
+               .min = 1,
+               .max = JOB_ID_MAX,
+               .length_min = 1,
+               .length_max = JOB_AFTER_MAX},
+    [DURABLE] = {.name = "durable", .types = PARAM_BOOL},
 };
 
 /* The long form of "after". */
@@ -89,21 +126,23 @@ static bool has_nul(const json_t *string)
 }
 
 /* A NUL inside would cut the string where a program or path begins to matter.  stdin may. */
-static int check_nul(const json_t *params, struct rpc_error *error)
+static bool is_cut(const json_t *value, enum member member)
 {
-    const char *name, *key;
-    json_t *value, *item;
+    const char *key;
+    json_t *item;
     size_t index;
-    json_object_foreach((json_t *)params, name, value)
-    {
-        bool bad = has_nul(value) && strcmp(name, "stdin") != 0;
-        if (json_is_array(value))
-            json_array_foreach(value, index, item) bad |= has_nul(item);
-        if (json_is_object(value) && strcmp(name, "env") == 0)
-            json_object_foreach(value, key, item) bad |= has_nul(item);
-        if (bad)
-            return refuse(error, name, "contains a NUL character");
-    }
+    bool bad = has_nul(value);
+    json_array_foreach(value, index, item) bad |= has_nul(item);
+    if (member == ENV)
+        json_object_foreach((json_t *)value, key, item) bad |= has_nul(item);
+    return bad;
+}
+
+static int check_nul(const json_t *const *given, struct rpc_error *error)
+{
+    for (enum member i = 0; i < MEMBERS; i++)
+        if (given[i] && i != STDIN && is_cut(given[i], i))
+            return refuse(error, members[i].name, "contains a NUL character");
     return 0;
 }
 
@@ -122,48 +161,49 @@ static int check_env(const json_t *env, struct rpc_error *error)
     return 0;
 }
 
-static int check_program(const json_t *params, struct rpc_error *error)
+static int check_program(const json_t *const *given, struct rpc_error *error)
 {
-    const char *cwd = params_string(params, "cwd", "/");
-    const char *program = json_string_value(json_array_get(params_get(params, "argv"), 0));
-    if (params_has(params, "args"))
+    const char *cwd = param_string(given[CWD], "/");
+    const char *program = json_string_value(json_array_get(given[ARGV], 0));
+    if (given[ARGS])
         return refuse(error, "args", "belongs to \"call\", not to \"argv\"");
     if (!program || *program == '\0')
         return refuse(error, "argv", "begins with an empty program name");
     if (*cwd != '/')
         return refuse(error, "cwd", "is not an absolute path");
-    if (*params_string(params, "stdin_file", "/") != '/')
+    if (*param_string(given[STDIN_FILE], "/") != '/')
         return refuse(error, "stdin_file", "is not an absolute path");
-    if (params_has(params, "stdin") && params_has(params, "stdin_file"))
+    if (given[STDIN] && given[STDIN_FILE])
         return refuse(error, "stdin_file", "and \"stdin\" are two inputs: give one");
-    return check_env(params_get(params, "env"), error);
+    return check_env(given[ENV], error);
 }
 
-static int check_call(const json_t *params, struct rpc_error *error)
+static int check_call(const json_t *const *given, struct rpc_error *error)
 {
-    static const char *const program_only[] = {"env",   "cwd",  "stdin",  "stdin_file",
-                                               "umask", "nice", "ionice", "limits"};
-    for (size_t i = 0; i < sizeof(program_only) / sizeof(program_only[0]); i++)
-        if (params_has(params, program_only[i]))
-            return refuse(error, program_only[i], "belongs to \"argv\", not to \"call\"");
+    static const enum member program_only[] = {ENV,   CWD,  STDIN,  STDIN_FILE,
+                                               UMASK, NICE, IONICE, LIMITS};
+    for (size_t i = 0; i < PARAMS_COUNT(program_only); i++)
+        if (given[program_only[i]])
+            return refuse(error, members[program_only[i]].name,
+                          "belongs to \"argv\", not to \"call\"");
     return 0;
 }
 
-static int check_kind(const json_t *params, struct rpc_error *error)
+static int check_kind(const json_t *const *given, struct rpc_error *error)
 {
-    bool program = params_has(params, "argv"), call = params_has(params, "call");
+    bool program = given[ARGV] != NULL, call = given[CALL] != NULL;
     if (program && call)
         return rpc_error_set_param(error, RPC_INVALID_PARAMS, "call", NULL,
                                    "a job has either \"argv\" or \"call\", not both");
     if (!program && !call)
         return rpc_error_set_param(error, RPC_INVALID_PARAMS, "argv", NULL,
                                    "a job needs \"argv\" (a program) or \"call\" (a handler)");
-    return program ? check_program(params, error) : check_call(params, error);
+    return program ? check_program(given, error) : check_call(given, error);
 }
 
-static int check_after(const json_t *params, struct rpc_error *error)
+static int check_after(const json_t *const *given, struct rpc_error *error)
 {
-    const json_t *after = params_get(params, "after");
+    const json_t *after = given[AFTER];
     if (!json_is_object(after))
         return 0;
     int rc = params_check(after, after_members, PARAMS_COUNT(after_members), error);
@@ -175,23 +215,23 @@ static int check_after(const json_t *params, struct rpc_error *error)
     return rc;
 }
 
-static int check_start(const json_t *params, struct rpc_error *error)
+static int check_start(const json_t *const *given, struct rpc_error *error)
 {
-    if (params_has(params, "delay") && params_has(params, "start_at"))
+    if (given[DELAY] && given[START_AT])
         return refuse(error, "start_at", "and \"delay\" are two ways to say when: give one");
     return 0;
 }
 
-static int check(const json_t *params, struct rpc_error *error)
+static int check(const json_t *params, const json_t **ret_given, struct rpc_error *error)
 {
-    int rc = params_check(params, members, PARAMS_COUNT(members), error);
+    int rc = params_take(params, members, MEMBERS, ret_given, error);
     if (rc == 0)
-        rc = check_start(params, error);
+        rc = check_start(ret_given, error);
     if (rc == 0)
-        rc = check_after(params, error);
+        rc = check_after(ret_given, error);
     if (rc == 0)
-        rc = check_nul(params, error);
-    return rc == 0 ? check_kind(params, error) : rc;
+        rc = check_nul(ret_given, error);
+    return rc == 0 ? check_kind(ret_given, error) : rc;
 }
 
 /* ---- copies; each takes what is absent for nothing to do ------------------------------------- */
@@ -265,12 +305,12 @@ static int copy_env(const json_t *env, char ***ret_list)
     return 0;
 }
 
-static int copy_args(const json_t *params, json_t **ret_args)
+/* Shared: nobody changes them. */
+static int share_args(const json_t *const *given, json_t **ret_args)
 {
-    json_t *args = params_get(params, "args");
-    if (!params_has(params, "call"))
+    if (!given[CALL])
         return 0;
-    *ret_args = args ? json_deep_copy(args) : json_object();
+    *ret_args = given[ARGS] ? json_incref((json_t *)given[ARGS]) : json_object();
     return *ret_args ? 0 : -ENOMEM;
 }
 
@@ -291,78 +331,76 @@ static int copy_after(const json_t *after, struct job_spec *spec)
     return 0;
 }
 
-static int copy_texts(const json_t *params, struct job_spec *spec)
+static int copy_texts(const json_t *const *given, struct job_spec *spec)
 {
-    int rc = copy_list(params_get(params, "argv"), &spec->argv);
-    rc |= copy_string(params_get(params, "call"), &spec->call);
-    rc |= copy_args(params, &spec->args);
-    rc |= copy_env(params_get(params, "env"), &spec->env);
-    rc |= copy_string(params_get(params, "cwd"), &spec->cwd);
-    rc |= copy_bytes(params_get(params, "stdin"), &spec->stdin_data, &spec->stdin_size);
-    rc |= copy_string(params_get(params, "stdin_file"), &spec->stdin_file);
-    rc |= copy_string(params_get(params, "name"), &spec->name);
-    rc |= copy_string(params_get(params, "key"), &spec->key);
-    rc |= copy_list(params_get(params, "tags"), &spec->tags);
-    rc |= copy_after(params_get(params, "after"), spec);
-    spec->queue = strdup(params_string(params, "queue", "default"));
+    int rc = copy_list(given[ARGV], &spec->argv);
+    rc |= copy_string(given[CALL], &spec->call);
+    rc |= share_args(given, &spec->args);
+    rc |= copy_env(given[ENV], &spec->env);
+    rc |= copy_string(given[CWD], &spec->cwd);
+    rc |= copy_bytes(given[STDIN], &spec->stdin_data, &spec->stdin_size);
+    rc |= copy_string(given[STDIN_FILE], &spec->stdin_file);
+    rc |= copy_string(given[NAME], &spec->name);
+    rc |= copy_string(given[KEY], &spec->key);
+    rc |= copy_list(given[TAGS], &spec->tags);
+    rc |= copy_after(given[AFTER], spec);
+    spec->queue = strdup(param_string(given[QUEUE], "default"));
     return rc < 0 || !spec->queue ? -ENOMEM : 0;
 }
 
-static void copy_numbers(const json_t *params, struct job_spec *spec)
+static void copy_numbers(const json_t *const *given, struct job_spec *spec)
 {
-    const char *on_crash = params_string(params, "on_crash", on_crash_names[JOB_CRASH_REQUEUE]);
-    spec->memory_only = !params_bool(params, "durable", true);
-    spec->priority = (int32_t)params_int(params, "priority", 0);
-    spec->retries = (uint32_t)params_int(params, "retries", 0);
-    spec->delay_ns = params_duration_ns(params, "delay", 0);
-    spec->start_at = params_time_ns(params, "start_at", 0);
-    spec->timeout_ns = params_duration_ns(params, "timeout", 0);
-    spec->timeout_total_ns = params_duration_ns(params, "timeout_total", 0);
+    const char *on_crash = param_string(given[ON_CRASH], on_crash_names[JOB_CRASH_REQUEUE]);
+    spec->memory_only = !param_bool(given[DURABLE], true);
+    spec->priority = (int32_t)param_int(given[PRIORITY], 0);
+    spec->retries = (uint32_t)param_int(given[RETRIES], 0);
+    spec->delay_ns = param_duration_ns(given[DELAY], 0);
+    spec->start_at = param_time_ns(given[START_AT], 0);
+    spec->timeout_ns = param_duration_ns(given[TIMEOUT], 0);
+    spec->timeout_total_ns = param_duration_ns(given[TIMEOUT_TOTAL], 0);
     spec->on_crash =
         strcmp(on_crash, on_crash_names[JOB_CRASH_FAIL]) == 0 ? JOB_CRASH_FAIL : JOB_CRASH_REQUEUE;
 }
 
-static unsigned find_named(const json_t *params)
+static unsigned find_named(const json_t *const *given)
 {
-    static const struct {
-        const char *name;
-        enum job_named bit;
-    } rows[] = {
-        {"priority", JOB_NAMED_PRIORITY},           {"retries", JOB_NAMED_RETRIES},
-        {"on_crash", JOB_NAMED_ON_CRASH},           {"timeout", JOB_NAMED_TIMEOUT},
-        {"timeout_total", JOB_NAMED_TIMEOUT_TOTAL},
-    };
-    unsigned named = 0;
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        named |= params_has(params, rows[i].name) ? rows[i].bit : 0;
-    return named;
+    return (given[PRIORITY] ? JOB_NAMED_PRIORITY : 0) | (given[RETRIES] ? JOB_NAMED_RETRIES : 0) |
+           (given[ON_CRASH] ? JOB_NAMED_ON_CRASH : 0) | (given[TIMEOUT] ? JOB_NAMED_TIMEOUT : 0) |
+           (given[TIMEOUT_TOTAL] ? JOB_NAMED_TIMEOUT_TOTAL : 0);
 }
 
-static int copy_spec(const json_t *params, struct job_spec **ret_spec, struct rpc_error *error)
+static bool has_options(const json_t *const *given)
+{
+    return given[UMASK] || given[NICE] || given[IONICE] || given[LIMITS];
+}
+
+static int copy_spec(const json_t *params, const json_t *const *given, struct job_spec **ret_spec,
+                     struct rpc_error *error)
 {
     struct job_spec *spec = calloc(1, sizeof(*spec));
-    if (!spec || copy_texts(params, spec) < 0) {
+    if (!spec || copy_texts(given, spec) < 0) {
         job_spec_free(spec);
         return no_memory(error);
     }
-    int rc = program_options_from_json(params, &spec->program, error);
+    int rc = has_options(given) ? program_options_from_json(params, &spec->program, error) : 0;
     if (rc < 0) {
         job_spec_free(spec);
         return rc;
     }
-    copy_numbers(params, spec);
-    spec->named = find_named(params);
+    copy_numbers(given, spec);
+    spec->named = find_named(given);
     *ret_spec = spec;
     return 0;
 }
 
 int job_spec_from_json(const json_t *params, struct job_spec **ret_spec, struct rpc_error *error)
 {
+    const json_t *given[MEMBERS];
     struct job_spec *spec;
-    int rc = check(params, error);
+    int rc = check(params, given, error);
     if (rc < 0)
         return rc;
-    rc = copy_spec(params, &spec, error);
+    rc = copy_spec(params, given, &spec, error);
     if (rc < 0)
         return rc;
     rc = spec->call ? native_check(spec->call, spec->args, error) : 0;
@@ -376,11 +414,17 @@ int job_spec_from_json(const json_t *params, struct job_spec **ret_spec, struct 
 
 /* ---- the stored form ------------------------------------------------------------------------- */
 
+/* What a spec holds came out of JSON: its texts are UTF-8, which is not checked again here. */
+static int put(json_t *json, const char *name, json_t *value)
+{
+    return json_object_set_new_nocheck(json, name, value);
+}
+
 static json_t *list_json(char *const *list)
 {
     json_t *json = json_array();
     for (; json && *list; list++) {
-        if (json_array_append_new(json, json_string(*list)) < 0) {
+        if (json_array_append_new(json, json_string_nocheck(*list)) < 0) {
             json_decref(json);
             return NULL;
         }
@@ -392,7 +436,7 @@ static int put_variable(json_t *env, const char *variable)
 {
     const char *equals = strchr(variable, '=');
     char *name = equals ? strndup(variable, (size_t)(equals - variable)) : NULL;
-    int rc = name ? json_object_set_new(env, name, json_string(equals + 1)) : -1;
+    int rc = name ? put(env, name, json_string_nocheck(equals + 1)) : -1;
     free(name);
     return rc;
 }
@@ -411,12 +455,12 @@ static json_t *env_json(char *const *env)
 
 static int put_string(json_t *json, const char *name, const char *text)
 {
-    return text ? json_object_set_new(json, name, json_string(text)) : 0;
+    return text ? put(json, name, json_string_nocheck(text)) : 0;
 }
 
 static int put_integer(json_t *json, const char *name, int64_t value)
 {
-    return value == 0 ? 0 : json_object_set_new(json, name, json_integer(value));
+    return value == 0 ? 0 : put(json, name, json_integer(value));
 }
 
 static int put_duration(json_t *json, const char *name, uint64_t ns)
@@ -444,21 +488,21 @@ static int put_after(json_t *json, const struct job_spec *spec)
     }
     if (spec->after_any_end)
         ids = json_pack("{s:o, s:s}", "ids", ids, "when", "end");
-    return json_object_set_new(json, "after", ids);
+    return put(json, "after", ids);
 }
 
 static int put_what(json_t *json, const struct job_spec *spec)
 {
     int rc = put_string(json, "call", spec->call);
     if (spec->argv)
-        rc |= json_object_set_new(json, "argv", list_json(spec->argv));
+        rc |= put(json, "argv", list_json(spec->argv));
     if (json_object_size(spec->args) > 0)
         rc |= json_object_set(json, "args", spec->args);
     if (spec->env)
-        rc |= json_object_set_new(json, "env", env_json(spec->env));
+        rc |= put(json, "env", env_json(spec->env));
     rc |= put_string(json, "cwd", spec->cwd);
     if (spec->stdin_data)
-        rc |= json_object_set_new(json, "stdin", json_stringn(spec->stdin_data, spec->stdin_size));
+        rc |= put(json, "stdin", json_stringn_nocheck(spec->stdin_data, spec->stdin_size));
     rc |= put_string(json, "stdin_file", spec->stdin_file);
     return rc | program_options_to_json(spec->program, json);
 }
@@ -467,7 +511,7 @@ static int put_how(json_t *json, const struct job_spec *spec)
 {
     int rc = strcmp(spec->queue, "default") ? put_string(json, "queue", spec->queue) : 0;
     if (spec->tags)
-        rc |= json_object_set_new(json, "tags", list_json(spec->tags));
+        rc |= put(json, "tags", list_json(spec->tags));
     rc |= put_string(json, "key", spec->key);
     rc |= put_integer(json, "priority", spec->priority);
     rc |= put_integer(json, "retries", spec->retries);
@@ -479,8 +523,15 @@ static int put_how(json_t *json, const struct job_spec *spec)
     if (spec->on_crash != JOB_CRASH_REQUEUE)
         rc |= put_string(json, "on_crash", on_crash_names[spec->on_crash]);
     if (spec->memory_only)
-        rc |= json_object_set_new(json, "durable", json_false());
+        rc |= put(json, "durable", json_false());
     return rc;
+}
+
+static char *dump(const json_t *json)
+{
+    char text[512]; /* enough for most */
+    size_t size = json_dumpb(json, text, sizeof(text), JSON_COMPACT);
+    return size > 0 && size < sizeof(text) ? strndup(text, size) : json_dumps(json, JSON_COMPACT);
 }
 
 int job_spec_to_text(const struct job_spec *spec, char **ret_text)
@@ -488,7 +539,7 @@ int job_spec_to_text(const struct job_spec *spec, char **ret_text)
     json_t *json = json_object();
     int rc = put_string(json, "name", spec->name); /* first, for job_spec_text_name() */
     rc |= put_what(json, spec) | put_how(json, spec);
-    char *text = rc == 0 ? json_dumps(json, JSON_COMPACT) : NULL;
+    char *text = rc == 0 ? dump(json) : NULL;
     json_decref(json);
     if (!text)
         return -ENOMEM;

@@ -11,8 +11,8 @@
 
 static json_t *item_json(const struct engine_item *item)
 {
-    json_t *json = json_pack("{s:I}", "id", (json_int_t)item->id);
-    int rc = json ? 0 : -1;
+    json_t *json = json_object();
+    int rc = json_object_set_new_nocheck(json, "id", json_integer((json_int_t)item->id));
     if (rc == 0 && item->existing)
         rc = json_object_set_new(json, "existing", json_true());
     if (rc == 0 && item->memory_only)
@@ -27,7 +27,7 @@ static json_t *item_json(const struct engine_item *item)
 static int check_call(const struct request *request, const struct job_spec *spec,
                       struct rpc_error *error)
 {
-    if (!spec->call || geteuid() != 0 || request->peer->uid == 0)
+    if (!spec->call || request->peer->uid == 0 || geteuid() != 0)
         return 0;
     return rpc_error_set(error, RPC_PERMISSION_DENIED,
                          "this weftd runs as root, and so would handler \"%s\": only root may "

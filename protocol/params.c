@@ -13,12 +13,15 @@
 #include "protocol/timestamp.h"
 #include "protocol/units.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #define SHOWN 64 /* bytes of a client's own text that a message repeats */
+
+enum { PARAMS_MAX = 64 }; /* rows of a table */
 
 /* What is being checked: the row, and the path that errors name ("argv[3]"). */
 struct subject {
@@ -410,11 +413,13 @@ static int refuse_unknown(const char *name, const struct param_spec *specs, size
                                "unknown parameter \"%.*s\"; there are: %s", SHOWN, name, names);
 }
 
-static int check_names(const json_t *params, const struct param_spec *specs, size_t count,
-                       struct rpc_error *error)
+static int take_names(const json_t *params, const struct param_spec *specs, size_t count,
+                      const json_t **ret_values, struct rpc_error *error)
 {
     const char *name;
     json_t *value;
+    for (size_t i = 0; i < count; i++)
+        ret_values[i] = NULL;
     json_object_foreach((json_t *)params, name, value)
     {
         size_t i = 0;
@@ -422,13 +427,13 @@ static int check_names(const json_t *params, const struct param_spec *specs, siz
             i++;
         if (i == count)
             return refuse_unknown(name, specs, count, error);
+        ret_values[i] = value;
     }
     return 0;
 }
 
-static int check_one(const json_t *params, const struct param_spec *spec, struct rpc_error *error)
+static int check_one(const json_t *value, const struct param_spec *spec, struct rpc_error *error)
 {
-    const json_t *value = json_object_get(params, spec->name);
     struct subject subject = {spec, spec->name, error};
     if (value != NULL)
         return check_value(value, &subject);
@@ -438,16 +443,24 @@ static int check_one(const json_t *params, const struct param_spec *spec, struct
                                "parameter \"%s\" is missing and the method needs it", spec->name);
 }
 
-int params_check(const json_t *params, const struct param_spec *specs, size_t count,
-                 struct rpc_error *error)
+int params_take(const json_t *params, const struct param_spec *specs, size_t count,
+                const json_t **ret_values, struct rpc_error *error)
 {
     if (params != NULL && !json_is_object(params))
         return rpc_error_set(error, RPC_INVALID_PARAMS,
                              "parameters go by name: expected an object, got %s", got(params));
-    int rc = check_names(params, specs, count, error);
+    int rc = take_names(params, specs, count, ret_values, error);
     for (size_t i = 0; i < count && rc == 0; i++)
-        rc = check_one(params, &specs[i], error);
+        rc = check_one(ret_values[i], &specs[i], error);
     return rc;
+}
+
+int params_check(const json_t *params, const struct param_spec *specs, size_t count,
+                 struct rpc_error *error)
+{
+    const json_t *values[PARAMS_MAX];
+    assert(count <= PARAMS_MAX);
+    return params_take(params, specs, count, values, error);
 }
 
 json_t *params_get(const json_t *params, const char *name)
@@ -460,53 +473,82 @@ bool params_has(const json_t *params, const char *name)
     return params_get(params, name) != NULL;
 }
 
+const char *param_string(const json_t *value, const char *fallback)
+{
+    const char *text = json_string_value(value);
+    return text ? text : fallback;
+}
+
 const char *params_string(const json_t *params, const char *name, const char *fallback)
 {
-    const char *value = json_string_value(params_get(params, name));
-    return value ? value : fallback;
+    return param_string(params_get(params, name), fallback);
+}
+
+int64_t param_int(const json_t *value, int64_t fallback)
+{
+    return json_is_integer(value) ? json_integer_value(value) : fallback;
 }
 
 int64_t params_int(const json_t *params, const char *name, int64_t fallback)
 {
-    const json_t *value = params_get(params, name);
-    return json_is_integer(value) ? json_integer_value(value) : fallback;
+    return param_int(params_get(params, name), fallback);
+}
+
+double param_number(const json_t *value, double fallback)
+{
+    return json_is_number(value) ? json_number_value(value) : fallback;
 }
 
 double params_number(const json_t *params, const char *name, double fallback)
 {
-    const json_t *value = params_get(params, name);
-    return json_is_number(value) ? json_number_value(value) : fallback;
+    return param_number(params_get(params, name), fallback);
+}
+
+bool param_bool(const json_t *value, bool fallback)
+{
+    return json_is_boolean(value) ? json_is_true(value) : fallback;
 }
 
 bool params_bool(const json_t *params, const char *name, bool fallback)
 {
-    const json_t *value = params_get(params, name);
-    return json_is_boolean(value) ? json_is_true(value) : fallback;
+    return param_bool(params_get(params, name), fallback);
 }
 
-uint64_t params_duration_ns(const json_t *params, const char *name, uint64_t fallback_ns)
+uint64_t param_duration_ns(const json_t *value, uint64_t fallback_ns)
 {
-    const json_t *value = params_get(params, name);
     uint64_t ns = fallback_ns;
     if (json_is_string(value) || json_is_number(value))
         (void)duration_of(value, &ns);
     return ns;
 }
 
-int64_t params_time_ns(const json_t *params, const char *name, int64_t fallback_ns)
+uint64_t params_duration_ns(const json_t *params, const char *name, uint64_t fallback_ns)
 {
-    const json_t *value = params_get(params, name);
+    return param_duration_ns(params_get(params, name), fallback_ns);
+}
+
+int64_t param_time_ns(const json_t *value, int64_t fallback_ns)
+{
     int64_t ns = fallback_ns;
     if (json_is_string(value) || json_is_number(value))
         (void)time_of(value, &ns);
     return ns;
 }
 
-uint64_t params_size(const json_t *params, const char *name, uint64_t fallback)
+int64_t params_time_ns(const json_t *params, const char *name, int64_t fallback_ns)
 {
-    const json_t *value = params_get(params, name);
+    return param_time_ns(params_get(params, name), fallback_ns);
+}
+
+uint64_t param_size(const json_t *value, uint64_t fallback)
+{
     uint64_t bytes = fallback;
     if (json_is_string(value) || json_is_integer(value))
         (void)size_of(value, &bytes);
     return bytes;
+}
+
+uint64_t params_size(const json_t *params, const char *name, uint64_t fallback)
+{
+    return param_size(params_get(params, name), fallback);
 }

@@ -52,6 +52,11 @@ struct param_spec {
 int params_check(const json_t *params, const struct param_spec *specs, size_t count,
                  struct rpc_error *error);
 
+/* The same, and the value of each row into ret_values, count of them; NULL where it is absent.  For
+ * whoever asks for many of a long table: no name is looked up twice. */
+int params_take(const json_t *params, const struct param_spec *specs, size_t count,
+                const json_t **ret_values, struct rpc_error *error);
+
 /* Value of a checked parameter; fallback where it is absent (or of another of its types). */
 bool params_has(const json_t *params, const char *name);
 const char *params_string(const json_t *params, const char *name, const char *fallback);
@@ -64,3 +69,12 @@ int64_t params_time_ns(const json_t *params, const char *name, int64_t fallback_
 uint64_t params_size(const json_t *params, const char *name, uint64_t fallback);
 /* Array or object (or any other value): borrowed, NULL where absent. */
 json_t *params_get(const json_t *params, const char *name);
+
+/* The same of a value that was taken. */
+const char *param_string(const json_t *value, const char *fallback);
+int64_t param_int(const json_t *value, int64_t fallback);
+double param_number(const json_t *value, double fallback);
+bool param_bool(const json_t *value, bool fallback);
+uint64_t param_duration_ns(const json_t *value, uint64_t fallback_ns);
+int64_t param_time_ns(const json_t *value, int64_t fallback_ns);
+uint64_t param_size(const json_t *value, uint64_t fallback);

@@ -227,8 +227,8 @@ Test(job, the_wire_shows_what_is_known_and_no_secrets)
 {
     check_text(&full, "{\"id\":17,\"name\":\"n\",\"queue\":\"default\",\"state\":\"failed\","
                       "\"attempt\":2,\"submitted_at\":1.5,\"started_at\":2.0,\"finished_at\":2.5,"
-                      "\"argv\":[\"a\",\"b\"],\"cwd\":\"/tmp\",\"tags\":[\"t\"],\"retries\":2,"
-                      "\"timeout\":\"10m\",\"exit_code\":3,\"result\":[1,2],"
+                      "\"argv\":[\"a\",\"b\"],\"tags\":[\"t\"],\"retries\":2,"
+                      "\"timeout\":\"10m\",\"cwd\":\"/tmp\",\"exit_code\":3,\"result\":[1,2],"
                       "\"error\":\"exit status 3\"}");
     struct job_record bare = {.id = 1,
                               .state = JOB_DELAYED,
