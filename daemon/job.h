@@ -109,6 +109,7 @@ bool job_state_may_retry(enum job_state state);
 /* ---- what the client asked ------------------------------------------------------------------ */
 
 enum job_on_crash { JOB_CRASH_REQUEUE = 0, JOB_CRASH_FAIL = 1 };
+extern const char *const job_on_crash_names[]; /* by it, NULL-terminated */
 
 #define JOB_NAME_MAX     255
 #define JOB_TAGS_MAX     32

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * job_spec: what a client asks for, from JSON and to text and back.
+ * job_spec: what a client asks for, from JSON.  Its stored form is in job_spec_text.c.
  *
  * I1  Everything that is wrong without looking at the engine is refused here, by the member's name.
- * I2  job_spec_from_text(job_spec_to_text(spec)) equals spec: both directions use the member names
- *     of one table, and a text from disk is checked as hard as a client's.
  * Pure: any thread.  Whether the queue exists is the engine's question.
  */
 #include "daemon/job.h"
@@ -12,8 +10,6 @@
 #include "daemon/native.h"
 #include "daemon/program.h"
 #include "protocol/params.h"
-#include "protocol/timestamp.h"
-#include "protocol/units.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -22,7 +18,7 @@
 
 #define CENTURY_NS (INT64_C(36525) * 86400 * 1000000000)
 
-static const char *const on_crash_names[] = {"requeue", "fail", NULL}; /* as enum job_on_crash */
+const char *const job_on_crash_names[] = {"requeue", "fail", NULL};
 
 enum member {
     ARGV,
@@ -83,7 +79,7 @@ static const struct param_spec members[MEMBERS] = {
                        .min = 0,
                        .max = CENTURY_NS},
     [RETRIES] = {.name = "retries", .types = PARAM_INT, .min = 0, .max = JOB_RETRIES_MAX},
-    [ON_CRASH] = {.name = "on_crash", .types = PARAM_STRING, .choices = on_crash_names},
+    [ON_CRASH] = {.name = "on_crash", .types = PARAM_STRING, .choices = job_on_crash_names},
     [AFTER] = {.name = "after",
                .types = PARAM_INTS | PARAM_OBJECT,
                .min = 1,
@@ -350,7 +346,7 @@ static int copy_texts(const json_t *const *given, struct job_spec *spec)
 
 static void copy_numbers(const json_t *const *given, struct job_spec *spec)
 {
-    const char *on_crash = param_string(given[ON_CRASH], on_crash_names[JOB_CRASH_REQUEUE]);
+    const char *on_crash = param_string(given[ON_CRASH], job_on_crash_names[JOB_CRASH_REQUEUE]);
     spec->memory_only = !param_bool(given[DURABLE], true);
     spec->priority = (int32_t)param_int(given[PRIORITY], 0);
     spec->retries = (uint32_t)param_int(given[RETRIES], 0);
@@ -358,8 +354,8 @@ static void copy_numbers(const json_t *const *given, struct job_spec *spec)
     spec->start_at = param_time_ns(given[START_AT], 0);
     spec->timeout_ns = param_duration_ns(given[TIMEOUT], 0);
     spec->timeout_total_ns = param_duration_ns(given[TIMEOUT_TOTAL], 0);
-    spec->on_crash =
-        strcmp(on_crash, on_crash_names[JOB_CRASH_FAIL]) == 0 ? JOB_CRASH_FAIL : JOB_CRASH_REQUEUE;
+    spec->on_crash = strcmp(on_crash, job_on_crash_names[JOB_CRASH_FAIL]) == 0 ? JOB_CRASH_FAIL
+                                                                               : JOB_CRASH_REQUEUE;
 }
 
 static unsigned find_named(const json_t *const *given)
@@ -410,171 +406,6 @@ int job_spec_from_json(const json_t *params, struct job_spec **ret_spec, struct 
     }
     *ret_spec = spec;
     return 0;
-}
-
-/* ---- the stored form ------------------------------------------------------------------------- */
-
-/* What a spec holds came out of JSON: its texts are UTF-8, which is not checked again here. */
-static int put(json_t *json, const char *name, json_t *value)
-{
-    return json_object_set_new_nocheck(json, name, value);
-}
-
-static json_t *list_json(char *const *list)
-{
-    json_t *json = json_array();
-    for (; json && *list; list++) {
-        if (json_array_append_new(json, json_string_nocheck(*list)) < 0) {
-            json_decref(json);
-            return NULL;
-        }
-    }
-    return json;
-}
-
-static int put_variable(json_t *env, const char *variable)
-{
-    const char *equals = strchr(variable, '=');
-    char *name = equals ? strndup(variable, (size_t)(equals - variable)) : NULL;
-    int rc = name ? put(env, name, json_string_nocheck(equals + 1)) : -1;
-    free(name);
-    return rc;
-}
-
-static json_t *env_json(char *const *env)
-{
-    json_t *json = json_object();
-    for (; json && *env; env++) {
-        if (put_variable(json, *env) < 0) {
-            json_decref(json);
-            return NULL;
-        }
-    }
-    return json;
-}
-
-static int put_string(json_t *json, const char *name, const char *text)
-{
-    return text ? put(json, name, json_string_nocheck(text)) : 0;
-}
-
-static int put_integer(json_t *json, const char *name, int64_t value)
-{
-    return value == 0 ? 0 : put(json, name, json_integer(value));
-}
-
-static int put_duration(json_t *json, const char *name, uint64_t ns)
-{
-    char text[UNITS_TEXT_MAX];
-    return ns == 0 ? 0 : put_string(json, name, units_format_duration(ns, text));
-}
-
-static int put_time(json_t *json, const char *name, int64_t at)
-{
-    char text[TIMESTAMP_TEXT_MAX];
-    return at == 0 ? 0 : put_string(json, name, timestamp_format(at, text));
-}
-
-static int put_after(json_t *json, const struct job_spec *spec)
-{
-    if (spec->after_count == 0)
-        return 0;
-    json_t *ids = json_array();
-    for (size_t i = 0; ids && i < spec->after_count; i++) {
-        if (json_array_append_new(ids, json_integer((json_int_t)spec->after[i])) < 0) {
-            json_decref(ids);
-            return -1;
-        }
-    }
-    if (spec->after_any_end)
-        ids = json_pack("{s:o, s:s}", "ids", ids, "when", "end");
-    return put(json, "after", ids);
-}
-
-static int put_what(json_t *json, const struct job_spec *spec)
-{
-    int rc = put_string(json, "call", spec->call);
-    if (spec->argv)
-        rc |= put(json, "argv", list_json(spec->argv));
-    if (json_object_size(spec->args) > 0)
-        rc |= json_object_set(json, "args", spec->args);
-    if (spec->env)
-        rc |= put(json, "env", env_json(spec->env));
-    rc |= put_string(json, "cwd", spec->cwd);
-    if (spec->stdin_data)
-        rc |= put(json, "stdin", json_stringn_nocheck(spec->stdin_data, spec->stdin_size));
-    rc |= put_string(json, "stdin_file", spec->stdin_file);
-    return rc | program_options_to_json(spec->program, json);
-}
-
-static int put_how(json_t *json, const struct job_spec *spec)
-{
-    int rc = strcmp(spec->queue, "default") ? put_string(json, "queue", spec->queue) : 0;
-    if (spec->tags)
-        rc |= put(json, "tags", list_json(spec->tags));
-    rc |= put_string(json, "key", spec->key);
-    rc |= put_integer(json, "priority", spec->priority);
-    rc |= put_integer(json, "retries", spec->retries);
-    rc |= put_duration(json, "delay", spec->delay_ns);
-    rc |= put_time(json, "start_at", spec->start_at);
-    rc |= put_duration(json, "timeout", spec->timeout_ns);
-    rc |= put_duration(json, "timeout_total", spec->timeout_total_ns);
-    rc |= put_after(json, spec);
-    if (spec->on_crash != JOB_CRASH_REQUEUE)
-        rc |= put_string(json, "on_crash", on_crash_names[spec->on_crash]);
-    if (spec->memory_only)
-        rc |= put(json, "durable", json_false());
-    return rc;
-}
-
-static char *dump(const json_t *json)
-{
-    char text[512]; /* enough for most */
-    size_t size = json_dumpb(json, text, sizeof(text), JSON_COMPACT);
-    return size > 0 && size < sizeof(text) ? strndup(text, size) : json_dumps(json, JSON_COMPACT);
-}
-
-int job_spec_to_text(const struct job_spec *spec, char **ret_text)
-{
-    json_t *json = json_object();
-    int rc = put_string(json, "name", spec->name); /* first, for job_spec_text_name() */
-    rc |= put_what(json, spec) | put_how(json, spec);
-    char *text = rc == 0 ? dump(json) : NULL;
-    json_decref(json);
-    if (!text)
-        return -ENOMEM;
-    *ret_text = text;
-    return 0;
-}
-
-const char *job_spec_text_name(const char *text, size_t *ret_size)
-{
-    static const char head[] = "{\"name\":\"";
-    *ret_size = 0;
-    if (!text || strncmp(text, head, sizeof(head) - 1) != 0)
-        return NULL;
-    const char *name = text + sizeof(head) - 2; /* from its quote on */
-    size_t size = 1;
-    while (name[size] != '"' && name[size] != '\0')
-        size += name[size] == '\\' && name[size + 1] ? 2 : 1;
-    if (name[size] != '"')
-        return NULL; /* the store has spoilt it: whoever parses it will say so */
-    *ret_size = size + 1;
-    return name;
-}
-
-int job_spec_from_text(const char *text, struct job_spec **ret_spec, struct rpc_error *error)
-{
-    json_error_t where;
-    json_t *json = json_loads(text, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &where);
-    if (!json && json_error_code(&where) == json_error_out_of_memory)
-        return no_memory(error);
-    if (!json)
-        return rpc_error_set(error, RPC_INTERNAL_ERROR, "the stored job cannot be read: %s",
-                             where.text);
-    int rc = job_spec_from_json(json, ret_spec, error);
-    json_decref(json);
-    return rc;
 }
 
 static void free_list(char **list)
