@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), '..'))
@@ -275,6 +276,32 @@ def sqlite_life(options):
     return count / floor(options, 'life', count, BATCH)
 
 
+def weft_calls(options):
+    """Calls a second that the store does not see, a line each, all on their way at once: until each
+    submit is answered; and until job.wait has the last end."""
+    count = options.scale(50_000)
+    with Weftd(options, 1024) as weftd:
+        lines, waiter = Lines(weftd.socket), Lines(weftd.socket)
+        data = b''.join(weftd.line('job.submit', call='echo', args={'n': 1}, durable=False)
+                        for _ in range(count))
+        began = time.monotonic()
+        sender = threading.Thread(target=lines.socket.sendall, args=(data,))
+        sender.start()
+        replies = [lines.file.readline() for _ in range(count)]
+        answered = time.monotonic() - began
+        sender.join()
+        ids = [json.loads(reply)['result']['id'] for reply in replies]
+        waits = [weftd.line('job.wait', ids=ids[at:at + 2000]) for at in range(0, count, 2000)]
+        jobs = [job for reply in waiter.ask(b''.join(waits), len(waits))
+                for job in json.loads(reply)['result']['jobs']]
+        if {job['state'] for job in jobs} != {'succeeded'}:
+            raise SystemExit('bench: a call did not succeed')
+        ended = max(job['finished_at'] for job in jobs) - min(job['submitted_at'] for job in jobs)
+        lines.close()
+        waiter.close()
+        return {'calls': count / answered, 'calls_ended': count / ended}
+
+
 def weft_programs(options):
     return run_jobs(options, {'argv': ['/bin/true']}, options.scale(3_000), 8)
 
@@ -365,6 +392,7 @@ ROWS = {
                            'redis': redis_submits, 'beanstalkd': beanstalkd_submits}),
     'submit_one': ('ms', {'floor (SQLite)': sqlite_submit_one, 'weft': weft_submit_one}),
     'native': ('jobs/s', {'floor (SQLite)': sqlite_life, 'weft': weft_native}),
+    'calls': ('calls/s', {'weft': weft_calls}),
     'programs': ('jobs/s', {'floor (posix_spawn)': spawn_programs, 'weft': weft_programs,
                             'xargs': xargs_programs, 'parallel': parallel_programs,
                             'task-spooler': ts_programs}),

@@ -92,7 +92,7 @@ show_skipped() {
 show_failures() {
     failed_tests "$logs/$1.log" | while read -r number name reason; do
         echo "    $name $reason"
-        tail_of_test "$logs/$1.log" "$number" 30
+        tail_of_test "$logs/$1.log" "$number" 60
     done
     if [ -z "$(failed_tests "$logs/$1.log")" ]; then
         grep -m 10 -E 'error: |FAILED' "$logs/$1.log" | sed 's/^/    | /'
