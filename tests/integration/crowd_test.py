@@ -5,6 +5,7 @@ stays bounded."""
 
 import json
 import os
+import resource
 import socket
 import sys
 import unittest
@@ -74,6 +75,44 @@ class Crowd(support.WeftdTest):
 
         self.in_threads([lambda name=name: client(name) for name in range(8)])
         self.assertEqual(self.weftd.stats()['jobs']['succeeded'], 8 * count)
+
+
+class Idle(support.WeftdTest):
+    COUNT = 300 if support.SANITIZER else 10_000
+    EACH = 16 << 10  # bytes; a sanitizer takes more, and is not asked
+    config = f'[daemon]\nmax_connections = {COUNT + 10}\nmax_connections_user = {COUNT + 10}\n'
+
+    def setUp(self):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard < self.COUNT + 200:
+            self.skipTest(f'{hard} descriptors a process are too few')
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        super().setUp()
+
+    def resident(self):
+        with open(f'/proc/{self.weftd.pid}/statm', encoding='ascii') as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+
+    def test_ten_thousand_that_are_silent_cost_memory_alone_and_little_of_it(self):
+        self.weftd.call('ping')
+        before, sockets = self.resident(), []
+        for at in range(self.COUNT):
+            sockets.append(socket.socket(socket.AF_UNIX))
+            self.addCleanup(sockets[-1].close)
+            sockets[-1].connect(self.weftd.socket)
+            if at % 500 == 0:
+                self.assertEqual(self.weftd.call('ping'), 'pong')
+        support.wait_until(lambda: self.weftd.stats()['server']['connections'] == self.COUNT + 1,
+                           'all are taken')
+        number = self.weftd.echo()
+        self.assertEqual(self.weftd.wait(number)['state'], 'succeeded')
+        if not support.SANITIZER:
+            self.assertLess((self.resident() - before) / self.COUNT, self.EACH)
+        for one in sockets:
+            one.close()
+        support.wait_until(lambda: self.weftd.stats()['server']['connections'] == 1,
+                           'all are gone')
 
 
 class Limits(support.WeftdTest):
