@@ -13,7 +13,7 @@ set(WEFT_CONFIG_DIR /etc/weft CACHE PATH "where the system's weftd reads its con
 
 install(TARGETS weftd weft-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT programs)
 install(FILES README.md CHANGELOG.md LICENSE docs/configuration.md docs/job-states.md
-  docs/modules.md docs/protocol.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT programs)
+  docs/modules.md docs/operations.md docs/protocol.md DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT programs)
 install(FILES conf/weftd.conf DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples COMPONENT programs)
 
 install(FILES systemd/sysusers.d/weft.conf DESTINATION lib/sysusers.d COMPONENT service)
@@ -21,7 +21,7 @@ install(FILES systemd/tmpfiles.d/weft.conf DESTINATION lib/tmpfiles.d COMPONENT 
 
 # The units name /usr/bin/weftd and /etc/weft: put in what this installation has.  The prefix is
 # known only when it is installed (cmake --install --prefix).
-foreach(unit weftd.service weftd-strict.service weftd.socket)
+foreach(unit weftd.service weftd-strict.service weftd-multi.service weftd.socket weftd-multi.socket)
   install(CODE "
     file(READ \"${PROJECT_SOURCE_DIR}/systemd/${unit}\" text)
     string(REPLACE \"/usr/bin/\" \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/\" text \"\${text}\")

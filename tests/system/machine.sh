@@ -84,7 +84,7 @@ machine_up_or_gone() {
 machine_boot() {
     (machine_exec --boot </dev/null >"$work/console" 2>&1) &
     machine_guard=$!
-    if wait_for 60 machine_up_or_gone && ! machine_is_gone; then
+    if wait_for 180 machine_up_or_gone && ! machine_is_gone; then
         return 0
     fi
     echo "systemd does not boot here: $(tail -n 1 "$work/console" | tr -d '\r')"
