@@ -47,6 +47,9 @@ const struct option_spec program_options[] = {
     {"nice", 0, "NUMBER", "its niceness, -20 to 19"},
     {"ionice", 0, "CLASS", "its I/O priority: idle, best-effort:7, realtime:4"},
     {"limit", 0, "NAME=LIMIT", "a resource limit, SOFT:HARD or both: nofile=1024; may be repeated"},
+    {"memory-max", 0, "SIZE", "memory of all its processes together: 64M; over it they are killed"},
+    {"tasks-max", 0, "COUNT", "processes and threads that it may have at once"},
+    {"cpu-quota", 0, "PERCENT", "CPU time that they get together, of one CPU: 150%"},
     {0},
 };
 
@@ -292,6 +295,12 @@ static int put_conditions(struct command *command, json_t *job)
         status = put_number(command, job, "nice");
     if (!status)
         status = put_text(command, job, "ionice", "ionice");
+    if (!status)
+        status = put_text(command, job, "memory-max", "memory_max");
+    if (!status)
+        status = put_text(command, job, "tasks-max", "tasks_max");
+    if (!status)
+        status = put_text(command, job, "cpu-quota", "cpu_quota");
     return status ? status : put_limits(command, job);
 }
 

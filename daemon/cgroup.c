@@ -9,6 +9,8 @@
  *     side by side once a controller is on.
  * I3  The folder is locked (flock) while it is used: of two weftds in one group one has no leaves,
  *     and does not take the other's for left-overs.
+ * I4  Controllers are turned on once, after I2, and each for itself: where one is refused the others
+ *     are there all the same.
  */
 #include "daemon/cgroup.h"
 
@@ -83,8 +85,8 @@ static int own_path(char *path, size_t size)
     return snprintf(path, size, "%.*s", length, line) < (int)size ? 0 : -ENAMETOOLONG;
 }
 
-/* Returns a descriptor of it. */
-static int open_own(void)
+/* Returns a descriptor of it; ret_machine has one of the whole hierarchy's. */
+static int open_own(int *ret_machine)
 {
     static const char *const mounts[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
     char own[PATH_MAX], path[PATH_MAX + 32];
@@ -96,7 +98,10 @@ static int open_own(void)
             continue;
         snprintf(path, sizeof path, "%s%s", mounts[i], own);
         int fd = open(path, FOLDER);
-        return fd < 0 ? -errno : fd;
+        if (fd < 0)
+            return -errno;
+        *ret_machine = open(mounts[i], FOLDER);
+        return fd;
     }
     return -ENOENT;
 }
@@ -128,19 +133,81 @@ static int take(int fd, enum config_wish wish)
     return move_down(fd);
 }
 
+/* ---- controllers ----------------------------------------------------------------------------- */
+
+static const char *const controller_names[CGROUP_CONTROLLERS] = {"cpu", "memory", "pids"};
+
+/* Whether a word of the folder's cgroup.controllers. */
+static bool offers(int folder, const char *controller)
+{
+    char text[512], *rest = NULL;
+    if (read_file(folder, "cgroup.controllers", text, sizeof text) <= 0)
+        return false;
+    for (char *word = strtok_r(text, " \n", &rest); word; word = strtok_r(NULL, " \n", &rest))
+        if (strcmp(word, controller) == 0)
+            return true;
+    return false;
+}
+
+/* I4.  machine -1: not known. */
+static void turn_on(struct cgroups *cgroups, int machine)
+{
+    char text[16];
+    for (int i = 0; i < CGROUP_CONTROLLERS; i++) {
+        snprintf(text, sizeof text, "+%s", controller_names[i]);
+        if (offers(cgroups->fd, controller_names[i]))
+            cgroups->lacks[i] = write_file(cgroups->fd, "cgroup.subtree_control", text);
+        else
+            cgroups->lacks[i] =
+                machine < 0 || offers(machine, controller_names[i]) ? -ENOENT : -ENOSYS;
+    }
+}
+
+bool cgroups_have(const struct cgroups *cgroups, enum cgroup_controller controller,
+                  char why[static CGROUP_WHY_MAX])
+{
+    const char *name = controller_names[controller];
+    int lack = cgroups->lacks[controller];
+    if (cgroups->fd < 0)
+        snprintf(why, CGROUP_WHY_MAX, "%s",
+                 "jobs have no control groups of their own here; give weftd one to make them in "
+                 "(Delegate=yes in its unit, exec.cgroups)");
+    else if (lack == -ENOSYS)
+        snprintf(why, CGROUP_WHY_MAX,
+                 "this machine's control groups have no controller \"%s\": its kernel is without, "
+                 "or version 1 of control groups has it",
+                 name);
+    else if (lack == -ENOENT)
+        snprintf(why, CGROUP_WHY_MAX,
+                 "weftd's control group has no controller \"%s\": delegate it (Delegate=yes in "
+                 "weftd's unit)",
+                 name);
+    else if (lack < 0)
+        snprintf(why, CGROUP_WHY_MAX,
+                 "the controller \"%s\" could not be turned on in weftd's control group: %s", name,
+                 strerrordesc_np(-lack));
+    return cgroups->fd >= 0 && lack == 0;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
 int cgroups_open(enum config_wish wish, struct problem *problem, struct cgroups *ret_cgroups)
 {
-    ret_cgroups->fd = -1;
+    int machine = -1;
+    *ret_cgroups = (struct cgroups){.fd = -1};
     if (wish == CONFIG_NO)
         return 0;
-    int fd = open_own();
+    int fd = open_own(&machine);
     int rc = fd < 0 ? fd : take(fd, wish);
     if (rc >= 0) {
         ret_cgroups->fd = fd;
-        return 0;
-    }
-    if (fd >= 0)
+        turn_on(ret_cgroups, machine);
+    } else if (fd >= 0)
         close(fd);
+    if (machine >= 0)
+        close(machine);
+    if (rc >= 0)
+        return 0;
     if (wish == CONFIG_YES)
         return problem_set(problem, rc,
                            "exec.cgroups = yes: cannot make control groups below our "
@@ -153,7 +220,8 @@ int cgroups_open(enum config_wish wish, struct problem *problem, struct cgroups 
 
 void cgroups_open_fd(int fd, struct cgroups *ret_cgroups)
 {
-    ret_cgroups->fd = fd;
+    *ret_cgroups = (struct cgroups){.fd = fd};
+    turn_on(ret_cgroups, -1);
 }
 
 void cgroups_close(struct cgroups *cgroups)
@@ -179,6 +247,34 @@ void cgroup_leaf_make(const struct cgroups *cgroups, uint64_t id, uint32_t attem
     if (ret_leaf->fd < 0)
         log_warning("job %" PRIu64 " has no control group of its own: %s", id,
                     strerror(rc && rc != -EEXIST ? -rc : errno));
+}
+
+int cgroup_leaf_set(const struct cgroup_leaf *leaf, const char *file, const char *text)
+{
+    return leaf->fd < 0 ? -ENOTSUP : write_file(leaf->fd, file, text);
+}
+
+/* The number behind a name at the beginning of a line; 0: it is not there. */
+static uint64_t number_of(const char *text, const char *name)
+{
+    size_t size = strlen(name);
+    for (const char *line = text; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        if (strncmp(line, name, size) == 0 && line[size] == ' ')
+            return strtoull(line + size + 1, NULL, 10);
+    }
+    return 0;
+}
+
+void cgroup_leaf_memory_events(const struct cgroup_leaf *leaf,
+                               struct cgroup_memory_events *ret_events)
+{
+    char text[512];
+    *ret_events = (struct cgroup_memory_events){0};
+    if (leaf->fd < 0 || read_file(leaf->fd, "memory.events", text, sizeof text) <= 0)
+        return;
+    ret_events->oom = number_of(text, "oom");
+    ret_events->oom_kill = number_of(text, "oom_kill");
 }
 
 bool cgroup_leaf_is_empty(const struct cgroup_leaf *leaf)

@@ -115,7 +115,8 @@ struct config_exec {
     uint64_t output_max; /* 16M per stream and attempt */
     uint64_t kill_grace; /* 5s between SIGTERM and SIGKILL */
     enum config_wish cgroups;       /* auto: a control group for each attempt           (restart) */
-    struct program_options program; /* umask, nice, ionice, limits: none, what weftd has */
+    struct program_options program; /* umask, nice, ionice, limits, memory_max, tasks_max,
+                                     * cpu_quota: none, what weftd has */
 };
 
 struct config_jobs {      /* [jobs]: what holds for every job */

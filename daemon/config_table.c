@@ -94,6 +94,9 @@ const struct config_key config_keys[] = {
     PROGRAM(nice, CONFIG_NICE),
     PROGRAM(ionice, CONFIG_IONICE),
     PROGRAM(limits, CONFIG_LIMITS),
+    PROGRAM(memory_max, CONFIG_GROUP),
+    PROGRAM(tasks_max, CONFIG_GROUP),
+    PROGRAM(cpu_quota, CONFIG_GROUP),
 
     ROW(jobs, crash_limit, CONFIG_COUNT32, "3", 0, 1000000, true),
     ROW(jobs, retry_base, CONFIG_DURATION, "1s", 1000000, DAY, true),

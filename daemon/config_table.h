@@ -27,6 +27,7 @@ enum config_type {
     CONFIG_NICE,        /* -20 to 19 */
     CONFIG_IONICE,      /* idle, best-effort:7, realtime */
     CONFIG_LIMITS,      /* nofile=1024 core=0:infinity */
+    CONFIG_GROUP,       /* of the key's name: memory_max, tasks_max, cpu_quota */
 };
 
 struct config_key {

@@ -252,6 +252,16 @@ static int set_words(const struct config_key *key, const char *text, void *base)
     return 0;
 }
 
+static int set_group(const struct config_key *key, const char *text,
+                     struct program_options *options, char *why)
+{
+    int group = program_group_find(key->name);
+    if (text[0])
+        return program_parse_group(group, text, options, why);
+    options->groups[group] = 0;
+    return 0;
+}
+
 /* Empty: not given. */
 static int set_program(const struct config_key *key, const char *text, void *base, char *why)
 {
@@ -268,6 +278,8 @@ static int set_program(const struct config_key *key, const char *text, void *bas
     case CONFIG_IONICE:
         options->ionice = given ? options->ionice : 0;
         return given ? program_parse_ionice(text, options, why) : 0;
+    case CONFIG_GROUP:
+        return set_group(key, text, options, why);
     default:
         return program_parse_limits(text, options, why);
     }
@@ -297,6 +309,7 @@ int config_value_parse(const struct config_key *key, const char *text, void *bas
     case CONFIG_NICE:
     case CONFIG_IONICE:
     case CONFIG_LIMITS:
+    case CONFIG_GROUP:
         return set_program(key, text, base, why);
     default:
         return set_number(key, text, base, why);
@@ -325,6 +338,13 @@ static const char *level_text(enum config_log_level level)
             return levels[i].name;
     }
     return "info";
+}
+
+static const char *group_text(const struct config_key *key, const struct program_options *options,
+                              char text[static PROGRAM_TEXT_MAX])
+{
+    int group = program_group_find(key->name);
+    return program_group_text(group, options->groups[group], text);
 }
 
 char *config_value_text(const struct config_key *key, const void *base)
@@ -357,6 +377,8 @@ char *config_value_text(const struct config_key *key, const void *base)
         return strdup(program_ionice_text(value, text));
     case CONFIG_LIMITS:
         return program_limits_text(value);
+    case CONFIG_GROUP:
+        return strdup(group_text(key, value, text));
     default:
         format_number(key, is_wide(key->type) ? *(const uint64_t *)value : *(const uint32_t *)value,
                       text);

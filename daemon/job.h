@@ -137,7 +137,7 @@ struct job_spec {
     char *stdin_data;  /* what the program reads; NULL: /dev/null */
     size_t stdin_size; /* may hold NUL bytes */
     char *stdin_file;  /* or the file that it reads, absolute; of both one is NULL */
-    struct program_options *program; /* umask, priorities and limits; NULL: none is given */
+    struct program_options *program; /* umask, priorities, limits; NULL: none is given */
     char *queue;     /* never NULL: "default" if none was named; existence is the engine's check */
     char *name;      /* the client's label, or NULL */
     char *key;       /* its user has one live job of that key, or NULL */

@@ -32,6 +32,9 @@ enum member {
     NICE,
     IONICE,
     LIMITS,
+    MEMORY_MAX,
+    TASKS_MAX,
+    CPU_QUOTA,
     QUEUE,
     NAME,
     KEY,
@@ -63,6 +66,9 @@ static const struct param_spec members[MEMBERS] = {
     [NICE] = {.name = "nice", .types = PARAM_INT, .min = PROGRAM_NICE_MIN, .max = PROGRAM_NICE_MAX},
     [IONICE] = {.name = "ionice", .types = PARAM_STRING},
     [LIMITS] = {.name = "limits", .types = PARAM_OBJECT},
+    [MEMORY_MAX] = {.name = "memory_max", .types = PARAM_INT | PARAM_STRING},
+    [TASKS_MAX] = {.name = "tasks_max", .types = PARAM_INT | PARAM_STRING},
+    [CPU_QUOTA] = {.name = "cpu_quota", .types = PARAM_NUMBER | PARAM_STRING},
     [QUEUE] = {.name = "queue", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
     [NAME] = {.name = "name", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
     [KEY] = {.name = "key", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
@@ -176,8 +182,8 @@ static int check_program(const json_t *const *given, struct rpc_error *error)
 
 static int check_call(const json_t *const *given, struct rpc_error *error)
 {
-    static const enum member program_only[] = {ENV,   CWD,  STDIN,  STDIN_FILE,
-                                               UMASK, NICE, IONICE, LIMITS};
+    static const enum member program_only[] = {
+        ENV, CWD, STDIN, STDIN_FILE, UMASK, NICE, IONICE, LIMITS, MEMORY_MAX, TASKS_MAX, CPU_QUOTA};
     for (size_t i = 0; i < PARAMS_COUNT(program_only); i++)
         if (given[program_only[i]])
             return refuse(error, members[program_only[i]].name,
@@ -367,7 +373,8 @@ static unsigned find_named(const json_t *const *given)
 
 static bool has_options(const json_t *const *given)
 {
-    return given[UMASK] || given[NICE] || given[IONICE] || given[LIMITS];
+    return given[UMASK] || given[NICE] || given[IONICE] || given[LIMITS] || given[MEMORY_MAX] ||
+           given[TASKS_MAX] || given[CPU_QUOTA];
 }
 
 static int copy_spec(const json_t *params, const json_t *const *given, struct job_spec **ret_spec,

@@ -5,6 +5,7 @@
  * I1  parse(text(v)) == v for each of them, within what its unit can express.
  * I2  What is refused here is wrong everywhere; what the kernel refuses of the rest (a hard limit
  *     that is raised, a niceness below the limit) is known only when a program is started.
+ * The limits of control groups are in program_group.c.
  */
 #include "daemon/program.h"
 
@@ -380,7 +381,7 @@ static int read_all(const json_t *job, struct program_options *options, struct r
         return refuse_param(error, "ionice", why);
     if (read_limits(params_get(job, "limits"), options, why) < 0)
         return refuse_param(error, "limits", why);
-    return 0;
+    return program_groups_from_json(job, options, error);
 }
 
 int program_options_from_json(const json_t *job, struct program_options **ret_options,
@@ -390,6 +391,8 @@ int program_options_from_json(const json_t *job, struct program_options **ret_op
     bool any = false;
     for (size_t i = 0; i < PARAMS_COUNT(members); i++)
         any |= params_has(job, members[i]);
+    for (int i = 0; i < PROGRAM_GROUPS; i++)
+        any |= params_has(job, program_group_name(i));
     struct program_options *options = any ? calloc(1, sizeof(*options)) : NULL;
     if (any && !options) {
         rpc_error_set(error, RPC_INTERNAL_ERROR, "out of memory");
@@ -436,5 +439,6 @@ int program_options_to_json(const struct program_options *options, json_t *job)
         rc |= json_object_set_new(job, "nice", json_integer(options->nice));
     rc |= put_text(job, "ionice", program_ionice_text(options, text));
     rc |= put_limits(job, options);
+    rc |= program_groups_to_json(options, job);
     return rc ? -ENOMEM : 0;
 }

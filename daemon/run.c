@@ -104,6 +104,7 @@ int runner_apply_config(struct runner *runner, const struct config *config)
     runner->settings = settings;
     pthread_mutex_unlock(&runner->lock);
     run_settings_put(old);
+    run_group_check(runner, &config->exec.program);
     return 0;
 }
 
@@ -127,6 +128,7 @@ int runner_new(const struct config *config, struct output_store *outputs, const 
         free(runner);
         return rc;
     }
+    run_group_check(runner, &runner->settings->program);
     runner->outputs = outputs;
     runner->sweep_ns = RUN_SWEEP_NS;
     snprintf(runner->instance, sizeof(runner->instance), "%s", instance);

@@ -340,7 +340,10 @@ static int start_as(struct exec *exec, const struct run_user *user)
         user ? (const char *const *)user->env : NULL, (const char *const *)settings->env};
     enum weft_process_fault fault = WEFT_PROCESS_FAULT_OTHER;
     const char **env;
-    int rc = run_env_merge(lists, &env);
+    int rc = run_group_apply(attempt, user != NULL, exec->outcome);
+    if (rc < 0)
+        return rc;
+    rc = run_env_merge(lists, &env);
     if (rc < 0)
         return cannot_start(exec, fault, rc);
     rc = spawn_as(exec, user, env, &fault);
@@ -420,6 +423,7 @@ static void finish(struct exec *exec)
     run_stop(&exec->attempt);
     drain(exec);
     reap(&exec->attempt, exec->outcome);
+    run_group_explain(&exec->attempt, exec->outcome);
     weft_descriptor_free(exec->attempt.ended);
     unlink_attempt(&exec->attempt);
     weft_scope_leave(&shield);

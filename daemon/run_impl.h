@@ -8,6 +8,7 @@
  *   run_stop.c    the end of its processes, and of an earlier life's
  *   run_user.c    whom a program runs as
  *   run_program.c its umask, priorities and limits
+ *   run_group.c   the limits of its control group
  *   run_native.c  one call of a handler (in native.c's terms)
  *   run_module.c  the same in a process of its own
  */
@@ -62,7 +63,7 @@ void run_settings_put(struct run_settings *settings);
 /* fn(arg) on a thread of the pool; where that cannot be, here.  For clean-up: shielded. */
 int run_offload(int (*fn)(void *), void *arg);
 
-/* outcome->error = the text; without memory it stays NULL. */
+/* outcome->error = the text, of which the error before may be a part; without memory that stays. */
 void run_outcome_fail(struct run_outcome *outcome, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
@@ -119,6 +120,20 @@ void run_program_apply(struct run_program *program, const struct run_attempt *at
 bool run_program_explain(const struct run_program *program, const struct run_attempt *attempt,
                          enum weft_process_fault fault, int rc, struct run_outcome *outcome);
 
+/* ---- run_group.c ---- */
+
+/* The limits of the attempt's leaf, before somebody is in it.  other_user: it runs as somebody else
+ * than weftd.
+ * Errors: one that the job asks for cannot be set; outcome->error says which, why and what helps. */
+int run_group_apply(struct run_attempt *attempt, bool other_user, struct run_outcome *outcome);
+
+/* After the root's end, if it was no success: outcome->error says so where memory was what was
+ * lacking. */
+void run_group_explain(const struct run_attempt *attempt, struct run_outcome *outcome);
+
+/* Warn of what [exec] gives that cannot be held. */
+void run_group_check(const struct runner *runner, const struct program_options *given);
+
 /* ---- run_pump.c ---- */
 
 /**
@@ -154,6 +169,7 @@ struct run_attempt {
     struct weft_descriptor *ended; /* a pidfd of the root: readable when it has ended, which
                                     * reaps nothing, so that its numbers stay its own */
     struct run_tree tree;
+    uint64_t memory_max;              /* that its leaf was given; 0: none */
     struct run_attempt *next, **link; /* guarded by runner->lock */
     struct weft_scope grace;
     bool in_grace; /* grace is entered; guarded by runner->lock */

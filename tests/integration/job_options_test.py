@@ -441,6 +441,21 @@ class Programs(support.WeftdTest):
         self.assertRegex(job['error'], '^cannot set limit nofile=4611686018427387904: Operation not')
         self.assert_refused(lambda: self.weftd.echo(nice=1), -32602, 'argv', param='nice')
 
+    def test_limits_of_its_control_group(self):
+        """What is no limit holds anywhere; the rest is tests/unit/daemon/run_group_test.c's."""
+        done = self.weftd.weft('run', '--memory-max', 'infinity', '--tasks-max', 'infinity',
+                               '--cpu-quota', 'infinity', '--name', 'free', '--', 'echo', 'ran')
+        self.assertEqual((done.returncode, done.stdout), (0, 'ran\n'), done.stderr)
+        job = self.weftd.call('job.list', name='free')['jobs'][0]
+        self.assertEqual([job[name] for name in ('memory_max', 'tasks_max', 'cpu_quota')],
+                         ['infinity'] * 3)
+        for option, value, error in (('memory_max', 100, 'size from 4K'),
+                                     ('tasks_max', '5%', 'processes and threads'),
+                                     ('cpu_quota', 0.5, 'percentage of one CPU')):
+            self.assert_refused(lambda: self.weftd.submit('true', **{option: value}), -32602, error,
+                                param=option)
+        self.assert_refused(lambda: self.weftd.echo(cpu_quota=1), -32602, 'argv', param='cpu_quota')
+
     def test_a_file_as_input(self):
         path = self.weftd.path('input')
         with open(path, 'w', encoding='utf-8') as file:

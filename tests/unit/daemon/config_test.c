@@ -100,6 +100,7 @@ Test(config, values_of_every_type_are_read)
                                   "max_jobs = 7\n"
                                   "[exec]\nenv = A B_*  C\numask=027\nnice = -3\n"
                                   "ionice = idle\nlimits = nofile=64:128 cpu=1m\n"
+                                  "memory_max = 1G\ntasks_max = 9\ntasks_max =\ncpu_quota=50%\n"
                                   "[log]\nlevel = debug\n"
                                   "[queue video]\nconcurrency = auto\n");
     cr_assert_eq(config->runtime.workers, 3);
@@ -115,6 +116,9 @@ Test(config, values_of_every_type_are_read)
     cr_assert_eq(config->exec.program.ionice, 3 << 13);
     cr_assert_eq(config->exec.program.limits[RLIMIT_NOFILE].rlim_max, 128);
     cr_assert_eq(config->exec.program.limits[RLIMIT_CPU].rlim_cur, 60);
+    cr_assert_eq(config->exec.program.groups[PROGRAM_MEMORY_MAX], UINT64_C(1) << 30);
+    cr_assert_eq(config->exec.program.groups[PROGRAM_TASKS_MAX], 0);
+    cr_assert_eq(config->exec.program.groups[PROGRAM_CPU_QUOTA], 50000);
     cr_assert_eq(config->log.level, CONFIG_LOG_DEBUG);
     cr_assert(queue_of(config, "video")->concurrency >= 4);
     config_free(config);

@@ -95,6 +95,8 @@ Test(job_spec, text_and_spec_are_the_same)
     round_trip("{\"argv\":[\"x\"],\"start_at\":1795933800.123456789}");
     round_trip("{\"argv\":[\"x\"],\"stdin_file\":\"/a\",\"umask\":\"7\",\"nice\":-1,"
                "\"ionice\":\"idle\",\"limits\":{\"core\":\"0:infinity\"}}");
+    round_trip("{\"argv\":[\"x\"],\"memory_max\":\"64M\"}");
+    round_trip("{\"argv\":[\"x\"],\"tasks_max\":12,\"cpu_quota\":150.25}");
 }
 
 Test(job_spec, a_start_is_kept_to_the_nanosecond)
@@ -211,8 +213,15 @@ Test(job_spec, what_is_wrong_is_refused_by_name)
     refuse("{\"argv\":[\"x\"],\"umask\":\"9\"}", bad, "umask", "octal");
     refuse("{\"argv\":[\"x\"],\"ionice\":\"x\"}", bad, "ionice", "idle");
     refuse("{\"argv\":[\"x\"],\"limits\":{\"cores\":0}}", bad, "limits", "core");
-    static const char *const of_programs[] = {"stdin_file", "umask", "nice", "ionice", "limits"};
-    static const char *const values[] = {"\"/a\"", "\"7\"", "1", "\"idle\"", "{}"};
+    refuse("{\"argv\":[\"x\"],\"memory_max\":1.5}", bad, "memory_max", "integer");
+    refuse("{\"argv\":[\"x\"],\"memory_max\":\"1\"}", bad, "memory_max", "size from 4K");
+    refuse("{\"argv\":[\"x\"],\"tasks_max\":0}", bad, "tasks_max", "from 1");
+    refuse("{\"argv\":[\"x\"],\"cpu_quota\":\"1/2\"}", bad, "cpu_quota", "percentage");
+    refuse("{\"argv\":[\"x\"],\"cpu_qouta\":1}", bad, "cpu_qouta", "cpu_quota");
+    static const char *const of_programs[] = {"stdin_file", "umask",      "nice",      "ionice",
+                                              "limits",     "memory_max", "tasks_max", "cpu_quota"};
+    static const char *const values[] = {"\"/a\"", "\"7\"",  "1", "\"idle\"",
+                                         "{}",     "\"1M\"", "1", "\"5%\""};
     for (size_t i = 0; i < sizeof of_programs / sizeof of_programs[0]; i++) {
         char text[96];
         snprintf(text, sizeof text, "{\"call\":\"echo\",\"%s\":%s}", of_programs[i], values[i]);

@@ -17,6 +17,8 @@ static bool are_same(const struct program_options *a, const struct program_optio
     for (int i = 0; i < RLIM_NLIMITS; i++)
         same = same && a->limits[i].rlim_cur == b->limits[i].rlim_cur &&
                a->limits[i].rlim_max == b->limits[i].rlim_max;
+    for (int i = 0; i < PROGRAM_GROUPS; i++)
+        same = same && a->groups[i] == b->groups[i];
     return same;
 }
 
@@ -133,6 +135,64 @@ Test(program, wrong_limits_are_refused_and_nothing_is_taken)
     expect_refused(program_parse_limits, "core=infinity:1", "soft limit is above the hard one");
 }
 
+static void expect_group(enum program_group group, const char *text, uint64_t value,
+                         const char *again)
+{
+    struct program_options options = {0}, same = {0};
+    char why[PROGRAM_WHY_MAX] = "", buffer[PROGRAM_TEXT_MAX];
+    cr_assert_eq(program_parse_group(group, text, &options, why), 0, "%s: %s", text, why);
+    cr_assert_eq(options.groups[group], value, "%s", text);
+    cr_assert_str_eq(program_group_text(group, value, buffer), again);
+    cr_assert_eq(program_parse_group(group, again, &same, why), 0, "%s: %s", again, why);
+    cr_assert(are_same(&options, &same), "%s", text);
+}
+
+Test(program, limits_of_groups_have_units_of_their_own)
+{
+    char buffer[PROGRAM_TEXT_MAX];
+    expect_group(PROGRAM_MEMORY_MAX, "64M", 64 << 20, "64M");
+    expect_group(PROGRAM_MEMORY_MAX, "4096", 4096, "4K");
+    expect_group(PROGRAM_MEMORY_MAX, "9223372036854775807", INT64_MAX, "9223372036854775807");
+    expect_group(PROGRAM_TASKS_MAX, "1", 1, "1");
+    expect_group(PROGRAM_TASKS_MAX, "4194304", 4194304, "4194304");
+    expect_group(PROGRAM_CPU_QUOTA, "150%", 150000, "150%");
+    expect_group(PROGRAM_CPU_QUOTA, "1", 1000, "1%");
+    expect_group(PROGRAM_CPU_QUOTA, "12.5%", 12500, "12.5%");
+    expect_group(PROGRAM_CPU_QUOTA, "33.003", 33003, "33.003%");
+    expect_group(PROGRAM_CPU_QUOTA, "1000000%", 1000000000, "1000000%");
+    for (int i = 0; i < PROGRAM_GROUPS; i++) {
+        expect_group(i, "infinity", PROGRAM_NO_LIMIT, "infinity");
+        cr_assert_str_eq(program_group_text(i, 0, buffer), "");
+        cr_assert_eq(program_group_find(program_group_name(i)), i);
+    }
+    cr_assert_eq(program_group_find("memory"), -ENOENT);
+}
+
+static void refuse_group(enum program_group group, const char *text, const char *part)
+{
+    struct program_options options = {.groups = {1, 2, 3}}, before = options;
+    char why[PROGRAM_WHY_MAX] = "";
+    cr_assert_eq(program_parse_group(group, text, &options, why), -EINVAL, "'%s'", text);
+    cr_assert(strstr(why, part), "'%s': %s", text, why);
+    cr_assert(are_same(&options, &before), "'%s'", text);
+}
+
+Test(program, wrong_limits_of_groups_are_refused)
+{
+    const char *const sizes[] = {"",     "0",  "4095", "9223372036854775808",
+                                 "64MM", "-1", "50%",  "inf"};
+    const char *const counts[] = {"", "0", "4194305", "1.5", "64K", "-1", "10%", " 1"};
+    const char *const quotas[] = {"",      "0%",    "0.999%", "1000000.001%",
+                                  "-1",    "1.%",   ".5",     "1.0001",
+                                  "150%%", "150 %", "1e2",    "9999999999999999%"};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        refuse_group(PROGRAM_MEMORY_MAX, sizes[i], "size from 4K");
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+        refuse_group(PROGRAM_TASKS_MAX, counts[i], "from 1 to 4194304");
+    for (size_t i = 0; i < sizeof quotas / sizeof quotas[0]; i++)
+        refuse_group(PROGRAM_CPU_QUOTA, quotas[i], "percentage of one CPU");
+}
+
 static struct program_options *from_json(const char *text, int expected, const char *part)
 {
     struct program_options *options = NULL;
@@ -169,6 +229,15 @@ Test(program, members_of_a_job_are_read_and_written)
                 "\"as\":1073741824,\"cpu\":\"90:infinity\"}}",
                 "{\"umask\":\"0027\",\"nice\":-5,\"ionice\":\"idle\",\"limits\":"
                 "{\"cpu\":\"1m30s:infinity\",\"nofile\":\"1024\",\"as\":\"1G\"}}");
+    expect_json("{\"memory_max\":65536,\"tasks_max\":7,\"cpu_quota\":150}",
+                "{\"memory_max\":\"64K\",\"tasks_max\":7,\"cpu_quota\":\"150%\"}");
+    expect_json("{\"memory_max\":\"infinity\",\"tasks_max\":\"infinity\",\"cpu_quota\":12.5}",
+                "{\"memory_max\":\"infinity\",\"tasks_max\":\"infinity\",\"cpu_quota\":\"12.5%\"}");
+    from_json("{\"memory_max\":0}", -EINVAL, "\"memory_max\" is not a size");
+    from_json("{\"memory_max\":\"1G\\u0000\"}", -EINVAL, "\"memory_max\" is not a size");
+    from_json("{\"tasks_max\":-1}", -EINVAL, "\"tasks_max\" is not a whole number");
+    from_json("{\"cpu_quota\":1e300}", -EINVAL, "\"cpu_quota\" is not a percentage");
+    from_json("{\"cpu_quota\":0.5}", -EINVAL, "\"cpu_quota\" is not a percentage");
     from_json("{\"umask\":\"x\"}", -EINVAL, "\"umask\" is not an octal");
     from_json("{\"ionice\":\"x\"}", -EINVAL, "\"ionice\" is not realtime");
     from_json("{\"limits\":{\"corr\":1}}", -EINVAL, "\"core\"");
