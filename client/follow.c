@@ -109,9 +109,22 @@ static void tell_dropped(struct follow *follow, const struct follow_stream *stre
                      (long long)follow->id, (long long)dropped, stream->name);
 }
 
+/* It begins later than we asked for: what is between is gone, and must not look like nothing. */
+static void tell_gap(struct follow *follow, const struct follow_stream *stream)
+{
+    json_int_t gap = json_integer_value(json_object_get(stream->chunk, "gap"));
+    if (gap > 0 && !follow->json)
+        command_fail(follow->command, 0,
+                     "job %lld: %lld bytes of %s from offset %lld on were not kept "
+                     "(exec.output_max)",
+                     (long long)follow->id, (long long)gap, stream->name,
+                     (long long)stream->offset);
+}
+
 static int print_news(struct follow *follow, struct follow_stream *stream, json_int_t next)
 {
     int err = 0;
+    tell_gap(follow, stream);
     if (follow->json)
         command_print_json(follow->command, stream->chunk);
     else

@@ -50,6 +50,7 @@ const struct option_spec program_options[] = {
     {"memory-max", 0, "SIZE", "memory of all its processes together: 64M; over it they are killed"},
     {"tasks-max", 0, "COUNT", "processes and threads that it may have at once"},
     {"cpu-quota", 0, "PERCENT", "CPU time that they get together, of one CPU: 150%"},
+    {"output-keep", 0, "END", "of more output than is kept: its head (default) or its tail"},
     {0},
 };
 
@@ -301,6 +302,8 @@ static int put_conditions(struct command *command, json_t *job)
         status = put_text(command, job, "tasks-max", "tasks_max");
     if (!status)
         status = put_text(command, job, "cpu-quota", "cpu_quota");
+    if (!status)
+        status = put_text(command, job, "output-keep", "output_keep");
     return status ? status : put_limits(command, job);
 }
 

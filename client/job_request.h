@@ -6,8 +6,8 @@
 
 /* --queue --name --tag --priority --delay --at --timeout --timeout-total --retries --on-crash, for every job. */
 extern const struct option_spec job_options[];
-/* --env --cwd --stdin --stdin-file --umask --nice --ionice --limit and those of its control group, for
- * a program. */
+/* --env --cwd --stdin --stdin-file --umask --nice --ionice --limit, those of its control group and
+ * --output-keep, for a program. */
 extern const struct option_spec program_options[];
 
 /* Each prints what is wrong and returns the exit status; *ret_job is a new reference. */

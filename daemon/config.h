@@ -113,6 +113,7 @@ struct config_exec {
     char **env;          /* allow-list, NULL-terminated: PATH HOME LANG LC_* TZ USER TMPDIR … */
     char *cwd;           /* "/" */
     uint64_t output_max; /* 16M per stream and attempt */
+    bool keeps_tail;     /* output_keep = tail; else head: of a stream that is longer */
     uint64_t kill_grace; /* 5s between SIGTERM and SIGKILL */
     enum config_wish cgroups;       /* auto: a control group for each attempt           (restart) */
     struct program_options program; /* umask, nice, ionice, limits, memory_max, tasks_max,

@@ -89,6 +89,8 @@ const struct config_key config_keys[] = {
     ROW(exec, cwd, CONFIG_STRING, "/", 0, 0, true),
     ROW(exec, cgroups, CONFIG_WISH, "auto", 0, 0, false),
     ROW(exec, output_max, CONFIG_SIZE, "16M", 0, TIB, true),
+    {"exec", "output_keep", CONFIG_KEEP, offsetof(struct config, exec.keeps_tail), "head", 0, 0,
+     true},
     ROW(exec, kill_grace, CONFIG_DURATION, "5s", 0, HOUR, true),
     PROGRAM(umask, CONFIG_UMASK),
     PROGRAM(nice, CONFIG_NICE),

@@ -19,6 +19,7 @@ enum config_type {
     CONFIG_SWITCH,      /* bool: yes or no */
     CONFIG_WISH,        /* enum config_wish: auto, yes or no */
     CONFIG_ON_CRASH,    /* bool: fail or requeue */
+    CONFIG_KEEP,        /* bool: tail or head */
     CONFIG_RATE,        /* struct units_rate: 10/s, 100/m, none */
     CONFIG_STRING,      /* char *: one word or path, may be empty */
     CONFIG_WORDS,       /* char **: words with spaces between, NULL-terminated */

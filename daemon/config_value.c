@@ -212,14 +212,16 @@ static int set_integer(const struct config_key *key, const char *text, void *bas
     return 0;
 }
 
-static int set_on_crash(const struct config_key *key, const char *text, void *base, char *why)
+/* One of two words. */
+static int set_either(const struct config_key *key, const char *text, const char *no,
+                      const char *yes, void *base, char *why)
 {
-    bool fails = strcmp(text, "fail") == 0;
-    if (!fails && strcmp(text, "requeue") != 0) {
-        snprintf(why, CONFIG_WHY_MAX, "must be requeue or fail");
+    bool is_yes = strcmp(text, yes) == 0;
+    if (!is_yes && strcmp(text, no) != 0) {
+        snprintf(why, CONFIG_WHY_MAX, "must be %s or %s", no, yes);
         return -EINVAL;
     }
-    *(bool *)field(key, base) = fails;
+    *(bool *)field(key, base) = is_yes;
     return 0;
 }
 
@@ -302,7 +304,9 @@ int config_value_parse(const struct config_key *key, const char *text, void *bas
     case CONFIG_INT32:
         return set_integer(key, text, base, why);
     case CONFIG_ON_CRASH:
-        return set_on_crash(key, text, base, why);
+        return set_either(key, text, "requeue", "fail", base, why);
+    case CONFIG_KEEP:
+        return set_either(key, text, "head", "tail", base, why);
     case CONFIG_RATE:
         return set_rate(key, text, base, why);
     case CONFIG_UMASK:
@@ -364,6 +368,8 @@ char *config_value_text(const struct config_key *key, const void *base)
         return strdup(*(const bool *)value ? "yes" : "no");
     case CONFIG_ON_CRASH:
         return strdup(*(const bool *)value ? "fail" : "requeue");
+    case CONFIG_KEEP:
+        return strdup(*(const bool *)value ? "tail" : "head");
     case CONFIG_INT32:
         snprintf(text, sizeof text, "%" PRId32, *(const int32_t *)value);
         return strdup(text);

@@ -43,6 +43,7 @@ struct http_source {
     int (*next)(struct http_request *request);
     uint64_t offset;   /* logs: of the next piece; events: the number of the last one */
     uint64_t id, left; /* http_logs.c's own */
+    uint64_t gap;      /* logs: bytes that are gone before the first piece */
     uint32_t attempt;
     int stream;
     bool follow;

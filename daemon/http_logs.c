@@ -8,6 +8,8 @@
  *
  * I1  Between two looks at a job that writes nothing is a job.wait with a timeout: it ends when the
  *     job does, so a job that is over is never waited for.
+ * I2  The body is one piece of the stream, without a gap: one before it is in a header, and in front
+ *     of one in the midst the reply ends without its proper end.
  */
 #include "daemon/engine.h"
 #include "daemon/http_impl.h"
@@ -46,6 +48,17 @@ static void append_chunk(struct http_request *request, struct output_chunk *chun
     request->source.left -= chunk->size;
 }
 
+/* I2 */
+static int take_gap(struct http_request *request, const struct output_chunk *chunk)
+{
+    if (chunk->gap == 0)
+        return 0;
+    if (request->status) /* the headers are on their way */
+        return -ESTALE;
+    request->source.gap = chunk->gap;
+    return 0;
+}
+
 static int read_piece(struct http_request *request, bool *ret_at_end, bool *ret_eof,
                       struct rpc_error *error)
 {
@@ -58,6 +71,11 @@ static int read_piece(struct http_request *request, bool *ret_at_end, bool *ret_
     int err = engine_logs(engine_of(request), http_peer(request), &piece, &chunk, ret_eof, error);
     if (err)
         return err;
+    err = take_gap(request, &chunk);
+    if (err) {
+        free(chunk.data);
+        return err;
+    }
     *ret_at_end = chunk.at_end;
     append_chunk(request, &chunk);
     return 0;

@@ -16,6 +16,8 @@
 #include "protocol/units.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -159,6 +161,14 @@ static struct MHD_Response *response_new(struct http_request *request)
     return response;
 }
 
+static bool add_gap(const struct http_request *request, struct MHD_Response *response)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, request->source.gap);
+    return request->source.gap == 0 ||
+           MHD_add_response_header(response, "Weft-Gap", text) == MHD_YES;
+}
+
 static bool add_headers(const struct http_request *request, struct MHD_Response *response)
 {
     const char *headers[][2] = {
@@ -176,7 +186,7 @@ static bool add_headers(const struct http_request *request, struct MHD_Response 
             MHD_add_response_header(response, headers[i][0], headers[i][1]) != MHD_YES)
             return false;
     }
-    return true;
+    return add_gap(request, response);
 }
 
 static enum MHD_Result queue_reply(struct http_request *request)

@@ -111,6 +111,10 @@ bool job_state_may_retry(enum job_state state);
 enum job_on_crash { JOB_CRASH_REQUEUE = 0, JOB_CRASH_FAIL = 1 };
 extern const char *const job_on_crash_names[]; /* by it, NULL-terminated */
 
+/* Which end of a long output is kept. */
+enum job_keep { JOB_KEEP_DEFAULT = 0, JOB_KEEP_HEAD = 1, JOB_KEEP_TAIL = 2 };
+extern const char *const job_keep_names[]; /* of HEAD and TAIL, NULL-terminated */
+
 #define JOB_NAME_MAX     255
 #define JOB_TAGS_MAX     32
 #define JOB_RETRIES_MAX  1000
@@ -138,6 +142,7 @@ struct job_spec {
     size_t stdin_size; /* may hold NUL bytes */
     char *stdin_file;  /* or the file that it reads, absolute; of both one is NULL */
     struct program_options *program; /* umask, priorities, limits; NULL: none is given */
+    enum job_keep output_keep;       /* default: exec.output_keep of the configuration */
     char *queue;     /* never NULL: "default" if none was named; existence is the engine's check */
     char *name;      /* the client's label, or NULL */
     char *key;       /* its user has one live job of that key, or NULL */

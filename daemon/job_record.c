@@ -52,9 +52,10 @@ void job_record_free(struct job_record *record)
 
 /* Of the spec; the rest (env, stdin, delay, start_at) is not shown. */
 static const char *const shown[] = {
-    "argv",    "call",    "args",          "cwd",       "stdin_file", "umask", "nice",
-    "ionice",  "limits",  "memory_max",    "tasks_max", "cpu_quota",  "tags",  "priority",
-    "retries", "timeout", "timeout_total", "on_crash",  "durable",    "after", "key"};
+    "argv",        "call",    "args",     "cwd",        "stdin_file", "umask",
+    "nice",        "ionice",  "limits",   "memory_max", "tasks_max",  "cpu_quota",
+    "output_keep", "tags",    "priority", "retries",    "timeout",    "timeout_total",
+    "on_crash",    "durable", "after",    "key"};
 
 static int add_time(json_t *job, const char *name, int64_t at)
 {

@@ -19,6 +19,7 @@
 #define CENTURY_NS (INT64_C(36525) * 86400 * 1000000000)
 
 const char *const job_on_crash_names[] = {"requeue", "fail", NULL};
+const char *const job_keep_names[] = {"head", "tail", NULL};
 
 enum member {
     ARGV,
@@ -35,6 +36,7 @@ enum member {
     MEMORY_MAX,
     TASKS_MAX,
     CPU_QUOTA,
+    OUTPUT_KEEP,
     QUEUE,
     NAME,
     KEY,
@@ -69,6 +71,7 @@ static const struct param_spec members[MEMBERS] = {
     [MEMORY_MAX] = {.name = "memory_max", .types = PARAM_INT | PARAM_STRING},
     [TASKS_MAX] = {.name = "tasks_max", .types = PARAM_INT | PARAM_STRING},
     [CPU_QUOTA] = {.name = "cpu_quota", .types = PARAM_NUMBER | PARAM_STRING},
+    [OUTPUT_KEEP] = {.name = "output_keep", .types = PARAM_STRING, .choices = job_keep_names},
     [QUEUE] = {.name = "queue", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
     [NAME] = {.name = "name", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
     [KEY] = {.name = "key", .types = PARAM_STRING, .length_min = 1, .length_max = JOB_NAME_MAX},
@@ -182,8 +185,9 @@ static int check_program(const json_t *const *given, struct rpc_error *error)
 
 static int check_call(const json_t *const *given, struct rpc_error *error)
 {
-    static const enum member program_only[] = {
-        ENV, CWD, STDIN, STDIN_FILE, UMASK, NICE, IONICE, LIMITS, MEMORY_MAX, TASKS_MAX, CPU_QUOTA};
+    static const enum member program_only[] = {ENV,        CWD,       STDIN,     STDIN_FILE,
+                                               UMASK,      NICE,      IONICE,    LIMITS,
+                                               MEMORY_MAX, TASKS_MAX, CPU_QUOTA, OUTPUT_KEEP};
     for (size_t i = 0; i < PARAMS_COUNT(program_only); i++)
         if (given[program_only[i]])
             return refuse(error, members[program_only[i]].name,
@@ -350,9 +354,17 @@ static int copy_texts(const json_t *const *given, struct job_spec *spec)
     return rc < 0 || !spec->queue ? -ENOMEM : 0;
 }
 
+static enum job_keep keep_of(const json_t *value)
+{
+    if (!value)
+        return JOB_KEEP_DEFAULT;
+    return strcmp(json_string_value(value), job_keep_names[0]) == 0 ? JOB_KEEP_HEAD : JOB_KEEP_TAIL;
+}
+
 static void copy_numbers(const json_t *const *given, struct job_spec *spec)
 {
     const char *on_crash = param_string(given[ON_CRASH], job_on_crash_names[JOB_CRASH_REQUEUE]);
+    spec->output_keep = keep_of(given[OUTPUT_KEEP]);
     spec->memory_only = !param_bool(given[DURABLE], true);
     spec->priority = (int32_t)param_int(given[PRIORITY], 0);
     spec->retries = (uint32_t)param_int(given[RETRIES], 0);

@@ -107,6 +107,8 @@ static int put_what(json_t *json, const struct job_spec *spec)
     if (spec->stdin_data)
         rc |= put(json, "stdin", json_stringn_nocheck(spec->stdin_data, spec->stdin_size));
     rc |= put_string(json, "stdin_file", spec->stdin_file);
+    if (spec->output_keep != JOB_KEEP_DEFAULT)
+        rc |= put_string(json, "output_keep", job_keep_names[spec->output_keep - 1]);
     return rc | program_options_to_json(spec->program, json);
 }
 

@@ -246,6 +246,8 @@ static int logs_json(const struct output_chunk *chunk, bool eof, json_t **ret_re
         return err;
     *ret_result = json_pack("{s:o, s:s, s:I, s:b}", "data", data, "encoding", encoding, "next",
                             (json_int_t)(chunk->next - (chunk->size - size)), "eof", (int)eof);
+    if (*ret_result && chunk->gap > 0)
+        json_object_set_new(*ret_result, "gap", json_integer((json_int_t)chunk->gap));
     if (*ret_result && chunk->dropped > 0)
         json_object_set_new(*ret_result, "dropped", json_integer((json_int_t)chunk->dropped));
     return 0;

@@ -9,6 +9,8 @@
  */
 #include "daemon/output.h"
 
+#include "daemon/output_tail.h"
+
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -29,8 +31,10 @@ struct output_store {
 
 struct output {
     const struct output_store *store;
-    uint64_t cap;
-    int fd; /* -1: nothing was written yet */
+    struct output_limit limit;
+    int fd;                  /* of the head; -1: nothing was written yet */
+    bool has_tail;           /* something was written */
+    struct output_tail tail; /* instead of the head */
     struct output_summary summary;
     char folder[NAME_SIZE], name[NAME_SIZE], dropped_name[NAME_SIZE];
 };
@@ -60,9 +64,17 @@ static void file_name(char name[static NAME_SIZE], uint64_t id, uint32_t attempt
              attempt, stream == OUTPUT_STDOUT ? "out" : "err", suffix);
 }
 
+/* A file, or the folder of a tail. */
+static int remove_in(int folder, const char *name)
+{
+    if (unlinkat(folder, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    return errno == EISDIR ? output_tail_remove(folder, name) : -errno;
+}
+
 static int remove_file(const struct output_store *store, const char *name)
 {
-    return unlinkat(store->folder, name, 0) < 0 && errno != ENOENT ? -errno : 0;
+    return remove_in(store->folder, name);
 }
 
 /* ---- the folder ------------------------------------------------------------------------------ */
@@ -120,13 +132,14 @@ static int forget_main(void *arg)
 }
 
 int output_open(struct output_store *store, uint64_t id, uint32_t attempt,
-                enum output_stream stream, uint64_t cap, struct output **ret_output)
+                enum output_stream stream, const struct output_limit *limit,
+                struct output **ret_output)
 {
     struct output *output = calloc(1, sizeof(*output));
     if (!output)
         return -ENOMEM;
     output->store = store;
-    output->cap = cap;
+    output->limit = *limit;
     output->fd = -1;
     folder_name(output->folder, id);
     file_name(output->name, id, attempt, stream, "");
@@ -138,16 +151,30 @@ int output_open(struct output_store *store, uint64_t id, uint32_t attempt,
 
 /* The folder may be taken away between the two, when its last file is removed.  Returns the
  * descriptor. */
-static int create(const struct output *output, const char *name)
+static int create(const struct output *output, const char *name,
+                  int (*make)(int folder, const char *name))
 {
-    int fd;
-    for (int try = 0; try < 8; try++) {
-        fd = openat(output->store->folder, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        if (fd >= 0 || errno != ENOENT)
-            break;
-        if (mkdirat(output->store->folder, output->folder, 0700) < 0 && errno != EEXIST)
-            break;
+    int rc = -ENOENT;
+    for (int try = 0; try < 8 && rc == -ENOENT; try++) {
+        rc = make(output->store->folder, name);
+        if (rc == -ENOENT && mkdirat(output->store->folder, output->folder, 0700) < 0 &&
+            errno != EEXIST)
+            rc = -errno;
     }
+    return rc;
+}
+
+static int make_file(int folder, const char *name)
+{
+    int fd = openat(folder, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    return fd < 0 ? -errno : fd;
+}
+
+static int make_folder(int folder, const char *name)
+{
+    if (mkdirat(folder, name, 0700) < 0)
+        return -errno;
+    int fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
 }
 
@@ -158,12 +185,12 @@ struct piece {
 };
 
 /* Errors: the file's; what was written is counted either way. */
-static int write_main(void *arg)
+static int write_head_main(void *arg)
 {
     struct piece *piece = arg;
     struct output *output = piece->output;
     if (output->fd < 0)
-        output->fd = create(output, output->name);
+        output->fd = create(output, output->name, make_file);
     if (output->fd < 0)
         return output->fd;
     while (piece->size > 0) {
@@ -179,14 +206,33 @@ static int write_main(void *arg)
     return 0;
 }
 
+/* The same for a tail. */
+static int write_tail_main(void *arg)
+{
+    struct piece *piece = arg;
+    struct output *output = piece->output;
+    if (!output->has_tail) {
+        int folder = create(output, output->name, make_folder);
+        if (folder < 0)
+            return folder;
+        output_tail_init(&output->tail, folder, output->limit.cap);
+        output->has_tail = true;
+    }
+    int rc = output_tail_write(&output->tail, piece->data, piece->size);
+    piece->size -= (size_t)(output->tail.at - output->summary.written);
+    output->summary.written = output->tail.at;
+    return rc;
+}
+
 void output_write(struct output *output, const void *data, size_t size)
 {
     struct output_summary *summary = &output->summary;
-    uint64_t room = output->cap - summary->written;
+    bool tail = output->limit.keep == OUTPUT_KEEP_TAIL && output->limit.cap > 0;
+    uint64_t room = tail ? size : output->limit.cap - summary->written;
     struct piece piece = {output, data, size < room ? size : (size_t)room};
     summary->dropped += size - piece.size;
     if (piece.size > 0 && summary->err == 0)
-        summary->err = offload_shielded(write_main, &piece);
+        summary->err = offload_shielded(tail ? write_tail_main : write_head_main, &piece);
     summary->dropped += piece.size; /* 0 unless there is an error */
 }
 
@@ -195,7 +241,7 @@ static void note_dropped(const struct output *output)
 {
     char text[32];
     int size = snprintf(text, sizeof(text), "%" PRIu64 "\n", output->summary.dropped);
-    int fd = create(output, output->dropped_name);
+    int fd = create(output, output->dropped_name, make_file);
     if (fd < 0)
         return;
     if (write(fd, text, (size_t)size) != size)
@@ -208,14 +254,17 @@ static int close_main(void *arg)
     struct output *output = arg;
     if (output->summary.dropped > 0)
         note_dropped(output);
-    if (output->fd >= 0 && close(output->fd) < 0 && output->summary.err == 0)
-        output->summary.err = -errno;
+    int rc = output->has_tail ? output_tail_close(&output->tail) : 0;
+    if (output->fd >= 0 && close(output->fd) < 0)
+        rc = -errno;
+    if (output->summary.err == 0)
+        output->summary.err = rc;
     return 0;
 }
 
 void output_close(struct output *output, struct output_summary *ret_summary)
 {
-    if (output->fd >= 0 || output->summary.dropped > 0)
+    if (output->fd >= 0 || output->has_tail || output->summary.dropped > 0)
         (void)offload_shielded(close_main, output);
     *ret_summary = output->summary;
     free(output);
@@ -243,25 +292,19 @@ static uint64_t read_dropped(const struct output_store *store, const char *name)
     return strtoull(text, NULL, 10);
 }
 
-/* size bytes from the offset; fewer if there are fewer. */
-static int read_piece(int fd, struct reading *reading, size_t size)
+static int read_head(int fd, uint64_t end, struct reading *reading)
 {
     struct output_chunk *chunk = &reading->chunk;
-    chunk->data = malloc(size);
-    if (!chunk->data)
-        return -ENOMEM;
-    while (chunk->size < size) {
-        off_t at = (off_t)(reading->offset + chunk->size);
-        ssize_t n = pread(fd, chunk->data + chunk->size, size - chunk->size, at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            return 0;
-        chunk->size += (size_t)n;
+    uint64_t left = reading->offset < end ? end - reading->offset : 0;
+    size_t size = left < reading->limit ? (size_t)left : reading->limit;
+    ssize_t n = 0;
+    if (size > 0) {
+        chunk->data = malloc(size);
+        n = chunk->data ? output_read_at(fd, chunk->data, size, reading->offset) : -ENOMEM;
     }
-    return 0;
+    chunk->size = n > 0 ? (size_t)n : 0;
+    chunk->at_end = reading->offset + chunk->size >= end;
+    return n < 0 ? (int)n : 0;
 }
 
 static int read_file(int fd, struct reading *reading)
@@ -269,12 +312,9 @@ static int read_file(int fd, struct reading *reading)
     struct stat status;
     if (fstat(fd, &status) < 0)
         return -errno;
-    uint64_t end = (uint64_t)status.st_size;
-    uint64_t left = reading->offset < end ? end - reading->offset : 0;
-    size_t size = left < reading->limit ? (size_t)left : reading->limit;
-    int rc = size > 0 ? read_piece(fd, reading, size) : 0;
-    reading->chunk.at_end = reading->offset + reading->chunk.size >= end;
-    return rc;
+    return S_ISDIR(status.st_mode)
+               ? output_tail_read(fd, reading->offset, reading->limit, &reading->chunk)
+               : read_head(fd, (uint64_t)status.st_size, reading);
 }
 
 static int read_main(void *arg)
@@ -304,18 +344,16 @@ int output_read(struct output_store *store, uint64_t id, uint32_t attempt,
         reading.limit = 0; /* behind the end of any file */
     file_name(reading.name, id, attempt, stream, "");
     file_name(reading.dropped_name, id, attempt, stream, ".dropped");
+    struct output_chunk *chunk = &reading.chunk;
     int rc = weft_offload(read_main, &reading, &result);
     rc = rc < 0 ? rc : result;
-    if (rc == 0 && reading.chunk.size > 0) {
-        reading.chunk.next = offset + reading.chunk.size;
-        *ret_chunk = reading.chunk;
-        return 0;
+    if (rc < 0 || chunk->size == 0) {
+        free(chunk->data);
+        chunk->data = NULL;
     }
-    free(reading.chunk.data);
-    reading.chunk.data = NULL;
-    reading.chunk.next = offset;
+    chunk->next = offset + chunk->gap + chunk->size;
     if (rc == 0)
-        *ret_chunk = reading.chunk;
+        *ret_chunk = *chunk;
     return rc;
 }
 
@@ -493,8 +531,8 @@ static int remove_all_main(void *arg)
         if (!number_of(entry->d_name, true, &id) ||
             !bsearch(&id, removals->ids, removals->count, sizeof(id), compare_numbers))
             continue;
-        if (unlinkat(dirfd(names), entry->d_name, 0) < 0 && errno != ENOENT)
-            rc = -errno;
+        int r = remove_in(dirfd(names), entry->d_name);
+        rc = r < 0 ? r : rc;
     }
     closedir(names);
     (void)unlinkat(removals->store->folder, folder, AT_REMOVEDIR); /* once it is empty */

@@ -69,6 +69,7 @@ static int settings_new(const struct config *config, struct run_settings **ret_s
     atomic_init(&settings->references, 1);
     settings->program = config->exec.program;
     settings->output_max = config->exec.output_max;
+    settings->keeps_tail = config->exec.keeps_tail;
     settings->kill_grace = config->exec.kill_grace;
     settings->module_memory = config->modules.memory;
     settings->cwd = strdup(config->exec.cwd);

@@ -91,15 +91,23 @@ static void close_fds(struct exec *exec)
     }
 }
 
+static enum output_keep keep_of(const struct run_attempt *attempt)
+{
+    enum job_keep keep = attempt->request->spec->output_keep;
+    bool tail = keep == JOB_KEEP_DEFAULT ? attempt->settings->keeps_tail : keep == JOB_KEEP_TAIL;
+    return tail ? OUTPUT_KEEP_TAIL : OUTPUT_KEEP_HEAD;
+}
+
 static int open_stream(struct exec *exec, enum output_stream stream)
 {
     const struct run_request *request = exec->attempt.request;
     struct run_pump *pump = &exec->pumps[stream];
+    const struct output_limit limit = {exec->attempt.settings->output_max, keep_of(&exec->attempt)};
     int rc = run_pump_init(pump, &exec->fds[1 + stream]);
     if (rc < 0)
         return rc;
-    rc = output_open(exec->attempt.runner->outputs, request->id, request->attempt, stream,
-                     exec->attempt.settings->output_max, &pump->output);
+    rc = output_open(exec->attempt.runner->outputs, request->id, request->attempt, stream, &limit,
+                     &pump->output);
     if (rc < 0) {
         run_pump_destroy(pump);
         return rc;

@@ -32,6 +32,7 @@ struct run_settings {
     char *socket;                   /* "WEFT_SOCKET=path" */
     struct program_options program; /* what every program gets */
     uint64_t output_max;
+    bool keeps_tail;
     uint64_t kill_grace;
     uint64_t module_memory;
 };

@@ -169,6 +169,7 @@ class Weft:
         """Yields pieces of the last attempt's output, as bytes, until the job has ended.
 
         Where there is nothing new it waits for the job's end, and looks again after so many seconds.
+        What is not kept (output_keep) is left out; 'gap' of job.logs would tell.
         """
         offset = 0
         while True:

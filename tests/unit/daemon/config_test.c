@@ -101,6 +101,7 @@ Test(config, values_of_every_type_are_read)
                                   "[exec]\nenv = A B_*  C\numask=027\nnice = -3\n"
                                   "ionice = idle\nlimits = nofile=64:128 cpu=1m\n"
                                   "memory_max = 1G\ntasks_max = 9\ntasks_max =\ncpu_quota=50%\n"
+                                  "output_keep = tail\n"
                                   "[log]\nlevel = debug\n"
                                   "[queue video]\nconcurrency = auto\n");
     cr_assert_eq(config->runtime.workers, 3);
@@ -119,6 +120,7 @@ Test(config, values_of_every_type_are_read)
     cr_assert_eq(config->exec.program.groups[PROGRAM_MEMORY_MAX], UINT64_C(1) << 30);
     cr_assert_eq(config->exec.program.groups[PROGRAM_TASKS_MAX], 0);
     cr_assert_eq(config->exec.program.groups[PROGRAM_CPU_QUOTA], 50000);
+    cr_assert(config->exec.keeps_tail);
     cr_assert_eq(config->log.level, CONFIG_LOG_DEBUG);
     cr_assert(queue_of(config, "video")->concurrency >= 4);
     config_free(config);
@@ -224,6 +226,7 @@ Test(config, bad_values_say_what_was_expected)
     assert_refused("[queue x]\npriority = --1\n", "from -1000000 to 1000000");
     assert_refused("[queue x]\nretries = 1001\n", "from 0 to 1000");
     assert_refused("[queue x]\non_crash = Fail\n", "requeue or fail");
+    assert_refused("[exec]\noutput_keep = both\n", "head or tail");
     assert_refused("[exec]\ncwd = relative\n", "absolute path");
     assert_refused("[exec]\numask = 9\n",
                    "test.conf:2: bad value '9' for umask in [exec]: is not an");

@@ -97,6 +97,8 @@ Test(job_spec, text_and_spec_are_the_same)
                "\"ionice\":\"idle\",\"limits\":{\"core\":\"0:infinity\"}}");
     round_trip("{\"argv\":[\"x\"],\"memory_max\":\"64M\"}");
     round_trip("{\"argv\":[\"x\"],\"tasks_max\":12,\"cpu_quota\":150.25}");
+    round_trip("{\"argv\":[\"x\"],\"output_keep\":\"head\"}");
+    round_trip("{\"argv\":[\"x\"],\"output_keep\":\"tail\"}");
 }
 
 Test(job_spec, a_start_is_kept_to_the_nanosecond)
@@ -213,15 +215,17 @@ Test(job_spec, what_is_wrong_is_refused_by_name)
     refuse("{\"argv\":[\"x\"],\"umask\":\"9\"}", bad, "umask", "octal");
     refuse("{\"argv\":[\"x\"],\"ionice\":\"x\"}", bad, "ionice", "idle");
     refuse("{\"argv\":[\"x\"],\"limits\":{\"cores\":0}}", bad, "limits", "core");
+    refuse("{\"argv\":[\"x\"],\"output_keep\":\"middle\"}", bad, "output_keep", "tail");
     refuse("{\"argv\":[\"x\"],\"memory_max\":1.5}", bad, "memory_max", "integer");
     refuse("{\"argv\":[\"x\"],\"memory_max\":\"1\"}", bad, "memory_max", "size from 4K");
     refuse("{\"argv\":[\"x\"],\"tasks_max\":0}", bad, "tasks_max", "from 1");
     refuse("{\"argv\":[\"x\"],\"cpu_quota\":\"1/2\"}", bad, "cpu_quota", "percentage");
     refuse("{\"argv\":[\"x\"],\"cpu_qouta\":1}", bad, "cpu_qouta", "cpu_quota");
-    static const char *const of_programs[] = {"stdin_file", "umask",      "nice",      "ionice",
-                                              "limits",     "memory_max", "tasks_max", "cpu_quota"};
-    static const char *const values[] = {"\"/a\"", "\"7\"",  "1", "\"idle\"",
-                                         "{}",     "\"1M\"", "1", "\"5%\""};
+    static const char *const of_programs[] = {"stdin_file", "umask",     "nice",
+                                              "ionice",     "limits",    "memory_max",
+                                              "tasks_max",  "cpu_quota", "output_keep"};
+    static const char *const values[] = {"\"/a\"", "\"7\"", "1",      "\"idle\"", "{}",
+                                         "\"1M\"", "1",     "\"5%\"", "\"tail\""};
     for (size_t i = 0; i < sizeof of_programs / sizeof of_programs[0]; i++) {
         char text[96];
         snprintf(text, sizeof text, "{\"call\":\"echo\",\"%s\":%s}", of_programs[i], values[i]);

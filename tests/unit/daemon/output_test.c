@@ -6,6 +6,7 @@
 #include "support/test.h"
 
 #include <dirent.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -56,11 +57,18 @@ static void with_store(int (*run)(void))
     EXPECT_EQ(rmdir(folder), 0);
 }
 
-static struct output *open_stdout(uint64_t id, uint32_t attempt, uint64_t cap)
+static struct output *open_keeping(uint64_t id, uint32_t attempt, uint64_t cap,
+                                   enum output_keep keep)
 {
     struct output *output;
-    EXPECT_EQ(output_open(store, id, attempt, OUTPUT_STDOUT, cap, &output), 0);
+    const struct output_limit limit = {cap, keep};
+    EXPECT_EQ(output_open(store, id, attempt, OUTPUT_STDOUT, &limit, &output), 0);
     return output;
+}
+
+static struct output *open_stdout(uint64_t id, uint32_t attempt, uint64_t cap)
+{
+    return open_keeping(id, attempt, cap, OUTPUT_KEEP_HEAD);
 }
 
 static void expect_chunk(uint64_t id, uint64_t offset, size_t limit, const char *text, bool at_end,
@@ -72,6 +80,7 @@ static void expect_chunk(uint64_t id, uint64_t offset, size_t limit, const char 
     EXPECT((chunk.data == NULL) == (chunk.size == 0));
     EXPECT(chunk.size == 0 || memcmp(chunk.data, text, chunk.size) == 0);
     EXPECT_EQ(chunk.next, offset + chunk.size);
+    EXPECT_EQ(chunk.gap, 0);
     EXPECT_EQ(chunk.at_end, at_end);
     EXPECT_EQ(chunk.dropped, dropped);
     free(chunk.data);
@@ -132,6 +141,209 @@ static int cap(void)
 Test(output, keeps_the_cap_and_counts_the_rest)
 {
     with_store(cap);
+}
+
+/* ---- the tail -------------------------------------------------------------------------------- */
+
+static char byte_at(uint64_t offset)
+{
+    return (char)('!' + offset * 2654435761U % 89);
+}
+
+/* The next bytes of a stream that says of each byte where it belongs. */
+static void write_stream(struct output *output, uint64_t *offset, size_t size)
+{
+    char *data = malloc(size);
+    for (size_t i = 0; i < size; i++)
+        data[i] = byte_at(*offset + i);
+    output_write(output, data, size);
+    *offset += size;
+    free(data);
+}
+
+/* Bytes of the stream, and where those are that were not asked for. */
+static struct output_chunk expect_stream(uint64_t id, uint64_t offset, size_t limit)
+{
+    struct output_chunk chunk;
+    size_t right = 0;
+    EXPECT_EQ(output_read(store, id, 1, OUTPUT_STDOUT, offset, limit, &chunk), 0);
+    while (right < chunk.size && chunk.data[right] == byte_at(offset + chunk.gap + right))
+        right++;
+    EXPECT_EQ(right, chunk.size);
+    EXPECT(chunk.size <= limit);
+    EXPECT_EQ(chunk.next, offset + chunk.gap + chunk.size);
+    free(chunk.data);
+    return chunk;
+}
+
+/* On disk, in how many segments. */
+static uint64_t bytes_in(const char *name, int *ret_segments)
+{
+    struct dirent *entry;
+    struct stat status;
+    uint64_t bytes = 0;
+    DIR *dir = opendir(path_of(name));
+    EXPECT(dir != NULL);
+    for (*ret_segments = 0; (entry = readdir(dir));) {
+        if (entry->d_name[0] == '.')
+            continue;
+        EXPECT_EQ(fstatat(dirfd(dir), entry->d_name, &status, 0), 0);
+        bytes += (uint64_t)status.st_size;
+        ++*ret_segments;
+    }
+    closedir(dir);
+    return bytes;
+}
+
+enum { TAIL_CAP = 64 << 10, TAIL_SEGMENT = TAIL_CAP / 8 };
+
+static int tail(void)
+{
+    struct output_summary summary;
+    struct output_chunk chunk;
+    uint64_t end = 0;
+    int segments;
+    struct output *output = open_keeping(5, 1, TAIL_CAP, OUTPUT_KEEP_TAIL);
+    EXPECT_EQ(access(path_of("/0"), F_OK), -1); /* silent: no file */
+    write_stream(output, &end, 10);
+    chunk = expect_stream(5, 3, 100);
+    EXPECT(chunk.gap == 0 && chunk.size == 7 && chunk.at_end);
+    while (end < TAIL_CAP)
+        write_stream(output, &end, 1022);
+    for (size_t size = 1; size < 3 * TAIL_SEGMENT; size = size * 3 + 1) {
+        write_stream(output, &end, size);
+        uint64_t kept = bytes_in("/0/5.1.out", &segments);
+        EXPECT(kept <= TAIL_CAP && kept > TAIL_CAP - TAIL_SEGMENT && segments == 8);
+        chunk = expect_stream(5, 0, 2 * TAIL_CAP); /* all that is kept, in one piece */
+        EXPECT(chunk.gap == end - kept && chunk.size == kept && chunk.at_end);
+        chunk = expect_stream(5, end - TAIL_SEGMENT - 5, TAIL_SEGMENT); /* over a border */
+        EXPECT(chunk.gap == 0 && chunk.size == TAIL_SEGMENT && !chunk.at_end);
+        chunk = expect_stream(5, chunk.next, TAIL_SEGMENT);
+        EXPECT(chunk.gap == 0 && chunk.size == 5 && chunk.at_end);
+        chunk = expect_stream(5, end + 9, 9); /* behind the end */
+        EXPECT(chunk.gap == 0 && chunk.size == 0 && chunk.at_end);
+    }
+    write_stream(output, &end, 3 * TAIL_CAP); /* more at once than is kept */
+    EXPECT_EQ(bytes_in("/0/5.1.out", &segments), TAIL_CAP);
+    chunk = expect_stream(5, 17, 1);
+    EXPECT(chunk.gap == end - TAIL_CAP - 17 && chunk.size == 1 && !chunk.at_end);
+    output_close(output, &summary);
+    EXPECT_EQ(summary.written, end);
+    EXPECT_EQ(summary.dropped, 0);
+    EXPECT_EQ(summary.err, 0);
+    EXPECT_EQ(output_remove(store, 5, 1), 0);
+    return 0;
+}
+
+Test(output, keeps_the_tail_within_the_cap_and_tells_of_the_gap)
+{
+    with_store(tail);
+}
+
+static int small_tails(void)
+{
+    struct output_summary summary;
+    int segments;
+    for (uint64_t cap = 0; cap < 6; cap++) {
+        uint64_t end = 0;
+        struct output *output = open_keeping(6, 1, cap, OUTPUT_KEEP_TAIL);
+        for (size_t size = 1; size < 9; size++) {
+            write_stream(output, &end, size);
+            struct output_chunk chunk = expect_stream(6, 0, 100);
+            EXPECT(chunk.size <= cap && chunk.gap + chunk.size == (cap ? end : 0));
+        }
+        output_close(output, &summary);
+        EXPECT_EQ(summary.dropped, cap ? 0 : end);
+        EXPECT(!cap || bytes_in("/0/6.1.out", &segments) <= cap);
+    }
+    EXPECT_EQ(output_remove(store, 6, 1), 0);
+    return 0;
+}
+
+Test(output, keeps_a_tail_of_few_bytes)
+{
+    with_store(small_tails);
+}
+
+/* What weftd leaves when it is killed: nobody closed anything.  The next run replaces it. */
+static int interrupted_tail(void)
+{
+    struct output_summary summary;
+    struct output_chunk chunk;
+    uint64_t *ids, end = 0;
+    size_t count;
+    int segments;
+    struct output *output = open_keeping(7, 1, TAIL_CAP, OUTPUT_KEEP_TAIL);
+    write_stream(output, &end, TAIL_CAP + 100);
+    write_stream(output, &end, 100);
+    struct output_store *old = store;
+    EXPECT_EQ(output_store_new(folder, &store), 0);
+    chunk = expect_stream(7, 0, 2 * TAIL_CAP);
+    EXPECT(chunk.gap + chunk.size == end && chunk.at_end);
+    struct output *again = open_keeping(7, 1, 100, OUTPUT_KEEP_HEAD);
+    expect_chunk(7, 0, 100, "", true, 0);
+    output_write(again, "again", 5);
+    output_close(again, &summary);
+    expect_chunk(7, 0, 100, "again", true, 0);
+    again = open_keeping(7, 1, 100, OUTPUT_KEEP_TAIL);
+    end = 0;
+    write_stream(again, &end, 120);
+    output_close(again, &summary);
+    EXPECT_EQ(bytes_in("/0/7.1.out", &segments), 100);
+    EXPECT_EQ(output_jobs(store, 0, &ids, &count), 0);
+    EXPECT(count == 1 && ids[0] == 7);
+    EXPECT_EQ(output_remove_all(store, ids, count), 0); /* as of a job that is unknown */
+    free(ids);
+    output_store_free(store);
+    store = old;
+    output_close(output, &summary);
+    return 0;
+}
+
+Test(output, leaves_a_tail_that_is_readable_and_replaced)
+{
+    with_store(interrupted_tail);
+}
+
+/* A reader beside a writer who overtakes it: what it gets is the stream, with gaps that are told. */
+static atomic_bool written;
+
+static int overtaking_main(void *arg)
+{
+    uint64_t end = 0;
+    for (int i = 0; i < 400; i++)
+        write_stream(arg, &end, 777 + (size_t)i * 31);
+    atomic_store(&written, true);
+    return 0;
+}
+
+static int overtaken(void)
+{
+    struct output_summary summary;
+    struct weft_group group;
+    uint64_t offset = 0, gaps = 0;
+    struct output_chunk chunk = {0};
+    struct output *output = open_keeping(8, 1, TAIL_CAP, OUTPUT_KEEP_TAIL);
+    atomic_store(&written, false);
+    weft_group_init(&group);
+    EXPECT_EQ(weft_group_spawn(&group, "writer", overtaking_main, output), 0);
+    for (bool over = false; !over || !chunk.at_end;) {
+        over = atomic_load(&written);
+        chunk = expect_stream(8, offset, 4096);
+        gaps += chunk.gap;
+        offset = chunk.next;
+    }
+    EXPECT_EQ(weft_group_join(&group), 0);
+    output_close(output, &summary);
+    EXPECT_EQ(offset, summary.written);
+    EXPECT(gaps < summary.written);
+    EXPECT_EQ(output_remove(store, 8, 1), 0);
+    return 0;
+}
+
+Test(output, tells_a_reader_that_is_overtaken_of_gaps)
+{
+    with_store(overtaken);
 }
 
 static int remove_attempts(void)
