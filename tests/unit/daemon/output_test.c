@@ -305,31 +305,55 @@ Test(output, leaves_a_tail_that_is_readable_and_replaced)
     with_store(interrupted_tail);
 }
 
+/* As if it had been rotated away while somebody read. */
+static int hole(void)
+{
+    struct output_summary summary;
+    struct output_chunk chunk;
+    uint64_t end = 0;
+    struct output *output = open_keeping(8, 1, TAIL_CAP, OUTPUT_KEEP_TAIL);
+    write_stream(output, &end, TAIL_CAP);
+    output_close(output, &summary);
+    EXPECT_EQ(unlink(path_of("/0/8.1.out/16384")), 0);
+    chunk = expect_stream(8, 1, TAIL_CAP);
+    EXPECT(chunk.gap == 0 && chunk.next == 16384 && !chunk.at_end);
+    chunk = expect_stream(8, chunk.next, TAIL_CAP);
+    EXPECT(chunk.gap == TAIL_SEGMENT && chunk.next == TAIL_CAP && chunk.at_end);
+    EXPECT_EQ(output_remove(store, 8, 1), 0);
+    return 0;
+}
+
+Test(output, gives_no_data_from_both_sides_of_a_gap)
+{
+    with_store(hole);
+}
+
 /* A reader beside a writer who overtakes it: what it gets is the stream, with gaps that are told. */
+static size_t output_cap;
 static atomic_bool written;
 
 static int overtaking_main(void *arg)
 {
     uint64_t end = 0;
-    for (int i = 0; i < 400; i++)
-        write_stream(arg, &end, 777 + (size_t)i * 31);
+    for (size_t i = 0; i < 400; i++)
+        write_stream(arg, &end, 1 + i * output_cap / 2000);
     atomic_store(&written, true);
     return 0;
 }
 
-static int overtaken(void)
+static void overtake(void)
 {
     struct output_summary summary;
     struct weft_group group;
     uint64_t offset = 0, gaps = 0;
     struct output_chunk chunk = {0};
-    struct output *output = open_keeping(8, 1, TAIL_CAP, OUTPUT_KEEP_TAIL);
+    struct output *output = open_keeping(8, 1, output_cap, OUTPUT_KEEP_TAIL);
     atomic_store(&written, false);
     weft_group_init(&group);
     EXPECT_EQ(weft_group_spawn(&group, "writer", overtaking_main, output), 0);
     for (bool over = false; !over || !chunk.at_end;) {
         over = atomic_load(&written);
-        chunk = expect_stream(8, offset, 4096);
+        chunk = expect_stream(8, offset, output_cap / 2);
         gaps += chunk.gap;
         offset = chunk.next;
     }
@@ -338,6 +362,15 @@ static int overtaken(void)
     EXPECT_EQ(offset, summary.written);
     EXPECT(gaps < summary.written);
     EXPECT_EQ(output_remove(store, 8, 1), 0);
+}
+
+static int overtaken(void)
+{
+    static const size_t caps[] = {64, TAIL_CAP}; /* two segments, that come and go; eight */
+    for (size_t i = 0; i < sizeof(caps) / sizeof(caps[0]); i++) {
+        output_cap = caps[i];
+        overtake();
+    }
     return 0;
 }
 
@@ -401,15 +434,44 @@ static int fail_to_write(void)
     FILE *file = fopen(path_of("/0"), "we"); /* where the folder should be */
     EXPECT(file != NULL);
     EXPECT_EQ(fclose(file), 0);
-    struct output *output = open_stdout(1, 1, 10);
-    output_write(output, "1234", 4);
-    output_write(output, "5", 1);
-    output_close(output, &summary);
-    EXPECT_EQ(summary.err, -ENOTDIR);
-    EXPECT_EQ(summary.written, 0);
-    EXPECT_EQ(summary.dropped, 5);
+    for (int keep = OUTPUT_KEEP_HEAD; keep <= OUTPUT_KEEP_TAIL; keep++) {
+        struct output *output = open_keeping(1, 1, 10, (enum output_keep)keep);
+        output_write(output, "1234", 4);
+        output_write(output, "5", 1);
+        output_close(output, &summary);
+        EXPECT_EQ(summary.err, -ENOTDIR);
+        EXPECT_EQ(summary.written, 0);
+        EXPECT_EQ(summary.dropped, 5);
+    }
     EXPECT_EQ(unlink(path_of("/0")), 0);
     return 0;
+}
+
+/* In the midst of a tail: what was written before is kept, the rest counted. */
+static int fail_to_go_on(void)
+{
+    struct output_summary summary;
+    struct output_chunk chunk;
+    uint64_t end = 0;
+    struct output *output = open_keeping(1, 1, TAIL_CAP, OUTPUT_KEEP_TAIL);
+    write_stream(output, &end, 100);
+    EXPECT_EQ(mkdir(path_of("/0/1.1.out/8192"), 0700), 0); /* where the next segment should be */
+    write_stream(output, &end, TAIL_CAP);
+    write_stream(output, &end, 1);
+    output_close(output, &summary);
+    EXPECT_EQ(summary.err, -EEXIST);
+    EXPECT_EQ(summary.written, TAIL_SEGMENT);
+    EXPECT_EQ(summary.dropped, end - TAIL_SEGMENT);
+    EXPECT_EQ(rmdir(path_of("/0/1.1.out/8192")), 0);
+    chunk = expect_stream(1, 0, TAIL_CAP);
+    EXPECT(chunk.size == TAIL_SEGMENT && chunk.at_end && chunk.dropped == summary.dropped);
+    EXPECT_EQ(output_remove(store, 1, 1), 0);
+    return 0;
+}
+
+Test(output, keeps_what_there_is_of_a_tail_that_cannot_go_on)
+{
+    with_store(fail_to_go_on);
 }
 
 Test(output, swallows_trouble_with_the_file_and_tells_of_it)
