@@ -12,6 +12,7 @@
 
 const struct option_spec queue_options[] = {
     {"all", 'a', NULL, "pause, drain, resume: every queue"},
+    {"freeze", 0, NULL, "pause: programs that run stand still too, until resume"},
     {"concurrency", 'c', "COUNT", "set: most jobs that run at once"},
     {"concurrency-user", 0, "COUNT", "set: of these, most of one user; 0: no limit"},
     {"rate", 'r', "RATE", "set: most starts: 10/s, 100/m, 5/h, none"},
@@ -64,6 +65,7 @@ static void add_queue(struct table *table, const json_t *queue)
     char text[128];
     const char *name = job_string(queue, "name"), *rate = job_string(queue, "rate");
     bool paused = json_is_true(json_object_get(queue, "paused"));
+    bool frozen = json_is_true(json_object_get(queue, "frozen"));
     bool drained = json_is_true(json_object_get(queue, "drained"));
     bool gone = json_is_false(json_object_get(queue, "configured"));
     table_add(table, "%s", text_safe(name, strlen(name), text, 64));
@@ -75,7 +77,8 @@ static void add_queue(struct table *table, const json_t *queue)
     add_limit(table, queue);
     table_add(table, "%s%s", text_safe(rate, strlen(rate), text, 32), mark(queue, "rate"));
     table_add(table, "%s%s%s%s",
-              paused    ? "paused"
+              frozen    ? "frozen"
+              : paused  ? "paused"
               : drained ? "drained"
                         : "open",
               paused || !drained ? mark(queue, "paused") : mark(queue, "drained"),
@@ -110,6 +113,23 @@ static int print_queues(struct command *command, const json_t *queues)
 
 /* ---- actions --------------------------------------------------------------------------------- */
 
+/* What was asked for and is not so. */
+static void print_unfrozen(struct command *command, const json_t *queues)
+{
+    size_t i;
+    json_t *queue;
+    json_array_foreach(queues, i, queue)
+    {
+        char text[128];
+        const char *name = job_string(queue, "name");
+        long long left = number(queue, "not_frozen_jobs");
+        if (left > 0)
+            fprintf(command->err, "weft: of %lld jobs that run in %s, %lld could not be frozen\n",
+                    left + number(queue, "frozen_jobs"), text_safe(name, strlen(name), text, 64),
+                    left);
+    }
+}
+
 /* Ask, and print the queues that come back.  Takes over params. */
 static int ask(struct command *command, const char *method, json_t *params)
 {
@@ -118,6 +138,8 @@ static int ask(struct command *command, const char *method, json_t *params)
     if (status)
         return status;
     status = print_queues(command, json_object_get(result, "queues"));
+    if (arguments_has(&command->arguments, "freeze"))
+        print_unfrozen(command, json_object_get(result, "queues"));
     json_decref(result);
     return status;
 }
@@ -127,19 +149,29 @@ static int list(struct command *command, const struct action *action)
     return ask(command, action->method, NULL);
 }
 
+/* Takes over params. */
+static int ask_frozen(struct command *command, const struct action *action, json_t *params)
+{
+    if (params && arguments_has(&command->arguments, "freeze"))
+        json_object_set_new(params, "freeze", json_true());
+    return ask(command, action->method, params);
+}
+
 static int pause_or_resume(struct command *command, const struct action *action)
 {
     const struct arguments *arguments = &command->arguments;
     bool all = arguments_has(arguments, "all");
     if (all && arguments->words_count > 1)
         return command_misuse(command, "either --all or names of queues");
+    if (arguments_has(arguments, "freeze") && strcmp(action->name, "pause") != 0)
+        return command_misuse(command, "--freeze goes with pause; resume ends it");
     if (all)
-        return ask(command, action->method, json_pack("{s:b}", "all", 1));
+        return ask_frozen(command, action, json_pack("{s:b}", "all", 1));
     if (arguments->words_count < 2)
-        return ask(command, action->method, NULL); /* "default", as a job that names none */
+        return ask_frozen(command, action, json_object()); /* "default", as a job that names none */
     int status = COMMAND_OK;
     for (size_t i = 1; !status && i < arguments->words_count; i++)
-        status = ask(command, action->method, json_pack("{s:s}", "queue", arguments->words[i]));
+        status = ask_frozen(command, action, json_pack("{s:s}", "queue", arguments->words[i]));
     return status;
 }
 

@@ -372,6 +372,11 @@ void cgroup_leaf_kill(const struct cgroup_leaf *leaf)
         (void)write_file(leaf->fd, "cgroup.kill", "1"); /* who is left is found by a scan */
 }
 
+int cgroup_leaf_freeze(const struct cgroup_leaf *leaf, bool frozen)
+{
+    return cgroup_leaf_set(leaf, "cgroup.freeze", frozen ? "1" : "0");
+}
+
 static int remove_group(int parent, const char *name, void *arg)
 {
     (void)arg;

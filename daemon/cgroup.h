@@ -86,6 +86,10 @@ bool cgroup_leaf_has(const struct cgroup_leaf *leaf, pid_t pid);
 /* SIGKILL to all, at once: nobody gets away by forking. */
 void cgroup_leaf_kill(const struct cgroup_leaf *leaf);
 
+/* Let all in it stand still, or go on; soon after, who starts there later too.  Standing still they
+ * can be killed.  Errors: -ENOTSUP there is no leaf; the kernel's. */
+int cgroup_leaf_freeze(const struct cgroup_leaf *leaf, bool frozen);
+
 /* Remove it, with the groups below it; empty by now. */
 void cgroup_leaf_remove(const struct cgroups *cgroups, struct cgroup_leaf *leaf);
 

@@ -379,8 +379,8 @@ int engine_new(const struct engine_parts *parts, struct engine **ret_engine)
     engine->runner = parts->runner;
     engine->outputs = parts->outputs;
     engine->state_dir = parts->config->daemon.state_dir;
-    engine->runners =
-        (struct engine_runners){run_exec, run_native, runner_kill_leftovers, runner_hurry};
+    engine->runners = (struct engine_runners){run_exec, run_native, runner_kill_leftovers,
+                                              runner_hurry, runner_freeze};
     weft_rwlock_init(&engine->retrying);
     weft_rwlock_init(&engine->forgetting);
     weft_mutex_init(&engine->setting);
@@ -453,6 +453,7 @@ int engine_apply_config(struct engine *engine, const struct config *config)
         rc = queue_set_apply(engine->queues, config);
     if (rc == 0) {
         read_limits(engine, config);
+        engine_thaw_open_locked(engine);
         engine_trim_recent_locked(engine);
     }
     engine_unlock(engine);

@@ -220,6 +220,7 @@ enum engine_why {
     ENGINE_WHY_RETRYING,     /* it has ended, and its way back is being committed */
     ENGINE_WHY_CANCELLING,   /* its cancel is under way */
     ENGINE_WHY_RUNNING,      /* it does */
+    ENGINE_WHY_FROZEN,       /* it does, and stands still, as its queue has been frozen */
     ENGINE_WHY_ENDING,       /* its attempt is over; what follows is being committed */
     ENGINE_WHY_STOPPING,     /* weftd stops: it still runs, and goes back to its queue */
     ENGINE_WHY_DRAINING,     /* weftd stops: it waits for the next start */
@@ -274,6 +275,11 @@ struct engine_queue {
     struct queue_settings now;
     int64_t next_start_at; /* wall: when its rate allows the next; 0: now, as far as that goes */
     uint64_t states[JOB_STATE_COUNT]; /* its jobs that have not ended */
+    bool frozen;
+    uint32_t frozen_jobs; /* while it is: those that stand still … */
+    uint32_t
+        not_frozen_jobs; /* … and those that run on: without a control group, within weftd, just
+                               * starting or ending */
 };
 
 /* Every queue that is configured, has jobs, or something set.  The array is the caller's. */
@@ -287,6 +293,13 @@ int engine_queue_list(struct engine *engine, struct engine_queue **ret_queues, s
 int engine_queue_change(struct engine *engine, const struct peer *peer, const char *name,
                         const struct queue_change *change, struct engine_queue **ret_queues,
                         size_t *ret_count, struct rpc_error *error);
+
+/* Freeze the programs that run in queues that are paused, or thaw them; name and what comes back as
+ * there.  It is not stored, and over when the queue is paused no more.  Errors: -EINVAL
+ * no_such_queue. */
+int engine_queue_freeze(struct engine *engine, const struct peer *peer, const char *name,
+                        bool frozen, struct engine_queue **ret_queues, size_t *ret_count,
+                        struct rpc_error *error);
 
 /* Cancel the jobs of a queue that wait, in one of these states (bit 1u << state), newest first;
  * those that are submitted or start meanwhile stay.  *ret_count of them, committed, some hundred at

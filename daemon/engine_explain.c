@@ -69,6 +69,12 @@ static bool is_running(const struct view *view)
     return state_of(view) == JOB_RUNNING;
 }
 
+static bool is_frozen(const struct view *view)
+{
+    return is_running(view) && view->job && view->job->run &&
+           atomic_load(&view->job->run->freeze.done);
+}
+
 static bool is_drained(const struct view *view)
 {
     return view->facts->draining;
@@ -134,6 +140,7 @@ static const struct {
     {ENGINE_WHY_CANCELLING, is_cancelling},
     {ENGINE_WHY_ENDING, is_ending},
     {ENGINE_WHY_STOPPING, is_stopping},
+    {ENGINE_WHY_FROZEN, is_frozen},
     {ENGINE_WHY_RUNNING, is_running},
     {ENGINE_WHY_DRAINING, is_drained},
     {ENGINE_WHY_DEPENDENCIES, has_needs},

@@ -150,6 +150,7 @@ struct job_run {
     uint64_t queue_timeout_ns;    /* of the queue at dispatch */
     struct job_spec *spec;        /* parsed; NULL if that failed */
     struct run_outcome outcome;
+    struct run_freeze freeze;      /* wanted: changes under the lock */
     struct job_record row;         /* what the store is told at the end … */
     struct job_record started_row; /* … and was told at the start, maybe still unread by then */
     const struct job_record *started_rows, *rows; /* arrays of one, for the ops */
@@ -180,6 +181,7 @@ struct engine_runners {
                   struct run_outcome *ret_outcome);
     int (*kill_leftovers)(struct runner *runner);
     void (*hurry)(struct runner *runner);
+    void (*freeze)(struct runner *runner); /* the runner's lock is right of the engine's */
 };
 
 /* ---- the engine ------------------------------------------------------------------------------ */
@@ -291,6 +293,11 @@ static inline void engine_unlock(struct engine *engine)
     if (heard)
         events_announce(engine->events);
 }
+
+/* ---- engine_queue.c ---- */
+
+/* Thaw what is not paused any more. */
+void engine_thaw_open_locked(struct engine *engine);
 
 /* ---- engine.c ---- */
 

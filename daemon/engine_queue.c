@@ -7,6 +7,8 @@
  *
  * I26  What is set of a queue is read and written by one request at a time (engine.setting), so the
  *      store's last word is memory's.
+ * I49  Whether a queue is frozen is nobody's but this life's: what was frozen is ended with it.  It is
+ *      paused as long, so nothing starts there frozen.
  * I28  A purge holds the lock for a bounded piece of the table at a time, and commits what it took
  *      there before it goes on.
  *
@@ -33,7 +35,21 @@ int64_t engine_next_start_locked(const struct queue *queue)
     return next_ns > now_ns ? job_wall_now() + (int64_t)(next_ns - now_ns) : 0;
 }
 
-static void look_at(const struct queue *queue, struct engine_queue *ret_queue)
+static void count_frozen(const struct engine *engine, struct engine_queue *look,
+                         const struct queue *queue)
+{
+    for (const struct job_run *run = engine->runs; run; run = run->next) {
+        if (run->job->queue != queue)
+            continue;
+        if (atomic_load(&run->freeze.done))
+            look->frozen_jobs++;
+        else
+            look->not_frozen_jobs++;
+    }
+}
+
+static void look_at(const struct engine *engine, const struct queue *queue,
+                    struct engine_queue *ret_queue)
 {
     *ret_queue = (struct engine_queue){
         .name = queue->name,
@@ -42,7 +58,10 @@ static void look_at(const struct queue *queue, struct engine_queue *ret_queue)
         .given = queue->over.given,
         .now = queue->now,
         .next_start_at = engine_next_start_locked(queue),
+        .frozen = queue->frozen,
     };
+    if (queue->frozen)
+        count_frozen(engine, ret_queue, queue);
     for (int state = JOB_NONE + 1; state < JOB_STATE_COUNT; state++)
         if (!job_state_is_end((enum job_state)state))
             ret_queue->states[state] = queue->states[state];
@@ -76,7 +95,7 @@ static int list_locked(const struct engine *engine, struct engine_queue **ret_qu
         return -ENOMEM;
     for (struct queue *queue = queue_set_first(engine->queues); queue; queue = queue->next)
         if (is_listed(queue))
-            look_at(queue, &queues[count++]);
+            look_at(engine, queue, &queues[count++]);
     *ret_queues = queues;
     *ret_count = count;
     return 0;
@@ -179,12 +198,14 @@ static void log_plan(const struct peer *peer, const struct plan *plan)
                plan->text ? plan->text : "nothing more: the configuration holds");
 }
 
-static void settle_locked(const struct plans *plans, struct engine_queue *queues)
+static void settle_locked(struct engine *engine, const struct plans *plans,
+                          struct engine_queue *queues)
 {
-    for (size_t i = 0; i < plans->count; i++) {
+    for (size_t i = 0; i < plans->count; i++)
         queue_set_over(plans->all[i].queue, &plans->all[i].live);
-        look_at(plans->all[i].queue, &queues[i]);
-    }
+    engine_thaw_open_locked(engine);
+    for (size_t i = 0; i < plans->count; i++)
+        look_at(engine, plans->all[i].queue, &queues[i]);
 }
 
 /* What was pushed is stored, and holds from here on. */
@@ -194,7 +215,7 @@ static int end_settings(struct engine *engine, const struct plans *plans, struct
     int rc = engine_await(engine, op);
     engine_lock_shielded(engine);
     if (rc == 0)
-        settle_locked(plans, queues);
+        settle_locked(engine, plans, queues);
     engine_release_locked(engine);
     engine_unlock(engine);
     weft_event_set(&engine->kick);
@@ -280,6 +301,82 @@ int engine_adopt_setting(void *arg, const char *name, const char *value)
     if (rc == 0)
         queue_set_over(queue, &live);
     return rc;
+}
+
+/* ---- freezing -------------------------------------------------------------------------------- */
+
+/* The runner is still to be told. */
+static void want_frozen_locked(struct engine *engine, struct queue *queue, bool frozen)
+{
+    queue->frozen = frozen;
+    for (struct job_run *run = engine->runs; run; run = run->next)
+        if (run->job->queue == queue)
+            atomic_store(&run->freeze.wanted, frozen);
+}
+
+void engine_thaw_open_locked(struct engine *engine)
+{
+    bool any = false;
+    for (struct queue *queue = queue_set_first(engine->queues); queue; queue = queue->next) {
+        if (!queue->frozen || queue->now.paused)
+            continue;
+        want_frozen_locked(engine, queue, false);
+        any = true;
+    }
+    if (any)
+        engine->runners.freeze(engine->runner);
+}
+
+/* I49: a queue that was resumed meanwhile is left alone. */
+static size_t freeze_locked(struct engine *engine, const char *name, bool frozen,
+                            struct engine_queue *queues)
+{
+    size_t count = 0;
+    for (struct queue *queue = queue_set_first(engine->queues); queue; queue = queue->next)
+        if (is_meant(queue, name) && (queue->now.paused || !frozen))
+            want_frozen_locked(engine, queue, frozen);
+    engine->runners.freeze(engine->runner);
+    for (struct queue *queue = queue_set_first(engine->queues); queue; queue = queue->next)
+        if (is_meant(queue, name))
+            look_at(engine, queue, &queues[count++]);
+    return count;
+}
+
+static void log_freeze(const struct peer *peer, const struct engine_queue *queue)
+{
+    if (queue->frozen)
+        log_notice("queue %s: user %u has frozen %u of its %u jobs that run", queue->name,
+                   (unsigned)peer->uid, queue->frozen_jobs,
+                   queue->frozen_jobs + queue->not_frozen_jobs);
+    else
+        log_notice("queue %s: user %u lets its jobs go on", queue->name, (unsigned)peer->uid);
+}
+
+int engine_queue_freeze(struct engine *engine, const struct peer *peer, const char *name,
+                        bool frozen, struct engine_queue **ret_queues, size_t *ret_count,
+                        struct rpc_error *error)
+{
+    int rc = engine_lock(engine);
+    if (rc < 0)
+        return engine_refuse(engine, error, rc);
+    size_t count = count_meant_locked(engine, name);
+    struct engine_queue *queues = calloc(count + 1, sizeof(*queues));
+    if (count == 0 && name)
+        rc = engine_refuse_queue_locked(engine, name, error);
+    else if (!queues)
+        rc = engine_refuse(engine, error, -ENOMEM);
+    else
+        count = freeze_locked(engine, name, frozen, queues);
+    engine_unlock(engine);
+    if (rc < 0) {
+        free(queues);
+        return rc;
+    }
+    for (size_t i = 0; i < count; i++)
+        log_freeze(peer, &queues[i]);
+    *ret_queues = queues;
+    *ret_count = count;
+    return 0;
 }
 
 /* ---- purging --------------------------------------------------------------------------------- */

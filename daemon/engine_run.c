@@ -160,7 +160,8 @@ static int attempt(struct job_run *run)
                                   .uid = run->started_row.uid,
                                   .gid = run->started_row.gid,
                                   .report = engine_progress_say,
-                                  .report_arg = run};
+                                  .report_arg = run,
+                                  .freeze = &run->freeze};
     return (run->spec->call ? engine->runners.native
                             : engine->runners.exec)(engine->runner, &request, &run->outcome);
 }

@@ -78,6 +78,13 @@ static const struct param_spec which_queue_params[] = {
     {"all", PARAM_BOOL},
 };
 
+/* The same, and whether what runs there is to stand still. */
+static const struct param_spec pause_params[] = {
+    {"queue", PARAM_STRING},
+    {"all", PARAM_BOOL},
+    {"freeze", PARAM_BOOL},
+};
+
 static const char *const purge_names[] = {"waiting", "delayed", "queued", NULL};
 static const struct param_spec purge_params[] = {
     {"queue", PARAM_STRING, .required = true},
@@ -110,7 +117,7 @@ const struct method methods[] = {
     {"ping", TAKES_NONE, method_ping},
     {"queue.drain", TAKES(which_queue_params), method_queue_drain},
     {"queue.list", TAKES_NONE, method_queue_list},
-    {"queue.pause", TAKES(which_queue_params), method_queue_pause},
+    {"queue.pause", TAKES(pause_params), method_queue_pause},
     {"queue.purge", TAKES(purge_params), method_queue_purge},
     {"queue.resume", TAKES(which_queue_params), method_queue_resume},
     {"queue.set", TAKES_NONE, method_queue_set, .checks_itself = true},

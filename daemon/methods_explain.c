@@ -99,6 +99,12 @@ static void say_running(FILE *to, const struct engine_explanation *facts)
     say_time(to, facts->record->started_at);
 }
 
+static void say_frozen(FILE *to, const struct engine_explanation *facts)
+{
+    say_running(to, facts);
+    fprintf(to, ", and stands still: queue \"%s\" has been frozen", facts->record->queue);
+}
+
 static void say_ending(FILE *to, const struct engine_explanation *facts)
 {
     fprintf(to, "attempt %u is over, and how it ended is being stored", facts->record->attempt);
@@ -213,6 +219,7 @@ static const struct {
     [ENGINE_WHY_RETRYING] = {"retrying", say_retrying},
     [ENGINE_WHY_CANCELLING] = {"cancelling", say_cancelling},
     [ENGINE_WHY_RUNNING] = {"running", say_running},
+    [ENGINE_WHY_FROZEN] = {"frozen", say_frozen},
     [ENGINE_WHY_ENDING] = {"ending", say_ending},
     [ENGINE_WHY_STOPPING] = {"stopping", say_stopping},
     [ENGINE_WHY_DRAINING] = {"draining", say_draining},

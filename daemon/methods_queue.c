@@ -37,12 +37,23 @@ static int add_settings(json_t *object, const struct engine_queue *queue)
     return rc;
 }
 
+static int add_frozen(json_t *object, const struct engine_queue *queue)
+{
+    int rc = json_object_set_new(object, "frozen", json_boolean(queue->frozen));
+    if (!queue->frozen)
+        return rc;
+    rc |= json_object_set_new(object, "frozen_jobs", json_integer(queue->frozen_jobs));
+    return rc |
+           json_object_set_new(object, "not_frozen_jobs", json_integer(queue->not_frozen_jobs));
+}
+
 /* NULL: out of memory. */
 static json_t *queue_json(const struct engine_queue *queue)
 {
     json_t *object = json_pack("{s:s, s:b, s:I}", "name", queue->name, "configured",
                                (int)queue->configured, "slots_taken", (json_int_t)queue->running);
-    if (object && add_states(object, queue) == 0 && add_settings(object, queue) == 0)
+    if (object && add_states(object, queue) == 0 && add_settings(object, queue) == 0 &&
+        add_frozen(object, queue) == 0)
         return object;
     json_decref(object);
     return NULL;
@@ -85,8 +96,8 @@ static int change(struct request *request, const char *name, const struct queue_
     return err ? err : answer(queues, count, ret_result);
 }
 
-static int change_which(struct request *request, const struct queue_change *wish,
-                        json_t **ret_result)
+/* *ret_name NULL: all. */
+static int which(struct request *request, const char **ret_name)
 {
     bool all = params_bool(request->params, "all", false);
     const char *name = params_string(request->params, "queue", NULL);
@@ -96,13 +107,41 @@ static int change_which(struct request *request, const struct queue_change *wish
     if (all && name)
         return rpc_error_set_param(&request->error, RPC_INVALID_PARAMS, "all", NULL,
                                    "either one queue or all of them, not both");
-    return change(request, all ? NULL : name ? name : "default", wish, ret_result);
+    *ret_name = all ? NULL : name ? name : "default";
+    return 0;
+}
+
+static int change_which(struct request *request, const struct queue_change *wish,
+                        json_t **ret_result)
+{
+    const char *name;
+    int err = which(request, &name);
+    return err ? err : change(request, name, wish, ret_result);
+}
+
+/* What runs in queues that are paused by now. */
+static int freeze_which(struct request *request, json_t **ret_result)
+{
+    struct engine_queue *queues;
+    size_t count;
+    const char *name;
+    bool frozen = params_bool(request->params, "freeze", false);
+    int err = which(request, &name);
+    if (!err)
+        err = engine_queue_freeze(request->context->engine, request->peer, name, frozen, &queues,
+                                  &count, &request->error);
+    return err ? err : answer(queues, count, ret_result);
 }
 
 int method_queue_pause(struct request *request, json_t **ret_result)
 {
     const struct queue_change pause = {.given = QUEUE_PAUSED, .values.paused = true};
-    return change_which(request, &pause, ret_result);
+    int err = change_which(request, &pause, ret_result);
+    if (err || !params_has(request->params, "freeze"))
+        return err;
+    json_decref(*ret_result);
+    *ret_result = NULL;
+    return freeze_which(request, ret_result);
 }
 
 int method_queue_drain(struct request *request, json_t **ret_result)

@@ -51,6 +51,7 @@ struct queue {
     uint64_t timeout_ns;            /* for jobs that name none; 0: none */
     struct queue_defaults defaults; /* likewise, given at the submit */
     uint64_t aging_ns;              /* see queue_rank() */
+    bool frozen;     /* the engine's: its programs stand still; only while now.paused */
     bool configured; /* false: left out of the configuration since; takes no submits, its
                             * jobs still run with the last settings */
 };

@@ -27,6 +27,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,6 +48,12 @@ struct run_progress {
     char text[RUN_PROGRESS_TEXT];
 };
 
+/* Whether a program is to stand still, and does; run_freeze.c. */
+struct run_freeze {
+    atomic_bool wanted; /* the caller's; runner_freeze() says that it has changed */
+    atomic_bool done;   /* the runner's, under its lock */
+};
+
 /* What to run.  Everything is borrowed for the call. */
 struct run_request {
     const struct job_spec *spec;
@@ -60,6 +67,7 @@ struct run_request {
      * nobody wants to know. */
     void (*report)(void *report_arg, const struct run_progress *said);
     void *report_arg;
+    struct run_freeze *freeze; /* NULL: nobody will want it */
 };
 
 /* What happened.  The strings are malloc'ed, NULL if unset; run_outcome_destroy() frees them. */
@@ -117,6 +125,10 @@ int run_native(struct runner *runner, const struct run_request *request,
 
 /* From now on no stop waits for its grace; stops under way go on to SIGKILL at once.  Any fiber. */
 void runner_hurry(struct runner *runner);
+
+/* Freeze and thaw programs as their run_freeze says, by their control groups: without one, and within
+ * weftd, a run goes on.  Does not suspend: a write for each that changes.  Any thread. */
+void runner_freeze(struct runner *runner);
 
 /* New exec settings for runs that start from now on.  Any fiber. */
 int runner_apply_config(struct runner *runner, const struct config *config);

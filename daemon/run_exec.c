@@ -207,6 +207,7 @@ static void link_attempt(struct run_attempt *attempt)
     if (attempt->next)
         attempt->next->link = &attempt->next;
     runner->attempts = attempt;
+    run_freeze_locked(attempt);
     pthread_mutex_unlock(&runner->lock);
     tell_programs(runner, 1);
 }

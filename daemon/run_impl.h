@@ -9,6 +9,7 @@
  *   run_user.c    whom a program runs as
  *   run_program.c its umask, priorities and limits
  *   run_group.c   the limits of its control group
+ *   run_freeze.c  programs that stand still
  *   run_native.c  one call of a handler (in native.c's terms)
  *   run_module.c  the same in a process of its own
  */
@@ -135,6 +136,15 @@ void run_group_explain(const struct run_attempt *attempt, struct run_outcome *ou
 /* Warn of what [exec] gives that cannot be held. */
 void run_group_check(const struct runner *runner, const struct program_options *given);
 
+/* ---- run_freeze.c ---- */
+
+/* Freeze or thaw one that runs, if that is wanted.  Under runner->lock. */
+void run_freeze_locked(struct run_attempt *attempt);
+
+/* It is being ended: it is frozen no more, and stands still until run_thaw() at most. */
+void run_freeze_end(struct run_attempt *attempt);
+void run_thaw(struct run_attempt *attempt);
+
 /* ---- run_pump.c ---- */
 
 /**
@@ -174,6 +184,8 @@ struct run_attempt {
     struct run_attempt *next, **link; /* guarded by runner->lock */
     struct weft_scope grace;
     bool in_grace; /* grace is entered; guarded by runner->lock */
+    bool frozen;   /* its leaf is; guarded by runner->lock */
+    bool ending;   /* run_stop() has begun; guarded by runner->lock */
 };
 
 /* End whatever is left of the tree: SIGTERM, the grace, SIGKILL; returns when a scan finds nobody,

@@ -225,12 +225,14 @@ static bool is_alone(struct run_attempt *attempt)
 void run_stop(struct run_attempt *attempt)
 {
     struct weft_scope shield;
+    run_freeze_end(attempt);
     if (is_alone(attempt))
         return;
     weft_shield_enter(&shield);
     if (find_members(&attempt->tree) != 0) {
         signal_tree(attempt, SIGTERM);
         signal_tree(attempt, SIGCONT);
+        run_thaw(attempt);
         await_grace(attempt);
     }
     kill_rest(attempt);

@@ -19,7 +19,7 @@ static void have_a_queue(void)
 
 #define QUEUE(name)                                                                                \
     "{\"queues\":[{\"concurrency\":4,\"concurrency_user\":0,\"configured\":true,\"delayed\":1,"    \
-    "\"drained\":false,\"max_waiting\":0,"                                                         \
+    "\"drained\":false,\"frozen\":false,\"max_waiting\":0,"                                        \
     "\"name\":\"" name "\",\"next_start_at\":1.5,\"paused\":true,\"queued\":7,\"rate\":\"10/s\","  \
     "\"running\":2,\"set\":{\"paused\":true,\"rate\":\"10/s\"},\"slots_taken\":3,\"waiting\":0}]}"
 
@@ -50,6 +50,19 @@ Test(methods_queue, a_pause_is_of_the_default_queue_the_named_one_or_all, .init 
     cr_assert_not(world.change.values.paused || world.change.values.drained);
     refused("queue.pause", "{\"all\":true,\"queue\":\"q\"}", RPC_INVALID_PARAMS, "not both");
     refused("queue.pause", "{\"name\":\"q\"}", RPC_INVALID_PARAMS, "name");
+}
+
+Test(methods_queue, a_pause_may_freeze, .init = have_a_queue)
+{
+    world.queue_facts.frozen_jobs = 2;
+    world.queue_facts.not_frozen_jobs = 1;
+    const char *result = ask("queue.pause", "{\"queue\":\"q\",\"freeze\":true}");
+    cr_assert(strstr(result, "\"frozen\":true,\"frozen_jobs\":2,"), "%s", result);
+    cr_assert(strstr(result, "\"not_frozen_jobs\":1,"), "%s", result);
+    cr_assert(world.change.values.paused);
+    answers("queue.pause", "{\"all\":true,\"freeze\":false}", QUEUE("all"));
+    refused("queue.pause", "{\"freeze\":1}", RPC_INVALID_PARAMS, "freeze");
+    refused("queue.resume", "{\"freeze\":true}", RPC_INVALID_PARAMS, "freeze");
 }
 
 Test(methods_queue, set_takes_what_is_named, .init = have_a_queue)

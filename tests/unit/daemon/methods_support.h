@@ -233,6 +233,15 @@ int engine_queue_change(struct engine *engine, const struct peer *peer, const ch
     return world.err ? fail(error) : answer_queue(name, ret_queues, ret_count);
 }
 
+int engine_queue_freeze(struct engine *engine, const struct peer *peer, const char *name,
+                        bool frozen, struct engine_queue **ret_queues, size_t *ret_count,
+                        struct rpc_error *error)
+{
+    (void)engine, (void)peer;
+    world.queue_facts.frozen = frozen;
+    return world.err ? fail(error) : answer_queue(name, ret_queues, ret_count);
+}
+
 int engine_queue_purge(struct engine *engine, const struct peer *peer, const char *name,
                        uint32_t states, uint64_t *ret_count, struct rpc_error *error)
 {
