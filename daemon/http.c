@@ -10,8 +10,10 @@
  *             -> wait for the epoll set, as long as the limits allow
  *
  * I6  `begun` is when the first byte of the request that is coming in was seen, and 0 when none is.
- *     What follows a request in the same segment is in libmicrohttpd's buffer, where we cannot see
- *     it: a part of a request there counts from the next byte on.
+ *     libmicrohttpd may take that byte right after we looked for it, so what it takes is counted:
+ *     the kernel moves a socket's peek offset back by what is read (socket(7), SO_PEEK_OFF), and
+ *     nobody peeks here.  What it had taken before the end of the last request is in its buffer,
+ *     where we cannot see it: a part of a request there counts from the next byte on.
  */
 #include "daemon/http.h"
 
@@ -25,9 +27,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -71,11 +75,21 @@ const struct http_access *http_access(const struct http_request *request)
     return request->connection->client->access;
 }
 
+/* I6: from now on.  TCP has the option since Linux 6.9; without it a byte can be missed. */
+__attribute__((noinline)) static void count_input(struct http_connection *connection)
+{
+    const int none = INT_MAX;
+    (void)setsockopt(weft_stream_fd(connection->client->stream), SOL_SOCKET, SO_PEEK_OFF, &none,
+                     sizeof none);
+}
+
 void http_set_current(struct http_connection *connection, struct http_request *request)
 {
     connection->request = request;
-    if (!request)
-        connection->begun = 0;
+    if (request)
+        return;
+    connection->begun = 0;
+    count_input(connection);
 }
 
 /* ---- libmicrohttpd's daemon ---------------------------------------------------------------- */
@@ -119,6 +133,7 @@ __attribute__((noinline)) static int give_socket(struct http_connection *connect
     if (fd < 0)
         return -errno;
     connection->open = true;
+    count_input(connection);
     if (MHD_add_connection(connection->mhd, fd, (struct sockaddr *)&nobody,
                            sizeof nobody.sun_family) != MHD_YES) /* has closed fd */
         return -ENOMEM;
@@ -225,13 +240,20 @@ static uint64_t wait_deadline(const struct http_connection *connection)
     return partial ? connection->begun + partial : WEFT_NO_DEADLINE;
 }
 
-/* Called before each MHD_run(), which reads once (I6). */
-__attribute__((noinline)) static void look_for_input(struct http_connection *connection)
+/* Something is there to be read, or libmicrohttpd has read something (I6). */
+__attribute__((noinline)) static bool has_input(struct http_connection *connection)
 {
-    char byte;
-    if (connection->request || connection->begun)
-        return;
-    if (recv(weft_stream_fd(connection->client->stream), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+    int fd = weft_stream_fd(connection->client->stream), unread = 0, offset = -1;
+    socklen_t size = sizeof offset;
+    if (ioctl(fd, FIONREAD, &unread) == 0 && unread > 0)
+        return true;
+    return getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &offset, &size) == 0 && offset >= 0 &&
+           offset < INT_MAX;
+}
+
+static void look_for_input(struct http_connection *connection)
+{
+    if (!connection->request && !connection->begun && has_input(connection))
         connection->begun = weft_now_ns();
 }
 
@@ -270,9 +292,10 @@ static void say_too_late(struct http_connection *connection)
  * the last bytes for one event, reads the bytes, and would wait for another one. */
 __attribute__((noinline)) static bool is_over(struct http_connection *connection)
 {
-    char byte;
-    return !is_replying(connection) &&
-           recv(weft_stream_fd(connection->client->stream), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+    struct pollfd state = {.fd = weft_stream_fd(connection->client->stream), .events = POLLRDHUP};
+    int unread = 0;
+    return !is_replying(connection) && poll(&state, 1, 0) > 0 && state.revents & POLLRDHUP &&
+           ioctl(state.fd, FIONREAD, &unread) == 0 && unread == 0;
 }
 
 /* Errors: -EPIPE the client has left; -ETIME a limit has passed (and was told, where there is
@@ -299,6 +322,7 @@ static int serve(struct http_connection *connection)
         MHD_run(connection->mhd);
         if (!connection->open)
             return 0;
+        look_for_input(connection);
         if (connection->request && connection->request->state == HTTP_WORK)
             err = work_off(connection);
         else if (!mhd_is_busy(connection))

@@ -442,6 +442,18 @@ class LimitsTest(HttpCase):
             self.assert_name(reply, 'timeout')
             self.assertTrue(connection.is_closed())
 
+    def test_request_that_begins_right_behind_a_reply_is_timed_too(self):
+        """Its first byte may come between any two looks at the socket."""
+        connections = [self.http() for _ in range(support.scaled(400, 100))]
+        for at, connection in enumerate(connections):
+            self.assertEqual(connection.call('GET', '/v1/jobs').status, 200)
+            end = time.perf_counter_ns() + at % 100 * 1000
+            while time.perf_counter_ns() < end:
+                pass
+            connection.write(b'GET')
+        for connection in connections:
+            self.assertEqual(connection.reply().status, 408)
+
     def test_client_that_takes_nothing_is_cut_off(self):
         number = self.weftd.shell('head -c 4000000 /dev/zero')
         self.weftd.wait(number)
