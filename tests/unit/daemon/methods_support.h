@@ -264,6 +264,7 @@ int engine_logs(struct engine *engine, const struct peer *peer, const struct eng
     world.limit = piece->limit;
     if (world.err)
         return fail(error);
+    *ret_chunk = (struct output_chunk){0};
     ret_chunk->data = world.output_size ? malloc(world.output_size) : NULL;
     if (world.output_size)
         memcpy(ret_chunk->data, world.output, world.output_size);
