@@ -172,13 +172,21 @@ UNUSED static void world_init(struct world *world, struct base *base)
         .crash_limit = 3, .retry_base = WEFT_MILLISECOND, .retry_cap = 10 * WEFT_MILLISECOND};
 }
 
+static void attempt_freeze(struct runner *runner)
+{
+    (void)runner; /* nothing here has a control group */
+}
+
 static void world_make(struct world *world)
 {
     EXPECT_EQ(store_open_backend(&base_ops, world->base, &world->config.store, &world->store), 0);
     struct engine_parts parts = {.config = &world->config, .store = world->store};
     EXPECT_EQ(engine_new(&parts, &world->engine), 0);
-    world->engine->runners =
-        (struct engine_runners){attempt_exec, attempt_native, attempt_leftovers, attempt_hurry};
+    world->engine->runners = (struct engine_runners){.exec = attempt_exec,
+                                                     .native = attempt_native,
+                                                     .kill_leftovers = attempt_leftovers,
+                                                     .hurry = attempt_hurry,
+                                                     .freeze = attempt_freeze};
     struct problem problem = {0};
     struct store_life life;
     store_life(world->store, &life);
