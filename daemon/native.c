@@ -6,9 +6,10 @@
  *     returned 0 and said nothing gave an empty object.
  * I2  A failed call has no result, and an error in words.
  * I3  Arguments are checked at submit and again before the call: between the two lie restarts, and
- *     modules that changed.
+ *     modules that changed.  A handler's own check is asked at submit too, unless its module has a
+ *     process of its own: there is no code of that in weftd.
  *
- * native_check() is pure: any thread.  No limits on memory or time here: a handler that is called
+ * native_check() is pure, and so is a handler's check: any thread.  No limits on memory or time here: a handler that is called
  * in this process is trusted code.
  */
 #include "daemon/native.h"
@@ -63,6 +64,19 @@ static int check_paths(const struct native_handler *handler, const json_t *args,
     return 0;
 }
 
+/* The handler's own word, on arguments that suit its table. */
+static int ask_handler(const struct native_handler *handler, const json_t *args,
+                       struct rpc_error *error)
+{
+    struct weft_attempt call = {.args = args};
+    int rc = handler->check ? handler->check(&call) : 0;
+    if (rc < 0)
+        rc = rpc_error_set_param(error, RPC_INVALID_PARAMS, call.param ? call.param : "", NULL,
+                                 "%s", call.error ? call.error : "the arguments are wrong");
+    native_call_destroy(&call);
+    return rc < 0 ? rc : 0;
+}
+
 static int check_args(const struct native_handler *handler, const json_t *args,
                       struct rpc_error *error)
 {
@@ -73,6 +87,8 @@ static int check_args(const struct native_handler *handler, const json_t *args,
         rc = rpc_error_set(error, RPC_INVALID_PARAMS, "the arguments must be an object");
     if (rc == 0)
         rc = check_paths(handler, args, error);
+    if (rc == 0)
+        rc = ask_handler(handler, args, error);
     return rc < 0 ? bad_args(handler, error) : 0;
 }
 

@@ -37,7 +37,8 @@ struct native_handler {
     struct param_spec *params; /* NULL: any object is accepted */
     bool *paths;               /* beside params: must it be an absolute path? */
     size_t params_count;
-    int (*run)(struct weft_attempt *attempt); /* NULL: apart */
+    int (*run)(struct weft_attempt *attempt);   /* NULL: apart */
+    int (*check)(struct weft_attempt *attempt); /* NULL: apart, or it has none */
 };
 
 /**
@@ -57,8 +58,8 @@ const struct native_handler *native_find(const char *name);
 /* The index-th handler over all modules; NULL behind the last.  For hello. */
 const struct native_handler *native_at(size_t index);
 
-/* Is there such a handler, and do args suit it?  Used at submit, so that a bad call is refused
- * there and not at run time.  Errors: -EINVAL with *error (no_such_handler, invalid_params). */
+/* Is there such a handler, and do args suit it, as far as can be told here?  Used at submit, so that a
+ * bad call is refused there and not at run time.  Errors: -EINVAL with *error (no_such_handler, invalid_params). */
 int native_check(const char *name, const json_t *args, struct rpc_error *error);
 
 /* Call the handler that request->spec names, and put what came of it into the outcome.

@@ -274,3 +274,20 @@ int weft_attempt_refuse(struct weft_attempt *call, int err, const char *format, 
     call->refused = true;
     return err;
 }
+
+int weft_arg_refuse(struct weft_attempt *call, const char *name, const char *format, ...)
+{
+    char *text;
+    va_list args;
+    va_start(args, format);
+    if (vasprintf(&text, format, args) < 0)
+        text = NULL;
+    va_end(args);
+    free(call->error);
+    if (asprintf(&call->error, "parameter \"%s\" %s", name, text ? text : "is wrong") < 0)
+        call->error = NULL;
+    free(text);
+    call->param = name;
+    call->refused = true;
+    return -EINVAL;
+}

@@ -20,6 +20,7 @@ struct weft_attempt {
     char *error;        /* what weft_attempt_fail() said */
     int err;            /* the first error of a function that says the result, or 0 */
     bool refused;       /* another attempt cannot mend it */
+    const char *param;  /* the argument at fault, the handler's text; NULL: none was named */
 };
 
 void native_call_destroy(struct weft_attempt *call);

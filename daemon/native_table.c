@@ -199,6 +199,7 @@ static int handler_new(const struct weft_module *module, const struct weft_handl
     if (!handler)
         return -ENOMEM;
     handler->run = from->run;
+    handler->check = from->check;
     handler->name = copy_text(from->name, &failed);
     handler->summary = copy_text(from->summary, &failed);
     int rc = failed ? -ENOMEM : take_params(module, from, handler);

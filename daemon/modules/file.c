@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <weft/weft.h>
@@ -59,6 +60,18 @@ int file_open(const char *path, struct stat *ret_status)
     return fd;
 }
 
+int file_check(struct weft_attempt *attempt)
+{
+    static const char *const names[] = {"path", "from", "to"};
+    for (size_t i = 0; i < MODULE_COUNT(names); i++) {
+        const char *path = weft_arg_text(attempt, names[i], "");
+        size_t size = strlen(path);
+        if (size > 0 && path[size - 1] == '/')
+            return weft_arg_refuse(attempt, names[i], "must name a file, not a folder");
+    }
+    return 0;
+}
+
 /* ---- the table ------------------------------------------------------------------------------- */
 
 #define PATH_PARAM(name)                                                                           \
@@ -96,17 +109,18 @@ static const struct weft_param lines_params[] = {
     {"limit", WEFT_PARAM_INTEGER, .min = 1, .max = FILE_LINES_MAX},
 };
 
-#define HANDLER(verb, summary)                                                                     \
+#define HANDLER(verb, summary, check)                                                              \
     {                                                                                              \
-        "file." #verb, summary, verb##_params, MODULE_COUNT(verb##_params), file_##verb##_run      \
+        "file." #verb, summary, verb##_params, MODULE_COUNT(verb##_params), file_##verb##_run,     \
+            check                                                                                  \
     }
 
 static const struct weft_handler handlers[] = {
-    HANDLER(copy, "copy a file, whole or not at all"),
-    HANDLER(hash, "the digest of a file"),
-    HANDLER(read, "a piece of a file"),
-    HANDLER(write, "write a file, or append to it"),
-    HANDLER(lines, "the first lines of a file"),
+    HANDLER(copy, "copy a file, whole or not at all", file_check),
+    HANDLER(hash, "the digest of a file", file_check),
+    HANDLER(read, "a piece of a file", file_check),
+    HANDLER(write, "write a file, or append to it", file_write_check),
+    HANDLER(lines, "the first lines of a file", file_check),
 };
 
 const struct weft_module module_file = WEFT_MODULE_INIT("file", WEFT_VERSION, handlers);

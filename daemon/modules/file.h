@@ -26,6 +26,10 @@ void file_clean_up(int (*fn)(void *), void *arg);
 struct stat;
 int file_open(const char *path, struct stat *ret_status);
 
+/* Handlers' checks.  file_check(): no path may end in "/", which names a folder. */
+int file_check(struct weft_attempt *attempt);
+int file_write_check(struct weft_attempt *attempt); /* file_text.c */
+
 int file_copy_run(struct weft_attempt *attempt);  /* file_copy.c */
 int file_hash_run(struct weft_attempt *attempt);  /* file_hash.c */
 int file_read_run(struct weft_attempt *attempt);  /* file_text.c */

@@ -108,14 +108,31 @@ int file_read_run(struct weft_attempt *attempt)
 
 /* ---- file.write ------------------------------------------------------------------------------ */
 
-/* EVP_DecodeBlock counts the padding as bytes.  Errors: -EINVAL. */
-static int decode(const char *text, void **ret_data, size_t *ret_size)
+static size_t padding_of(const char *text, size_t length)
+{
+    return length >= 2 ? (size_t)(text[length - 1] == '=') + (text[length - 2] == '=') : 0;
+}
+
+static bool is_base64(const char *text)
 {
     size_t length = strlen(text);
-    size_t padding =
-        length >= 2 ? (size_t)(text[length - 1] == '=') + (text[length - 2] == '=') : 0;
-    if (length > INT_MAX / 2 || length % 4 != 0 || strcspn(text, "= \t\r\n") < length - padding)
-        return -EINVAL;
+    size_t digits = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                 "0123456789+/");
+    return length % 4 == 0 && length <= INT_MAX / 2 && digits == length - padding_of(text, length);
+}
+
+int file_write_check(struct weft_attempt *attempt)
+{
+    bool is_text = strcmp(weft_arg_text(attempt, "encoding", "utf-8"), "utf-8") == 0;
+    if (!is_text && !is_base64(weft_arg_text(attempt, "data", "")))
+        return weft_arg_refuse(attempt, "data", "is not base64");
+    return file_check(attempt);
+}
+
+/* Of what is_base64().  EVP_DecodeBlock counts the padding as bytes. */
+static int decode(const char *text, void **ret_data, size_t *ret_size)
+{
+    size_t length = strlen(text), padding = padding_of(text, length);
     unsigned char *data = malloc(length / 4 * 3 + 1);
     if (!data)
         return -ENOMEM;
@@ -150,7 +167,7 @@ int file_write_run(struct weft_attempt *attempt)
         return write_data(attempt, text, strlen(text));
     int rc = decode(text, &data, &size);
     if (rc < 0)
-        return weft_attempt_refuse(attempt, rc, "\"data\" is not base64");
+        return rc;
     rc = write_data(attempt, data, size);
     free(data);
     return rc;

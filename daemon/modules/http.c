@@ -86,18 +86,31 @@ static int check_status(struct fetch *fetch)
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
-/* Errors: -E2BIG too many headers. */
-static int take_headers(struct fetch *fetch, size_t *ret_count)
+/* The first HEADERS_MAX of them.  Returns how many. */
+static size_t take_headers(const struct weft_attempt *attempt, struct weft_http_field *headers)
 {
     const char *name, *value;
     size_t count = 0;
-    while (weft_arg_text_at(fetch->attempt, "headers", count, &name, &value)) {
-        if (count == HEADERS_MAX)
-            return -E2BIG;
-        fetch->headers[count++] = (struct weft_http_field){name, value};
-    }
-    *ret_count = count;
-    return 0;
+    while (count < HEADERS_MAX && weft_arg_text_at(attempt, "headers", count, &name, &value))
+        headers[count++] = (struct weft_http_field){name, value};
+    return count;
+}
+
+/* What attempts send alike, as far as the arguments tell.  headers: HEADERS_MAX of them. */
+static struct weft_http_request request_of(const struct weft_attempt *attempt,
+                                           struct weft_http_field *headers)
+{
+    const char *body = weft_arg_text(attempt, "body", NULL);
+    struct weft_http_request request = {
+        .method = weft_arg_text(attempt, "method", NULL),
+        .url = weft_arg_text(attempt, "url", ""),
+        .headers = headers,
+        .header_count = take_headers(attempt, headers),
+        .total_ns = weft_arg_duration_ns(attempt, "timeout", 0),
+    };
+    if (body)
+        request.body = weft_http_bytes(body, strlen(body), NULL);
+    return request;
 }
 
 static int begin_session(struct fetch *fetch)
@@ -114,22 +127,11 @@ static int begin_session(struct fetch *fetch)
 
 static int send_request(struct fetch *fetch)
 {
-    struct weft_attempt *attempt = fetch->attempt;
-    const char *body = weft_arg_text(attempt, "body", NULL);
-    struct weft_http_request request = {
-        .method = weft_arg_text(attempt, "method", NULL),
-        .url = fetch->url,
-        .headers = fetch->headers,
-        .total_ns = weft_arg_duration_ns(attempt, "timeout", 0),
-        .why = &fetch->why,
-    };
-    if (take_headers(fetch, &request.header_count) < 0)
-        return weft_attempt_refuse(attempt, -E2BIG, "more than %d headers", HEADERS_MAX);
-    if (body)
-        request.body = weft_http_bytes(body, strlen(body), NULL);
+    struct weft_http_request request = request_of(fetch->attempt, fetch->headers);
     int err = begin_session(fetch);
     if (err < 0)
         return err;
+    request.why = &fetch->why;
     err = weft_http_send(fetch->session, &request, &fetch->response);
     return err < 0 ? failed(fetch, err, fetch->why.text) : check_status(fetch);
 }
@@ -298,15 +300,7 @@ static int fetch_run(struct weft_attempt *attempt)
     fetch->url = weft_arg_text(attempt, "url", "");
     fetch->to = to;
     fetch->limit = weft_arg_bytes(attempt, "limit", to ? INT64_MAX : BODY_MAX);
-    int err = 0;
-    if (!to && fetch->limit > BODY_MAX)
-        err =
-            weft_attempt_refuse(attempt, -EINVAL,
-                                "\"limit\" is at most %d without \"to\": a result is kept with its "
-                                "job",
-                                BODY_MAX);
-    if (!err)
-        err = send_request(fetch);
+    int err = send_request(fetch);
     if (!err)
         err = say_head(fetch);
     if (!err)
@@ -314,6 +308,39 @@ static int fetch_run(struct weft_attempt *attempt)
     clean_up(fetch);
     free(fetch);
     return err;
+}
+
+/* ---- the arguments --------------------------------------------------------------------------- */
+
+/* Which of url, method and headers it is that no request can have. */
+static int check_request(struct weft_attempt *attempt)
+{
+    struct weft_http_why why;
+    struct weft_http_field headers[HEADERS_MAX];
+    struct weft_http_request request = request_of(attempt, headers), part = {.url = request.url};
+    if (weft_http_check(&part, &why) < 0)
+        return weft_arg_refuse(attempt, "url", "cannot be fetched: %s", why.text);
+    part.method = request.method;
+    part.body = request.body;
+    if (weft_http_check(&part, &why) < 0)
+        return weft_arg_refuse(attempt, "method", "cannot be used: %s", why.text);
+    if (weft_http_check(&request, &why) < 0)
+        return weft_arg_refuse(attempt, "headers", "cannot be sent: %s", why.text);
+    return 0;
+}
+
+static int fetch_check(struct weft_attempt *attempt)
+{
+    const char *to = weft_arg_text(attempt, "to", NULL), *name, *value;
+    if (to && to[strlen(to) - 1] == '/')
+        return weft_arg_refuse(attempt, "to", "must name a file, not a folder");
+    if (!to && weft_arg_bytes(attempt, "limit", 0) > BODY_MAX)
+        return weft_arg_refuse(attempt, "limit",
+                               "is at most %d without \"to\": a result is kept with its job",
+                               BODY_MAX);
+    if (weft_arg_text_at(attempt, "headers", HEADERS_MAX, &name, &value))
+        return weft_arg_refuse(attempt, "headers", "are more than %d", HEADERS_MAX);
+    return check_request(attempt);
 }
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -331,7 +358,7 @@ static const struct weft_param fetch_params[] = {
 
 static const struct weft_handler handlers[] = {
     {"http.fetch", "fetch a URL, into the result or a file", fetch_params,
-     MODULE_COUNT(fetch_params), fetch_run},
+     MODULE_COUNT(fetch_params), fetch_run, fetch_check},
 };
 
 const struct weft_module module_http = WEFT_MODULE_INIT("http", WEFT_VERSION, handlers);

@@ -95,6 +95,11 @@ struct weft_handler {
     const struct weft_param *params; /* NULL: any object is accepted */
     size_t params_count;
     int (*run)(struct weft_attempt *attempt); /* see the top */
+    /* What the table cannot say of arguments, which suit it; may be NULL.  Asked when the job is
+     * submitted, where the module is trusted, and again before each run; on no attempt yet, so that
+     * weft_arg_…() and weft_arg_refuse() are all there is to call.  It neither suspends nor looks at
+     * what may change, as files do.  Returns 0, or what weft_arg_refuse() returned. */
+    int (*check)(struct weft_attempt *attempt);
 };
 
 /* All of it must stay as it is while the module is loaded. */
@@ -158,6 +163,15 @@ uint64_t weft_arg_bytes(const struct weft_attempt *attempt, const char *name, ui
  * Returns: false behind the last; nothing is set then. */
 bool weft_arg_text_at(const struct weft_attempt *attempt, const char *name, size_t index,
                       const char **ret_key, const char **ret_value);
+
+/**
+ * Say what is wrong with an argument: weft_arg_refuse(attempt, "size", "must be even") becomes
+ * parameter "size" must be even.  From a handler's check, at submit: the job is refused, with
+ * args.size as the parameter at fault.  Before a run, and in it: as weft_attempt_refuse().
+ * Returns: -EINVAL.
+ */
+int weft_arg_refuse(struct weft_attempt *attempt, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* ---- results.  None of these suspends. ------------------------------------------------------ */
 

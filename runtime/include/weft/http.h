@@ -277,6 +277,14 @@ struct weft_http_request {
 int weft_http_send(struct weft_http_session *session, const struct weft_http_request *request,
                    struct weft_http_response **ret_response);
 
+/**
+ * Whether a request could be sent by a session without options, as far as its URL, method and headers
+ * tell; nothing is sent or read.  ret_why is filled on failure.
+ * Context: any thread; never suspends.
+ * Errors: -EINVAL, -EPROTONOSUPPORT, -ENOMEM.
+ */
+int weft_http_check(const struct weft_http_request *request, struct weft_http_why *ret_why);
+
 /** Errors: weft_http_send's. */
 int weft_http_get(struct weft_http_session *session, const char *url,
                   struct weft_http_response **ret_response);

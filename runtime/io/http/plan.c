@@ -319,6 +319,19 @@ int plan_init(struct http_plan *plan, const struct weft_http_session *session,
     return r;
 }
 
+int plan_check(const struct weft_http_request *request, const char **ret_reason)
+{
+    struct http_plan plan = {0};
+    int r = check_request(request, ret_reason);
+
+    if (r == 0)
+        r = plan_url(&plan, NULL, request, ret_reason);
+    if (r == -ENOMEM)
+        *ret_reason = "out of memory";
+    plan_destroy(&plan);
+    return r;
+}
+
 void plan_destroy(struct http_plan *plan)
 {
     char *texts[] = {plan->url, plan->host, plan->method, plan->user, plan->password, plan->bearer};

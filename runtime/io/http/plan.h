@@ -25,6 +25,10 @@ int plan_init(struct http_plan *plan, const struct weft_http_session *session,
               const struct weft_http_request *request, const char **ret_reason);
 void plan_destroy(struct http_plan *plan);
 
+/** Whether there could be one, the session having no options, and the body being usable.  Errors:
+ * plan_init's. */
+int plan_check(const struct weft_http_request *request, const char **ret_reason);
+
 /** Turn it into the next hop's.  Errors: as plan_init, -ESPIPE the body cannot be had again. */
 int plan_redirect(struct http_plan *plan, int status, const char *location,
                   const char **ret_reason);

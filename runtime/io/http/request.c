@@ -179,6 +179,15 @@ int weft_http_send(struct weft_http_session *session, const struct weft_http_req
     return r;
 }
 
+int weft_http_check(const struct weft_http_request *request, struct weft_http_why *ret_why)
+{
+    const char *why = NULL;
+    int r = plan_check(request, &why);
+    if (r < 0)
+        snprintf(ret_why->text, sizeof(ret_why->text), "%s", why);
+    return r;
+}
+
 /* ---- simple forms ----------------------------------------------------------------------- */
 
 static int send_simple(struct weft_http_session *session, const char *method, const char *url,

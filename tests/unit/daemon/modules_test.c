@@ -231,7 +231,7 @@ static int fail_to_copy(struct world *world)
     expect_failure(world, "file.copy", paths(world, "file", "hard"), -EINVAL, "are the same file");
     expect_failure(world, "file.copy", paths(world, "file", "soft"), -EINVAL, "are the same file");
     expect_failure(world, "file.copy", paths(world, "file", "output"), -EISDIR, "Is a directory");
-    expect_failure(world, "file.copy", paths(world, "file", "output/"), -EISDIR, "Is a directory");
+    expect_failure(world, "file.copy", paths(world, "file", "output/"), -EINVAL, "not a folder");
     expect_failure(world, "file.copy", paths(world, "output", "x"), -EISDIR, "Is a directory");
     expect_failure(world, "file.copy", paths(world, "fifo", "x"), -EINVAL, "/fifo: Invalid");
     expect_failure(world, "file.copy", paths(world, "file", "file/x"), -ENOTDIR, "/file/x: Not");

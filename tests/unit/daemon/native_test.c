@@ -68,6 +68,40 @@ Test(native, checks_names_and_arguments)
     expect_check("file.hash", "{\"path\": \"\"}", RPC_INVALID_PARAMS, "args.path", "path");
 }
 
+Test(native, what_a_table_cannot_say_of_arguments_is_told_at_submit_too)
+{
+    expect_check("http.fetch", "{\"url\": \"HTTPS://user:word@[::1]:8443/a b?c#d\"}", RPC_OK, "",
+                 "");
+    expect_check("http.fetch", "{\"url\": \"ftp://host/\"}", RPC_INVALID_PARAMS, "args.url",
+                 "http.fetch: parameter \"url\" cannot be fetched: neither http:// nor https://");
+    expect_check("http.fetch", "{\"url\": \"file:///etc/passwd\"}", RPC_INVALID_PARAMS, "args.url",
+                 "neither http:// nor https://");
+    expect_check("http.fetch", "{\"url\": \"host/path\"}", RPC_INVALID_PARAMS, "args.url",
+                 "malformed URL");
+    expect_check("http.fetch", "{\"url\": \"http://\"}", RPC_INVALID_PARAMS, "args.url",
+                 "malformed URL");
+    expect_check("http.fetch", "{\"url\": \"http://host:99999/\"}", RPC_INVALID_PARAMS, "args.url",
+                 "malformed URL");
+    expect_check("http.fetch", "{\"url\": \"http://host\", \"method\": \"GET IT\"}",
+                 RPC_INVALID_PARAMS, "args.method", "malformed method");
+    expect_check("http.fetch", "{\"url\": \"http://host\", \"method\": \"HEAD\", \"body\": \"\"}",
+                 RPC_INVALID_PARAMS, "args.method", "HEAD has no body");
+    expect_check("http.fetch", "{\"url\": \"http://host\", \"headers\": {\"A\": \"1\\n2\"}}",
+                 RPC_INVALID_PARAMS, "args.headers", "malformed header");
+    expect_check("http.fetch", "{\"url\": \"http://host\", \"limit\": \"1M\"}", RPC_INVALID_PARAMS,
+                 "args.limit", "at most 131072");
+    expect_check("http.fetch", "{\"url\": \"http://host\", \"limit\": \"1M\", \"to\": \"/a/b\"}",
+                 RPC_OK, "", "");
+    expect_check("http.fetch", "{\"url\": \"http://host\", \"to\": \"/a/\"}", RPC_INVALID_PARAMS,
+                 "args.to", "not a folder");
+    expect_check("file.write", "{\"path\": \"/a\", \"data\": \"A\", \"encoding\": \"base64\"}",
+                 RPC_INVALID_PARAMS, "args.data", "is not base64");
+    expect_check("file.write", "{\"path\": \"/a/\", \"data\": \"A\"}", RPC_INVALID_PARAMS,
+                 "args.path", "not a folder");
+    expect_check("file.copy", "{\"from\": \"/a\", \"to\": \"/\"}", RPC_INVALID_PARAMS, "args.to",
+                 "not a folder");
+}
+
 Test(native, names_the_nearest_handler)
 {
     struct rpc_error error = {0};

@@ -147,6 +147,16 @@ Test(http_request, an_empty_user_agent_is_not_sent)
     on_web(&options, no_agent);
 }
 
+/* The same is said of it where nobody is to be asked. */
+static void refused(struct web *web, const struct weft_http_request *request, int err,
+                    const char *text)
+{
+    struct weft_http_why why = {""};
+    EXPECT_EQ(weft_http_check(request, &why), err);
+    EXPECT(strstr(why.text, text));
+    web_fails(web, request, err, text);
+}
+
 static void malformed(struct web *web)
 {
     static const struct weft_http_field bad[] = {{"X-A", "a\r\nX-B: b"},
@@ -165,21 +175,21 @@ static void malformed(struct web *web)
                                            "http://", "http://a b/",   "http://[::1"};
     const char *url = http_url(&web->server, "/echo");
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
-        web_fails(web,
-                  &(struct weft_http_request){.url = url, .headers = &bad[i], .header_count = 1},
-                  -EINVAL, "malformed header");
+        refused(web, &(struct weft_http_request){.url = url, .headers = &bad[i], .header_count = 1},
+                -EINVAL, "malformed header");
     for (size_t i = 0; i < sizeof(methods_bad) / sizeof(*methods_bad); i++)
-        web_fails(web, &(struct weft_http_request){.url = url, .method = methods_bad[i]}, -EINVAL,
-                  "malformed method");
+        refused(web, &(struct weft_http_request){.url = url, .method = methods_bad[i]}, -EINVAL,
+                "malformed method");
     for (size_t i = 0; i < sizeof(urls_bad) / sizeof(*urls_bad); i++)
-        web_fails(web, &(struct weft_http_request){.url = urls_bad[i]}, -EINVAL, "malformed URL");
-    web_fails(web, &(struct weft_http_request){.url = NULL}, -EINVAL, "no URL");
-    web_fails(web, &(struct weft_http_request){.url = "ftp://127.0.0.1/x"}, -EPROTONOSUPPORT, "");
-    web_fails(web, &(struct weft_http_request){.url = "file:///etc/passwd"}, -EPROTONOSUPPORT, "");
-    web_fails(web,
-              &(struct weft_http_request){
-                  .url = url, .method = "HEAD", .body = weft_http_bytes("a", 1, NULL)},
-              -EINVAL, "HEAD");
+        refused(web, &(struct weft_http_request){.url = urls_bad[i]}, -EINVAL, "malformed URL");
+    refused(web, &(struct weft_http_request){.url = NULL}, -EINVAL, "no URL");
+    refused(web, &(struct weft_http_request){.url = "ftp://127.0.0.1/x"}, -EPROTONOSUPPORT, "");
+    refused(web, &(struct weft_http_request){.url = "file:///etc/passwd"}, -EPROTONOSUPPORT, "");
+    refused(web,
+            &(struct weft_http_request){
+                .url = url, .method = "HEAD", .body = weft_http_bytes("a", 1, NULL)},
+            -EINVAL, "HEAD");
+    EXPECT_EQ(weft_http_check(&(struct weft_http_request){.url = url}, NULL), 0);
     web_fails(web, &(struct weft_http_request){.url = url, .bearer = "a\nb"}, -EINVAL, "");
     EXPECT_EQ(atomic_load(&web->server.connections), 0);
     web_works(web);
