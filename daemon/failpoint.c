@@ -14,12 +14,21 @@
 #include <unistd.h>
 
 static const char *const names[FAILPOINT_COUNT] = {
-    [FAILPOINT_WRITE] = "write",         [FAILPOINT_COMMIT] = "commit",
-    [FAILPOINT_COMMITTED] = "committed", [FAILPOINT_FOLDED] = "folded",
-    [FAILPOINT_REPLY] = "reply",         [FAILPOINT_REPLIED] = "replied",
-    [FAILPOINT_START] = "start",         [FAILPOINT_STARTED] = "started",
-    [FAILPOINT_SPAWNED] = "spawned",     [FAILPOINT_RAN] = "ran",
-    [FAILPOINT_ENDED] = "ended",         [FAILPOINT_FORGOTTEN] = "forgotten",
+    [FAILPOINT_WRITE] = "write",
+    [FAILPOINT_COMMIT] = "commit",
+    [FAILPOINT_COMMITTED] = "committed",
+    [FAILPOINT_FOLDED] = "folded",
+    [FAILPOINT_REPLY] = "reply",
+    [FAILPOINT_REPLIED] = "replied",
+    [FAILPOINT_START] = "start",
+    [FAILPOINT_STARTED] = "started",
+    [FAILPOINT_SPAWNED] = "spawned",
+    [FAILPOINT_EXITED] = "exited",
+    [FAILPOINT_REAP] = "reap",
+    [FAILPOINT_REAPED] = "reaped",
+    [FAILPOINT_RAN] = "ran",
+    [FAILPOINT_ENDED] = "ended",
+    [FAILPOINT_FORGOTTEN] = "forgotten",
 };
 
 enum failpoint failpoint_armed;

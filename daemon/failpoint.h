@@ -22,6 +22,9 @@ enum failpoint {
     FAILPOINT_START,     /* an attempt is taken, the store not told */
     FAILPOINT_STARTED,   /* … the store is told, where that is awaited it is on disk */
     FAILPOINT_SPAWNED,   /* its program is there */
+    FAILPOINT_EXITED,    /* … has ended, what it started may live */
+    FAILPOINT_REAP,      /* … is about to be reaped, what it started is ended */
+    FAILPOINT_REAPED,    /* … is not any more, nobody knows its status */
     FAILPOINT_RAN,       /* it is over, nobody has been told */
     FAILPOINT_ENDED,     /* its end is on disk, no client has been told */
     FAILPOINT_FORGOTTEN, /* rows are deleted, their output is there */

@@ -280,9 +280,11 @@ static void reap(struct run_attempt *attempt, struct run_outcome *outcome)
 {
     struct weft_process_status status;
     struct weft_scope shield;
+    failpoint(FAILPOINT_REAP);
     weft_shield_enter(&shield);
     int rc = weft_process_wait(attempt->process, WEFT_NO_DEADLINE, &status);
     weft_scope_leave(&shield);
+    failpoint(FAILPOINT_REAPED);
     tree_roots_remove(&attempt->runner->roots, &attempt->root);
     weft_process_free(attempt->process);
     if (rc < 0)
@@ -450,6 +452,8 @@ static int run(struct exec *exec)
     close_fds(exec); /* so that the pumps see the end */
     if (rc == 0) {
         rc = await_root(&exec->attempt);
+        if (rc == 0)
+            failpoint(FAILPOINT_EXITED);
         finish(exec);
     }
     (void)weft_group_join(&exec->group); /* pumps never fail, and a cancel came to us already */

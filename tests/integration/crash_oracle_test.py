@@ -36,7 +36,7 @@ NOTE = 'echo "$WEFT_JOB_ID $WEFT_ATTEMPT" >> "$0"'
 CRASH_LIMIT = 3
 RETRIES = 2
 POINTS = ('write', 'commit', 'committed', 'folded', 'reply', 'replied', 'start', 'started',
-          'spawned', 'ran', 'ended')
+          'spawned', 'exited', 'reap', 'reaped', 'ran', 'ended')
 
 
 def edges():
@@ -338,6 +338,11 @@ class Armed(support.WeftdTest):
             status, said = self.weftd.refused()
             self.assertEqual(status, 2)
             self.assertIn('there is no such failpoint', said)
+
+    def test_the_oracle_uses_every_failpoint(self):
+        with open(os.path.join(support.SOURCE, 'daemon', 'failpoint.c'), encoding='utf-8') as file:
+            names = re.findall(r'\[FAILPOINT_\w+\] = "(\w+)"', file.read())
+        self.assertEqual(sorted(names), sorted((*POINTS, 'forgotten')))  # that one: Forgotten
 
 
 if __name__ == '__main__':
