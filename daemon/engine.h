@@ -104,6 +104,13 @@ int engine_run(struct engine *engine);
  */
 int engine_retain(struct engine *engine);
 
+/**
+ * See to it that what is due at a point of wall time is not late when the clock is set, until
+ * cancelled.  Returns: -ECANCELED, or why it cannot; that was logged, and all else works.
+ * Context: a fiber of its own, beside engine_run().  Sleeps until the clock is set.
+ */
+int engine_clock(struct engine *engine);
+
 /* Phase 1: refuse submits, start nothing more.  Running jobs go on; cancel, get, list, wait and
  * logs still work.  Never suspends long; twice is fine. */
 void engine_drain(struct engine *engine);

@@ -16,6 +16,7 @@
  *   engine_cancel.c   cancel
  *   engine_retry.c    retry: ended jobs live again
  *   engine_expire.c   jobs whose timeout_total is over
+ *   engine_clock.c    a wall clock that is set
  *   engine_explain.c  explain
  *   engine_queue.c    what is set of queues; purge
  *   engine_backup.c   a copy of the store
@@ -367,6 +368,15 @@ void engine_take_waiting_locked(struct engine *engine, struct job *job, enum job
                                 enum job_cause cause, struct job_record *row, int64_t now);
 void engine_end_taken_locked(struct engine *engine, struct job *job, enum job_state to,
                              enum job_cause cause, int64_t now);
+
+/* ---- engine_clock.c ---- */
+
+/* Who waits for a point of wall time looks at the clock again. */
+void engine_clock_set(struct engine *engine);
+/* What can be read when the clock is set, a descriptor, or -errno; and the fiber that reads it until
+ * it is cancelled (-ECANCELED) or that fails. */
+int engine_clock_open(void);
+int engine_clock_follow(struct engine *engine, struct weft_descriptor *clock);
 
 /* ---- engine_expire.c ---- */
 

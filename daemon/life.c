@@ -189,6 +189,13 @@ static int retain_main(void *arg)
     return 0;
 }
 
+static int clock_main(void *arg)
+{
+    struct life *life = arg;
+    (void)engine_clock(life->engine);
+    return 0;
+}
+
 static int server_main(void *arg)
 {
     struct life *life = arg;
@@ -214,6 +221,8 @@ static int start(struct life *life, struct weft_group *helpers, struct weft_grou
         err = weft_group_spawn(helpers, "watchdog", life_feed_watchdog, life);
     if (!err)
         err = weft_group_spawn(helpers, "retain", retain_main, life);
+    if (!err)
+        err = weft_group_spawn(helpers, "clock", clock_main, life);
     if (!err)
         err = weft_group_spawn(services, "engine", engine_main, life);
     if (!err)
