@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* verb_submit: submit and call.  Nothing but ids on standard output. */
+/* verb_submit: submit and call.  Nothing but ids on standard output; of a call that is waited for, its
+ * result. */
+#include "client/await.h"
 #include "client/job_request.h"
+#include "client/job_text.h"
 #include "client/submit_stream.h"
 #include "client/verbs.h"
 
@@ -9,19 +12,50 @@ const struct option_spec from_options[] = {
     {0},
 };
 
+const struct option_spec call_options[] = {
+    {"wait", 'w', NULL, "wait for its end and print its result instead of its id"},
+    {0},
+};
+
+static int print_result(struct command *command, const json_t *job)
+{
+    const json_t *result = json_object_get(job, "result");
+    if (command->json)
+        command_print_json(command, job);
+    else if (!job_has_succeeded(job))
+        job_complain(command, job);
+    else if (result)
+        command_print_json(command, result);
+    return job_exit_status(job);
+}
+
+static int await_result(struct command *command, int64_t id)
+{
+    json_t *job;
+    struct weft_client_error error;
+    int err = await_job(command, id, AWAIT_FOR_EVER, &job, &error);
+    if (err)
+        return command_explain(command, err, &error);
+    int status = print_result(command, job);
+    json_decref(job);
+    return status;
+}
+
 static int submit(struct command *command, json_t *job)
 {
     json_t *result;
     int status = command_call(command, "job.submit", job, &result);
     if (status)
         return status;
-    if (command->json)
+    if (arguments_has(&command->arguments, "wait"))
+        status = await_result(command, json_integer_value(json_object_get(result, "id")));
+    else if (command->json)
         command_print_json(command, result);
     else
         fprintf(command->out, "%lld\n",
                 (long long)json_integer_value(json_object_get(result, "id")));
     json_decref(result);
-    return COMMAND_OK;
+    return status;
 }
 
 static bool is_stream(const struct command *command)
@@ -58,6 +92,8 @@ int verb_call(struct command *command)
 {
     json_t *job;
     const struct arguments *arguments = &command->arguments;
+    if (is_stream(command) && arguments_has(arguments, "wait"))
+        return command_misuse(command, "--wait cannot be combined with --from: see weft wait");
     if (is_stream(command) && arguments->words_count > 1)
         return command_misuse(command, "JSON arguments cannot be combined with --from");
     if (is_stream(command))

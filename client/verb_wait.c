@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* verb_wait: wait, cancel and retry, for any number of jobs: ids go in chunks, all chunks at once,
  * so that a timeout is one for all. */
+#include "client/await.h"
 #include "client/job_text.h"
 #include "client/verbs.h"
 
 #include "protocol/error.h"
+#include "protocol/units.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -80,6 +82,17 @@ static int run_batch(const struct batch *batch)
 
 /* ---- wait ---- */
 
+static int print_ended(struct command *command, const json_t *job)
+{
+    if (command->json)
+        command_print_json(command, job);
+    if (job_has_succeeded(job))
+        return COMMAND_OK;
+    if (!command->json)
+        job_complain(command, job);
+    return COMMAND_FAILED;
+}
+
 static int print_waited(struct command *command, const json_t *result)
 {
     size_t i;
@@ -87,14 +100,28 @@ static int print_waited(struct command *command, const json_t *result)
     int status = COMMAND_OK;
     json_array_foreach(json_object_get(result, "jobs"), i, job)
     {
-        if (command->json)
-            command_print_json(command, job);
-        if (job_has_succeeded(job))
-            continue;
-        if (!command->json)
-            job_complain(command, job);
-        status = COMMAND_FAILED;
+        if (print_ended(command, job))
+            status = COMMAND_FAILED;
     }
+    return status;
+}
+
+/* With a bar. */
+static int await_one(struct command *command, int64_t id, const char *timeout)
+{
+    json_t *job;
+    uint64_t timeout_ns = AWAIT_FOR_EVER;
+    struct weft_client_error error;
+    int status = command_connect(command);
+    if (status)
+        return status;
+    if (timeout)
+        (void)units_parse_duration(timeout, &timeout_ns); /* it was checked */
+    int err = await_job(command, id, timeout_ns, &job, &error);
+    if (err)
+        return command_explain(command, err, &error);
+    status = print_ended(command, job);
+    json_decref(job);
     return status;
 }
 
@@ -104,7 +131,9 @@ int verb_wait(struct command *command)
     int status = command_duration(command, "timeout", &batch.timeout);
     if (!status)
         status = command_ids(command, &batch.ids, &batch.count);
-    if (!status)
+    if (!status && batch.count == 1 && await_is_shown(command))
+        status = await_one(command, batch.ids[0], batch.timeout);
+    else if (!status)
         status = run_batch(&batch);
     free(batch.ids);
     return status;

@@ -29,9 +29,11 @@ const struct verb verbs[] = {
         .usage = "[options] HANDLER [JSON] | [options] --from FILE [HANDLER]",
         .summary = "Call a handler inside weftd as a job; prints its id",
         .details = "With --from, each line of FILE is the arguments of a call of HANDLER, or a\n"
-                   "whole job if no HANDLER is given; ids are printed in the order of the lines.\n",
+                   "whole job if no HANDLER is given; ids are printed in the order of the lines.\n"
+                   "With --wait the result is printed as JSON; on a terminal a bar shows how far\n"
+                   "the call is, if it says so.\n",
         .example = "weft call file.hash '{\"path\": \"/etc/hostname\"}'",
-        .options = {job_options, from_options, common_options},
+        .options = {call_options, job_options, from_options, common_options},
         .words_max = 2,
         .run = verb_call,
     },
@@ -90,7 +92,8 @@ const struct verb verbs[] = {
         .name = "wait",
         .usage = "[options] ID... | -",
         .summary = "Wait until jobs have ended; fails if one did not succeed",
-        .details = "\"-\" reads the ids from standard input.\n",
+        .details = "\"-\" reads the ids from standard input.  On a terminal a bar shows how far a\n"
+                   "single job is, if it says so.\n",
         .example = "weft submit --from jobs.txt | weft wait --timeout 1h -",
         .options = {wait_options, common_options},
         .words_min = 1,

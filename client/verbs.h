@@ -6,6 +6,7 @@
 
 /* verb_submit.c */
 extern const struct option_spec from_options[];
+extern const struct option_spec call_options[];
 int verb_submit(struct command *command);
 int verb_call(struct command *command);
 

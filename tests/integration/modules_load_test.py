@@ -3,8 +3,15 @@
 """Modules as shared objects: the template, trusted and in processes of their own; what is said of
 those that cannot be loaded; and that whatever goes wrong in one costs an attempt and no more."""
 
+import fcntl
+import json
 import os
+import pty
+import select
+import struct
+import subprocess
 import sys
+import termios
 import unittest
 
 sys.dont_write_bytecode = True
@@ -91,6 +98,56 @@ class Template(support.WeftdTest):
         support.wait_until(lambda: self.weftd.get(number).get('progress') == last,
                            'the last word of much is shown while the call goes on')
         self.weftd.call('job.cancel', ids=[number])
+
+    def weft_on_terminal(self, *words):
+        """weft with its standard output on a terminal of 60 columns, and the other end of that."""
+        ours, its = pty.openpty()
+        self.addCleanup(os.close, ours)
+        fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 60, 0, 0))
+        process = subprocess.Popen([support.WEFT, *map(str, words)], stdin=subprocess.DEVNULL,
+                                   stdout=its, stderr=subprocess.PIPE,
+                                   env={**self.weftd.env, 'WEFT_SOCKET': self.weftd.socket})
+        os.close(its)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.kill)
+        return process, ours
+
+    def read_terminal(self, terminal, until=None):
+        """What comes until that has come, or until nobody has the other end."""
+        text = b''
+        while until is None or until not in text:
+            self.assertTrue(select.select([terminal], [], [], support.DEADLINE)[0], text)
+            try:
+                piece = os.read(terminal, 4096)
+            except OSError:  # EIO: nobody
+                piece = b''
+            if not piece:
+                self.assertIsNone(until, text)
+                return text
+            text += piece
+        return text
+
+    def test_a_bar_shows_on_a_terminal_how_far_a_job_is(self):
+        number = self.weftd.call('job.submit', call='talkative',
+                                 args={'note': self.weftd.path('note')})['id']
+        (plain, plain_end), (shown, end) = [self.weft_on_terminal('wait', *words) for words in
+                                            (('--json', number), (number,))]
+        line = f'job {number}: [{"#" * 20}] 100 % the last word'.encode()
+        self.read_terminal(end, until=line)
+        self.weftd.call('job.cancel', ids=[number])
+        rest = self.read_terminal(end)
+        self.assertTrue(rest.endswith(b'\r\x1b[K'), rest)  # wiped
+        self.assertEqual(shown.wait(support.DEADLINE), 1)
+        self.assertEqual(shown.stderr.read(), f'weft: job {number} cancelled\n'.encode())
+        self.assertEqual(json.loads(self.read_terminal(plain_end))['state'], 'cancelled')
+        self.assertEqual(plain.wait(support.DEADLINE), 1)
+
+    def test_a_call_that_is_waited_for_prints_its_result(self):
+        said = self.weftd.weft('call', '--wait', 'countdown', '{"from": 2, "pause": "1ms"}')
+        self.assertEqual((said.stdout, said.returncode), ('{"counted":2}\n', 0))
+        said = self.weftd.weft('call', '--wait', '--timeout', '10ms', 'countdown', '{"from": 2}')
+        self.assertEqual((said.stdout, said.returncode), ('', 124))
+        self.assertIn('timed out', said.stderr)
 
     def test_the_last_word_before_a_crash_is_told(self):
         with self.weftd.connect() as connection:
