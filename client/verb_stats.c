@@ -32,10 +32,15 @@ static const struct figure job_figures[] = {
     {"dead", "dead", FIGURE_COUNT},           {0},
 };
 static const struct figure total_figures[] = {
-    {"submitted", "submitted", FIGURE_COUNT},     {"started", "started", FIGURE_COUNT},
-    {"retried", "retried", FIGURE_COUNT},         {"revived", "revived", FIGURE_COUNT},
-    {"interrupted", "interrupted", FIGURE_COUNT}, {"kept", "kept", FIGURE_COUNT},
-    {"forgotten", "forgotten", FIGURE_COUNT},     {0},
+    {"submitted", "submitted", FIGURE_COUNT},
+    {"started", "started", FIGURE_COUNT},
+    {"retried", "retried", FIGURE_COUNT},
+    {"revived", "revived", FIGURE_COUNT},
+    {"interrupted", "interrupted", FIGURE_COUNT},
+    {"not_durable", "not durable", FIGURE_COUNT},
+    {"kept", "kept", FIGURE_COUNT},
+    {"forgotten", "forgotten", FIGURE_COUNT},
+    {0},
 };
 static const struct figure run_figures[] = {
     {"programs", "programs", FIGURE_COUNT}, {"calls", "calls", FIGURE_COUNT},
@@ -70,6 +75,13 @@ static const struct figure server_figures[] = {
     {"refused", "refused", FIGURE_COUNT},         {0},
 };
 
+static const struct figure event_figures[] = {
+    {"last", "newest", FIGURE_COUNT},
+    {"kept", "kept", FIGURE_COUNT},
+    {"subscribers", "subscribers", FIGURE_COUNT},
+    {0},
+};
+
 static const struct part {
     const char *member, *label;
     const struct figure *figures;
@@ -77,7 +89,7 @@ static const struct part {
     {"jobs", "jobs", job_figures},         {"totals", "", total_figures},
     {"runs", "runs", run_figures},         {"store", "store", store_figures},
     {"memory", "memory", memory_figures},  {"runtime", "fibers", runtime_figures},
-    {"server", "clients", server_figures},
+    {"server", "clients", server_figures}, {"events", "events", event_figures},
 };
 
 static const char *figure_text(const json_t *value, enum figure_kind kind,
@@ -151,6 +163,9 @@ static int print_stats(struct command *command, const json_t *stats)
     fputc('\n', command->out);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         print_part(command->out, &parts[i], json_object_get(stats, parts[i].member));
+    json_int_t lost = json_integer_value(json_object_get(json_object_get(stats, "log"), "lost"));
+    if (lost > 0)
+        fprintf(command->out, "\n%lld lines of the log were lost.\n", (long long)lost);
     if (json_is_true(json_object_get(stats, "drained")))
         fputs("\nweftd is drained: it starts no jobs until `weft drain --undo`.\n", command->out);
     if (json_is_true(json_object_get(json_object_get(stats, "store"), "failed")))

@@ -466,6 +466,7 @@ void engine_stats(struct engine *engine, struct engine_stats *ret_stats)
 {
     engine_lock_shielded(engine);
     *ret_stats = engine->stats;
+    ret_stats->memory_only = engine->passing;
     ret_stats->drained = engine->drained;
     engine_unlock(engine);
     events_stats(engine->events, &ret_stats->events);

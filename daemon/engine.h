@@ -347,6 +347,7 @@ int engine_subscribe(struct engine *engine, const char *queue, uint64_t since,
 
 struct engine_stats {
     uint64_t live[JOB_STATE_COUNT];  /* jobs in memory that have not ended, by state */
+    uint64_t memory_only;            /* of them, those that are not durable */
     uint64_t ended[JOB_STATE_COUNT]; /* ends reached since this start, by state */
     uint64_t submitted, started, retried, interrupted; /* since this start */
     uint64_t revived;                                  /* by job.retry, since this start */

@@ -32,10 +32,16 @@ static const struct metric {
     const char *help;
 } metrics[] = {
     {"weft_uptime_seconds", GAUGE, NULL, "uptime", NUMBER, "Time since weftd started."},
+    {"weft_drained", GAUGE, NULL, "drained", NUMBER, "1 while an admin lets no job start."},
 
     {"weft_jobs", GAUGE, "jobs", NULL, LIVE_STATES, "Jobs that have not ended."},
     {"weft_jobs_ended_total", COUNTER, "jobs", NULL, END_STATES, "Jobs that ended."},
+    {"weft_jobs_not_durable", GAUGE, "totals", "not_durable", NUMBER,
+     "Jobs that have not ended and are in memory only."},
     {"weft_jobs_recent", GAUGE, "totals", "recent", NUMBER, "Ended jobs kept in memory."},
+    {"weft_jobs_kept", GAUGE, "totals", "kept", NUMBER, "Ended jobs kept in the store."},
+    {"weft_jobs_forgotten_total", COUNTER, "totals", "forgotten", NUMBER,
+     "Ended jobs that were forgotten."},
     {"weft_jobs_submitted_total", COUNTER, "totals", "submitted", NUMBER, "Jobs accepted."},
     {"weft_jobs_revived_total", COUNTER, "totals", "revived", NUMBER,
      "Jobs brought back by job.retry."},
@@ -63,6 +69,8 @@ static const struct metric {
      "Most rows of one commit since the start."},
     {"weft_store_pending", GAUGE, "store", "pending", NUMBER, "Requests that wait for a commit."},
     {"weft_store_file_bytes", GAUGE, "store", "file_bytes", NUMBER, "Size of the store."},
+    {"weft_store_wal_bytes", GAUGE, "store", "wal_bytes", NUMBER,
+     "Size of its log that is not folded back yet."},
     {"weft_store_failed", GAUGE, "store", "failed", NUMBER, "1 once the store has failed."},
 
     {"weft_events_total", COUNTER, "events", "last", NUMBER, "Events of jobs."},
@@ -109,12 +117,19 @@ static const struct metric {
      "Times another thread took it over."},
     {"weft_worker_longest_turn_seconds", GAUGE, "workers", "longest_turn", WORKERS,
      "Longest turn of a fiber."},
+    {"weft_worker_since_poll_seconds", GAUGE, "workers", "since_poll", WORKERS,
+     "Time since its loop ran last."},
     {"weft_worker_parked", GAUGE, "workers", "parked", WORKERS, "1 while it sleeps."},
 
     {"weft_memory_allocated_bytes", GAUGE, "memory", "allocated", NUMBER, "Bytes in use."},
     {"weft_memory_active_bytes", GAUGE, "memory", "active", NUMBER, "Pages in use."},
     {"weft_memory_resident_bytes", GAUGE, "memory", "resident", NUMBER,
      "Pages that the allocator holds."},
+    {"weft_memory_metadata_bytes", GAUGE, "memory", "metadata", NUMBER,
+     "Bytes that the allocator uses itself."},
+    {"weft_memory_retained_bytes", GAUGE, "memory", "retained", NUMBER,
+     "Address space it keeps without memory."},
+    {"weft_memory_arenas", GAUGE, "memory", "arenas", NUMBER, "Arenas it has."},
     {"weft_memory_mapped_bytes", GAUGE, "memory", "mapped", NUMBER, "Address space it holds."},
     {"weft_memory_rss_bytes", GAUGE, "memory", "rss", NUMBER, "Resident set of the process."},
 

@@ -62,9 +62,10 @@ static json_t *jobs_json(const struct engine_stats *stats)
 
 static json_t *totals_json(const struct engine_stats *stats)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "submitted", I(stats->submitted),
-                     "started", I(stats->started), "retried", I(stats->retried), "interrupted",
-                     I(stats->interrupted), "revived", I(stats->revived), "recent",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "submitted",
+                     I(stats->submitted), "started", I(stats->started), "retried",
+                     I(stats->retried), "interrupted", I(stats->interrupted), "revived",
+                     I(stats->revived), "not_durable", I(stats->memory_only), "recent",
                      I(stats->recent), "kept", I(stats->kept), "forgotten", I(stats->forgotten));
 }
 

@@ -380,6 +380,21 @@ class PathsTest(SharedCase):
         self.assertEqual({name for name in names if name.endswith('_total')},
                          {name for name in types if types[name] == 'counter'})
 
+    def test_every_figure_of_stats_is_in_the_metrics(self):
+        # A label stands for the members that are listed by state or by worker.  The pid is none.
+        stats = self.weftd.stats()
+        values, _ = parse_metrics(self.ask('GET', '/metrics').body.decode())
+        figures = 0
+        for name, section in stats.items():
+            if name == 'workers':
+                figures += sum(len(worker) for worker in section)
+            elif isinstance(section, dict):
+                figures += sum(not isinstance(value, (str, type(None)))
+                               for value in section.values())
+            elif name not in ('version', 'pid'):
+                figures += 1
+        self.assertEqual(len(values), figures + 1)  # weft_info
+
     def test_requests_are_counted_as_those_of_lines_are(self):
         before = self.weftd.stats()['server']
         self.ask('GET', '/v1/jobs')

@@ -14,6 +14,13 @@ static void expect_not_stored(struct world *world, uint64_t id)
     EXPECT_EQ(base_state(world->base, id), JOB_NONE);
 }
 
+static void expect_not_durable(struct world *world, uint64_t count)
+{
+    struct engine_stats stats;
+    engine_stats(world->engine, &stats);
+    EXPECT_EQ(stats.memory_only, count);
+}
+
 static void reach_ends(struct world *world)
 {
     uint64_t first = submit(world, "ok", PASSING); /* makes the ids sure */
@@ -30,7 +37,9 @@ static void reach_ends(struct world *world)
     EXPECT_EQ(end_of(world, expires), JOB_TIMED_OUT);
     uint64_t runs = submit(world, "hang", PASSING);
     await_state(world, runs, JOB_RUNNING);
+    expect_not_durable(world, 1);
     EXPECT_EQ(cancel(world, runs), JOB_CANCELLED);
+    expect_not_durable(world, 0);
     EXPECT_EQ(cancel(world, submit(world, "ok", PASSING ",\"queue\":\"paused\"")), JOB_CANCELLED);
     EXPECT_EQ(atomic_load(&world->base->commits), commits);
     for (uint64_t id = first; id < first + 10; id++)
