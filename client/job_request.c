@@ -33,6 +33,7 @@ const struct option_spec job_options[] = {
     {"retries", 0, "COUNT", "attempts after the first one failed"},
     {"after", 0, "ID,...", "only once these jobs have succeeded; if one does not, cancel it"},
     {"after-any", 0, "ID,...", "only once these jobs have ended, however they did"},
+    {"keep", 0, "DURATION", "forget it, with its output, so long after its end; 0: at once"},
     {"no-durable", 0, NULL, "keep it in memory only: quick, and lost if weftd ends"},
     {"on-crash", 0, "ACTION", "if weftd dies meanwhile: requeue (default) or fail"},
     {0},
@@ -193,6 +194,8 @@ static int put_options(struct command *command, json_t *job)
         status = put_duration(command, job, "timeout", "timeout");
     if (!status)
         status = put_duration(command, job, "timeout-total", "timeout_total");
+    if (!status)
+        status = put_duration(command, job, "keep", "keep");
     if (!status)
         status = put_after(command, job);
     if (!status)

@@ -259,7 +259,7 @@ void engine_move_locked(struct engine *engine, struct job *job, enum job_state t
     if (job_state_is_end(to)) {
         engine->stats.ended[to]++;
         engine->stats.kept += !job->record.memory_only;
-        engine_retain_kick_locked(engine);
+        engine_retain_kick_locked(engine, &job->record);
     } else {
         engine->stats.live[to]++;
         job->queue->states[to]++;

@@ -231,6 +231,8 @@ struct engine {
     size_t passing;           /* live jobs that are in memory only … */
     size_t passed;            /* … and ended ones, among the recent; */
     struct job *left;         /* … those that left them, whose output is to be removed */
+    int64_t keep_looked;      /* engine_retain() finds itself whose keep is over by then, and is to
+                               * be told of who ends and is kept less; INT64_MAX: of each */
     uint64_t id_mark;         /* ids below it are not given again after a crash (I41) */
     uint64_t next_id;
     uint64_t first_id; /* none below it is given in this life; constant once it is served */
@@ -471,8 +473,10 @@ void engine_records_free(struct job_record **records, size_t count); /* NULL is 
 
 /* ---- engine_retain.c ---- */
 
-/* A job has ended: there may be too many now. */
-void engine_retain_kick_locked(struct engine *engine);
+/* How long the record of such a job says that it is kept; 0: as the configuration does. */
+int64_t engine_keep_of(const struct job_spec *spec);
+/* A job has ended: there may be too many now, or it may be forgotten soon. */
+void engine_retain_kick_locked(struct engine *engine, const struct job_record *record);
 
 /* ---- engine_progress.c ---- */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * engine_retain: ended jobs are forgotten when they have been kept long enough, or when there are
- * too many of them.
+ * engine_retain: ended jobs are forgotten when they have been kept long enough, as they say
+ * themselves (`keep`) or else the configuration does, or when there are too many of them.
  *
  * One fiber asks the store who ended first, hands it the deletion of those, and then removes their
  * output.  It looks at ended jobs alone, by the time of their end, so no live job is in its way,
@@ -16,7 +16,10 @@
  *      store), and what an end dooms is pushed before a deletion is (I3 of store.h).  Hence a job
  *      that waits for one which the store does not know has been told of its success.
  * I48  A job is not forgotten for there being too many within GRACE of its end: whoever waits for
- *      it can still be told.
+ *      it can still be told.  Nor for a shorter `keep`: engine_keep_of() gives it GRACE.
+ * I50  Whoever is kept less than the fiber sleeps wakes it: an end compares with keep_looked under
+ *      the lock, which is INT64_MAX from when the fiber takes the lock to look until it knows how
+ *      long it will sleep, and what was set meanwhile stays set (`full`).
  *
  * Who may call: the fiber that is made for it.
  */
@@ -31,6 +34,7 @@
 enum { BATCH = 128, SWEEP = 64, SLACK_MAX = 512 };
 #define GRACE        (5 * WEFT_SECOND)
 #define LATENESS_MAX (60 * WEFT_SECOND)
+#define KEEP_LATE    WEFT_SECOND /* how late who has a `keep` is looked for: several at once */
 #define SHORTAGE     (10 * WEFT_SECOND) /* before trying again without memory */
 
 /* What to forget, as of one moment. */
@@ -48,10 +52,19 @@ static uint64_t slack_of(uint64_t most)
     return most / 64 < SLACK_MAX ? most / 64 : SLACK_MAX;
 }
 
-void engine_retain_kick_locked(struct engine *engine)
+int64_t engine_keep_of(const struct job_spec *spec)
+{
+    if (!spec->keeps)
+        return 0;
+    return (int64_t)(spec->keep_ns > GRACE ? spec->keep_ns : GRACE);
+}
+
+void engine_retain_kick_locked(struct engine *engine, const struct job_record *record)
 {
     uint64_t most = engine->limits.retain_max;
-    if (most > 0 && engine->stats.kept > most + slack_of(most))
+    bool many = most > 0 && engine->stats.kept > most + slack_of(most);
+    bool soon = record->keep > 0 && record->finished_at + record->keep < engine->keep_looked;
+    if (many || soon) /* I50 */
         weft_event_set(&engine->full);
 }
 
@@ -69,21 +82,25 @@ static int make_plan(struct engine *engine, struct retain_plan *plan)
         .left = engine->left,
     };
     engine->left = NULL;
+    engine->keep_looked = INT64_MAX; /* I50 */
     engine_unlock(engine);
     return 0;
 }
 
 /* ---- one batch ------------------------------------------------------------------------------- */
 
-static int ask_oldest(struct engine *engine, int64_t ended_by, size_t limit,
-                      struct engine_page *ret_page)
+/* page, from before, is replaced. */
+static int ask_oldest(struct engine *engine, enum store_oldest oldest, int64_t ended_by,
+                      size_t limit, struct engine_page *page)
 {
-    struct engine_op op = {.op = {.ended_by = ended_by, .filter.limit = limit}};
+    struct engine_op op = {.op = {.oldest = oldest, .ended_by = ended_by, .filter.limit = limit}};
     engine_push(engine, &op, STORE_OLDEST);
     int rc = engine_await(engine, &op);
-    if (rc == 0)
-        *ret_page = (struct engine_page){.records = op.op.found, .count = op.op.found_count};
-    return rc;
+    if (rc < 0)
+        return rc;
+    engine_page_destroy(page);
+    *page = (struct engine_page){.records = op.op.found, .count = op.op.found_count};
+    return 0;
 }
 
 static int64_t before(int64_t now, uint64_t time_ns)
@@ -97,9 +114,13 @@ static int find_batch(struct engine *engine, const struct retain_plan *plan,
 {
     size_t excess = plan->excess < BATCH ? plan->excess : BATCH;
     struct engine_page page = {0};
-    int rc = excess > 0 ? ask_oldest(engine, before(plan->now, GRACE), excess, &page) : 0; /* I48 */
+    int rc = 0;
+    if (excess > 0) /* I48 */
+        rc = ask_oldest(engine, STORE_OLDEST_ALL, before(plan->now, GRACE), excess, &page);
     if (rc == 0 && page.count == 0 && plan->retain > 0)
-        rc = ask_oldest(engine, before(plan->now, plan->retain), BATCH, &page);
+        rc = ask_oldest(engine, STORE_OLDEST_PLAIN, before(plan->now, plan->retain), BATCH, &page);
+    if (rc == 0 && page.count == 0)
+        rc = ask_oldest(engine, STORE_OLDEST_KEPT, plan->now, BATCH, &page);
     if (rc == 0)
         *ret_page = page;
     return rc;
@@ -235,25 +256,68 @@ static uint64_t lateness(uint64_t retain)
     return retain / 100 < LATENESS_MAX ? retain / 100 : LATENESS_MAX;
 }
 
-/* Nothing that ends from now on can be due earlier than what ended first. */
-static int next_look(struct engine *engine, const struct retain_plan *plan, uint64_t *ret_ns)
+/* Of those without a `keep`, nothing that ends from now on can be due earlier than what ended
+ * first.  ret_wait: WEFT_NO_DEADLINE, none is ever due. */
+static int next_plain(struct engine *engine, const struct retain_plan *plan, uint64_t *ret_wait)
 {
     struct engine_page page = {0};
     uint64_t wait = plan->retain;
-    if (plan->retain > 0) {
-        int rc = ask_oldest(engine, INT64_MAX, 1, &page);
-        if (rc < 0)
-            return rc;
-        int64_t age = page.count > 0 ? plan->now - page.records[0]->finished_at : 0;
-        if (age > 0)
-            wait = (uint64_t)age < wait ? wait - (uint64_t)age : 0;
-        engine_page_destroy(&page);
+    if (plan->retain == 0) {
+        *ret_wait = WEFT_NO_DEADLINE;
+        return 0;
     }
-    uint64_t due = plan->retain > 0 ? wait + lateness(plan->retain) : WEFT_NO_DEADLINE;
-    if (plan->excess > 0 && due > GRACE)
-        due = GRACE; /* too many, and they have just ended */
-    *ret_ns = due == WEFT_NO_DEADLINE ? due : weft_deadline_after(due);
+    int rc = ask_oldest(engine, STORE_OLDEST_PLAIN, INT64_MAX, 1, &page);
+    if (rc < 0)
+        return rc;
+    int64_t age = page.count > 0 ? plan->now - page.records[0]->finished_at : 0;
+    if (age > 0)
+        wait = (uint64_t)age < wait ? wait - (uint64_t)age : 0;
+    engine_page_destroy(&page);
+    *ret_wait = wait + lateness(plan->retain);
     return 0;
+}
+
+/* Of those with one, nobody is due earlier who has ended by now. */
+static int next_kept(struct engine *engine, const struct retain_plan *plan, uint64_t *ret_wait)
+{
+    struct engine_page page = {0};
+    int rc = ask_oldest(engine, STORE_OLDEST_KEPT, INT64_MAX, 1, &page);
+    if (rc < 0)
+        return rc;
+    *ret_wait = WEFT_NO_DEADLINE;
+    if (page.count > 0) {
+        int64_t at = page.records[0]->finished_at + page.records[0]->keep;
+        *ret_wait = (at > plan->now ? (uint64_t)(at - plan->now) : 0) + KEEP_LATE;
+    }
+    engine_page_destroy(&page);
+    return 0;
+}
+
+/* I50 */
+static int tell_ends(struct engine *engine, const struct retain_plan *plan, uint64_t wait)
+{
+    int rc = engine_lock(engine);
+    if (rc < 0)
+        return rc;
+    if (wait != WEFT_NO_DEADLINE)
+        engine->keep_looked = job_wall_after(plan->now, wait) - (int64_t)KEEP_LATE;
+    engine_unlock(engine);
+    return 0;
+}
+
+static int next_look(struct engine *engine, const struct retain_plan *plan, uint64_t *ret_ns)
+{
+    uint64_t plain, kept;
+    int rc = next_plain(engine, plan, &plain);
+    if (rc == 0)
+        rc = next_kept(engine, plan, &kept);
+    if (rc < 0)
+        return rc;
+    uint64_t wait = plain < kept ? plain : kept;
+    if (plan->excess > 0 && wait > GRACE)
+        wait = GRACE; /* too many, and they have just ended */
+    *ret_ns = wait == WEFT_NO_DEADLINE ? wait : weft_deadline_after(wait);
+    return tell_ends(engine, plan, wait);
 }
 
 /* Until something is to be forgotten, or may be. */

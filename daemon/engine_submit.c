@@ -79,6 +79,7 @@ static void build(struct engine *engine, const struct peer *peer, struct submiss
         .state = JOB_NONE,
         .priority = spec->priority,
         .memory_only = spec->memory_only,
+        .keep = engine_keep_of(spec),
         .exit_code = JOB_NO_EXIT,
         .term_signal = JOB_NO_EXIT,
         .spec = text,

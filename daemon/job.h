@@ -156,6 +156,8 @@ struct job_spec {
     int64_t start_at;           /* … or when it may, ns since 1970; of both one is 0 */
     uint64_t timeout_ns;        /* of one attempt; 0: the queue's, or none */
     uint64_t timeout_total_ns;  /* of all attempts and waits, from when it is due; 0: none */
+    uint64_t keep_ns;           /* after its end; only with `keeps` */
+    bool keeps;                 /* else as [jobs] retain says */
     enum job_on_crash on_crash; /* default requeue */
     unsigned named;             /* enum job_named; not stored: what is stored holds */
     bool memory_only;           /* durable: false */
@@ -211,6 +213,8 @@ struct job_record {
     int64_t finished_at; /* of the end */
     int64_t expires_at;  /* when its timeout_total is over, by a retry's start or else the submit's;
                           * 0: it has none */
+    int64_t keep;        /* ns that it is kept after its end; 0: as the configuration says.  Never
+                          * changes */
     const char *queue;   /* in struct job: borrowed from the queue, which is never freed */
     const char *spec;    /* job_spec_to_text() */
     union {

@@ -55,7 +55,7 @@ static const char *const shown[] = {
     "argv",        "call",    "args",     "cwd",        "stdin_file", "umask",
     "nice",        "ionice",  "limits",   "memory_max", "tasks_max",  "cpu_quota",
     "output_keep", "tags",    "priority", "retries",    "timeout",    "timeout_total",
-    "on_crash",    "durable", "after",    "key"};
+    "on_crash",    "durable", "after",    "key",        "keep"};
 
 static int add_time(json_t *job, const char *name, int64_t at)
 {

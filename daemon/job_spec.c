@@ -50,6 +50,7 @@ enum member {
     ON_CRASH,
     AFTER,
     DURABLE,
+    KEEP,
     MEMBERS
 };
 
@@ -96,6 +97,7 @@ static const struct param_spec members[MEMBERS] = {
                .length_min = 1,
                .length_max = JOB_AFTER_MAX},
     [DURABLE] = {.name = "durable", .types = PARAM_BOOL},
+    [KEEP] = {.name = "keep", .types = PARAM_DURATION, .min = 0, .max = CENTURY_NS},
 };
 
 /* The long form of "after". */
@@ -228,11 +230,20 @@ static int check_start(const json_t *const *given, struct rpc_error *error)
     return 0;
 }
 
+static int check_keep(const json_t *const *given, struct rpc_error *error)
+{
+    if (given[KEEP] && !param_bool(given[DURABLE], true))
+        return refuse(error, "keep", "is for durable jobs: of others the last ended ones are kept");
+    return 0;
+}
+
 static int check(const json_t *params, const json_t **ret_given, struct rpc_error *error)
 {
     int rc = params_take(params, members, MEMBERS, ret_given, error);
     if (rc == 0)
         rc = check_start(ret_given, error);
+    if (rc == 0)
+        rc = check_keep(ret_given, error);
     if (rc == 0)
         rc = check_after(ret_given, error);
     if (rc == 0)
@@ -372,6 +383,8 @@ static void copy_numbers(const json_t *const *given, struct job_spec *spec)
     spec->start_at = param_time_ns(given[START_AT], 0);
     spec->timeout_ns = param_duration_ns(given[TIMEOUT], 0);
     spec->timeout_total_ns = param_duration_ns(given[TIMEOUT_TOTAL], 0);
+    spec->keeps = given[KEEP];
+    spec->keep_ns = param_duration_ns(given[KEEP], 0);
     spec->on_crash = strcmp(on_crash, job_on_crash_names[JOB_CRASH_FAIL]) == 0 ? JOB_CRASH_FAIL
                                                                                : JOB_CRASH_REQUEUE;
 }

@@ -114,6 +114,7 @@ static int put_what(json_t *json, const struct job_spec *spec)
 
 static int put_how(json_t *json, const struct job_spec *spec)
 {
+    char text[UNITS_TEXT_MAX];
     int rc = strcmp(spec->queue, "default") ? put_string(json, "queue", spec->queue) : 0;
     if (spec->tags)
         rc |= put(json, "tags", list_json(spec->tags));
@@ -124,6 +125,8 @@ static int put_how(json_t *json, const struct job_spec *spec)
     rc |= put_time(json, "start_at", spec->start_at);
     rc |= put_duration(json, "timeout", spec->timeout_ns);
     rc |= put_duration(json, "timeout_total", spec->timeout_total_ns);
+    if (spec->keeps) /* 0 too */
+        rc |= put_string(json, "keep", units_format_duration(spec->keep_ns, text));
     rc |= put_after(json, spec);
     if (spec->on_crash != JOB_CRASH_REQUEUE)
         rc |= put_string(json, "on_crash", job_on_crash_names[spec->on_crash]);

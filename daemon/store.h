@@ -38,12 +38,12 @@ struct store_backend_ops;
 
 enum store_kind {
     STORE_INSERT, /* rows: new jobs, all or none */
-    STORE_UPDATE, /* rows: every field but id, uid, gid, queue, spec and submitted_at is written.
+    STORE_UPDATE, /* rows: every field but id, uid, gid, queue, spec, submitted_at and keep is written.
                    * One kind for started, ended, requeued, cancelled and retried: the record
                    * says it */
     STORE_GET,    /* ids -> found, in the order of ids; an unknown id gives NULL */
     STORE_LIST,   /* filter -> found */
-    STORE_OLDEST, /* ended_by, filter.limit -> found: what ended first */
+    STORE_OLDEST, /* oldest, ended_by, filter.limit -> found: what ended first */
     STORE_DELETE, /* ids: jobs that have ended are forgotten; others stay.  Not held up by the
                    * reserve */
     STORE_BACKUP, /* path -> bytes: a copy of the whole store, made in pieces beside the batches */
@@ -61,6 +61,13 @@ struct store_filter {
     const struct job_match *match; /* borrowed; NULL: any */
     uint64_t before;               /* only ids below this; 0: from the newest */
     size_t limit;                  /* 1 and up */
+};
+
+/* Which ended jobs STORE_OLDEST wants, and in which order. */
+enum store_oldest {
+    STORE_OLDEST_ALL,   /* all, by their ends */
+    STORE_OLDEST_PLAIN, /* those without a `keep` of their own, likewise */
+    STORE_OLDEST_KEPT,  /* those with one, by when it is over */
 };
 
 /* A thing to be remembered besides the jobs: "queue video" -> {"paused":true}. */
@@ -81,7 +88,9 @@ struct store_op {
     const struct store_setting *settings; /* SET */
     size_t count;                         /* of rows, ids or settings */
     struct store_filter filter;           /* LIST */
-    int64_t ended_by;                     /* OLDEST: only those that ended then or before */
+    enum store_oldest oldest;             /* OLDEST: … */
+    int64_t ended_by;                     /* … only those that ended then or before; of KEPT,
+                                           * whose keep did */
     const char *path;                     /* BACKUP: made anew, whole and on disk once it exists */
     atomic_bool *give_up;                 /* BACKUP, may be NULL: set by any thread, it ends soon
                                            * with -ECANCELED */

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define SQLITE_STORE_ID      0x57656674 /* PRAGMA application_id: "Weft" */
-#define SQLITE_STORE_VERSION 4          /* PRAGMA user_version: of the schema */
+#define SQLITE_STORE_VERSION 5          /* PRAGMA user_version: of the schema */
 
 enum sqlite_statement {
     SQL_BEGIN,
@@ -36,10 +36,13 @@ enum sqlite_statement {
     SQL_SETTINGS = SQL_OF_VERSION_2,
     SQL_SET,
     SQL_FORGET,
-    SQL_OF_VERSION_3, /* likewise, of version 2 */
-    SQL_OLDEST = SQL_OF_VERSION_3,
     SQL_OF_VERSION_4, /* likewise, a column */
-    SQL_INSERT = SQL_OF_VERSION_4,
+    SQL_SCAN_4 = SQL_OF_VERSION_4,
+    SQL_OF_VERSION_5,              /* likewise, another and its indexes */
+    SQL_OLDEST = SQL_OF_VERSION_5, /* in the order of enum store_oldest */
+    SQL_OLDEST_PLAIN,
+    SQL_OLDEST_KEPT,
+    SQL_INSERT,
     SQL_UPDATE,
     SQL_GET,
     SQL_SCAN,

@@ -30,7 +30,11 @@
 /* Times are nanoseconds since 1970, states the numbers of enum job_state.  `sum` covers what an
  * update writes, `fixed_sum` the rest.  A spec over 1 KiB lies in long_spec, so that an update
  * does not write it again.  Only ended jobs are in the indexes: the live ones are in memory, and a
- * start reads every row anyway. */
+ * start reads every row anyway.  Jobs with a `keep` of their own have indexes of their own, so that
+ * who looks for what is kept as long as the configuration says does not walk over them. */
+#define ENDED_BY_TIME                                                                              \
+    "CREATE INDEX ended_by_time ON job (finished_at) WHERE state >= 5 AND keep = 0"
+
 static const struct {
     int since; /* version of the store */
     const char *name, *sql;
@@ -56,6 +60,16 @@ static const struct {
      "finished_at INTEGER NOT NULL, sum INTEGER NOT NULL, fixed_sum INTEGER NOT NULL, "
      "spec TEXT, result TEXT, error TEXT, expires_at INTEGER NOT NULL DEFAULT 0) STRICT",
      .change = "ALTER TABLE job ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0"},
+    {5, "job",
+     "CREATE TABLE job (id INTEGER PRIMARY KEY CHECK (id > 0), state INTEGER NOT NULL, "
+     "uid INTEGER NOT NULL, gid INTEGER NOT NULL, queue TEXT NOT NULL, "
+     "priority INTEGER NOT NULL, attempt INTEGER NOT NULL, failures INTEGER NOT NULL, "
+     "crashes INTEGER NOT NULL, exit_code INTEGER NOT NULL, term_signal INTEGER NOT NULL, "
+     "submitted_at INTEGER NOT NULL, due_at INTEGER NOT NULL, started_at INTEGER NOT NULL, "
+     "finished_at INTEGER NOT NULL, sum INTEGER NOT NULL, fixed_sum INTEGER NOT NULL, "
+     "spec TEXT, result TEXT, error TEXT, expires_at INTEGER NOT NULL DEFAULT 0, "
+     "keep INTEGER NOT NULL DEFAULT 0) STRICT",
+     .change = "ALTER TABLE job ADD COLUMN keep INTEGER NOT NULL DEFAULT 0"},
     {1, "long_spec", "CREATE TABLE long_spec (id INTEGER PRIMARY KEY, spec TEXT NOT NULL) STRICT"},
     {1, "ended_by_state", "CREATE INDEX ended_by_state ON job (state, id, uid) WHERE state >= 5"},
     {1, "ended_by_queue",
@@ -69,6 +83,11 @@ static const struct {
      "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL, sum INTEGER NOT NULL) "
      "STRICT, WITHOUT ROWID"},
     {3, "ended_by_time", "CREATE INDEX ended_by_time ON job (finished_at) WHERE state >= 5"},
+    {5, "ended_by_time", ENDED_BY_TIME, .change = "DROP INDEX ended_by_time; " ENDED_BY_TIME},
+    {5, "kept_by_time",
+     "CREATE INDEX kept_by_time ON job (finished_at) WHERE state >= 5 AND keep > 0"},
+    {5, "kept_by_due",
+     "CREATE INDEX kept_by_due ON job (finished_at + keep) WHERE state >= 5 AND keep > 0"},
 };
 
 #define SCHEMA_COUNT (sizeof schema / sizeof schema[0])

@@ -193,7 +193,7 @@ static int list(struct sqlite_store *store, struct store_op *op, struct problem 
 
 static int oldest(struct sqlite_store *store, struct store_op *op, struct problem *problem)
 {
-    sqlite3_stmt *statement = store->statements[SQL_OLDEST];
+    sqlite3_stmt *statement = store->statements[SQL_OLDEST + op->oldest];
     size_t limit = op->filter.limit, count = 0;
     uint64_t *ids = calloc(limit ? limit : 1, sizeof *ids);
     if (!ids)

@@ -21,7 +21,7 @@
 #define OLD_COLUMNS                                                                                \
     "id, state, uid, gid, queue, priority, attempt, failures, crashes, exit_code, term_signal, "   \
     "submitted_at, due_at, started_at, finished_at, sum, fixed_sum, spec, result, error"
-#define JOB_COLUMNS OLD_COLUMNS ", expires_at"
+#define JOB_COLUMNS OLD_COLUMNS ", expires_at, keep"
 
 enum job_column {
     COLUMN_ID,
@@ -44,7 +44,8 @@ enum job_column {
     COLUMN_SPEC,
     COLUMN_RESULT,
     COLUMN_ERROR,
-    COLUMN_EXPIRES_AT
+    COLUMN_EXPIRES_AT,
+    COLUMN_KEEP
 };
 
 /* One arm for each end state, merged by id: each walks an index and none is read further than the
@@ -64,7 +65,7 @@ static const char *const statements[SQL_STATEMENT_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
     [SQL_INSERT] = "INSERT INTO job (" JOB_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
-                   "?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
+                   "?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
     [SQL_INSERT_LONG] = "INSERT INTO long_spec (id, spec) VALUES (?1, ?2)",
     [SQL_UPDATE] = "UPDATE job SET state = ?2, priority = ?6, attempt = ?7, failures = ?8, "
                    "crashes = ?9, exit_code = ?10, term_signal = ?11, due_at = ?13, "
@@ -74,7 +75,8 @@ static const char *const statements[SQL_STATEMENT_COUNT] = {
     [SQL_GET_LONG] = "SELECT spec FROM long_spec WHERE id = ?1",
     [SQL_LIST] = LIST_ARMS("ended_by_state", ""),
     [SQL_LIST_QUEUE] = LIST_ARMS("ended_by_queue", " AND queue = ?3"),
-    [SQL_SCAN_OLD] = "SELECT " OLD_COLUMNS ", 0 FROM job ORDER BY id",
+    [SQL_SCAN_OLD] = "SELECT " OLD_COLUMNS ", 0, 0 FROM job ORDER BY id",
+    [SQL_SCAN_4] = "SELECT " OLD_COLUMNS ", expires_at, 0 FROM job ORDER BY id",
     [SQL_SCAN] = "SELECT " JOB_COLUMNS " FROM job ORDER BY id",
     [SQL_LIFE] = ("SELECT instance, starts, sum, max(next_id, (SELECT ifnull(max(id), 0) + 1 "
                   "FROM job)), (SELECT count(*) FROM job WHERE state >= 5) FROM life"),
@@ -83,15 +85,24 @@ static const char *const statements[SQL_STATEMENT_COUNT] = {
     [SQL_SETTINGS] = "SELECT name, value, sum FROM setting ORDER BY name",
     [SQL_SET] = "INSERT OR REPLACE INTO setting (name, value, sum) VALUES (?1, ?2, ?3)",
     [SQL_FORGET] = "DELETE FROM setting WHERE name = ?1",
-    [SQL_OLDEST] = "SELECT id FROM job INDEXED BY ended_by_time WHERE state >= 5 AND "
-                   "finished_at <= ?1 ORDER BY finished_at LIMIT ?2",
+    [SQL_OLDEST] = "SELECT id FROM ("
+                   "SELECT * FROM (SELECT id, finished_at FROM job INDEXED BY ended_by_time "
+                   "WHERE state >= 5 AND keep = 0 AND finished_at <= ?1 "
+                   "ORDER BY finished_at LIMIT ?2) UNION ALL "
+                   "SELECT * FROM (SELECT id, finished_at FROM job INDEXED BY kept_by_time "
+                   "WHERE state >= 5 AND keep > 0 AND finished_at <= ?1 "
+                   "ORDER BY finished_at LIMIT ?2)) ORDER BY finished_at LIMIT ?2",
+    [SQL_OLDEST_PLAIN] = "SELECT id FROM job INDEXED BY ended_by_time WHERE state >= 5 AND "
+                         "keep = 0 AND finished_at <= ?1 ORDER BY finished_at LIMIT ?2",
+    [SQL_OLDEST_KEPT] = "SELECT id FROM job INDEXED BY kept_by_due WHERE state >= 5 AND keep > 0 "
+                        "AND finished_at + keep <= ?1 ORDER BY finished_at + keep LIMIT ?2",
 };
 
 int sqlite_rows_prepare(struct sqlite_store *store, struct problem *problem)
 {
     size_t count = store->version < 2   ? SQL_OF_VERSION_2
-                   : store->version < 3 ? SQL_OF_VERSION_3
                    : store->version < 4 ? SQL_OF_VERSION_4
+                   : store->version < 5 ? SQL_OF_VERSION_5
                                         : SQL_STATEMENT_COUNT;
     for (size_t i = 0; i < count; i++) {
         if (store->statements[i])
@@ -160,6 +171,8 @@ static uint64_t record_fixed_sum(const struct job_record *record)
     sum = mix(sum, record->uid);
     sum = mix(sum, record->gid);
     sum = mix(sum, (uint64_t)record->submitted_at);
+    if (record->keep) /* as with expires_at: before version 5 */
+        sum = mix(sum, (uint64_t)record->keep);
     return mix_text(mix_text(sum, record->queue), record->spec);
 }
 
@@ -225,6 +238,7 @@ static int insert_row(struct sqlite_store *store, const struct job_record *recor
     bind_int(statement, COLUMN_GID, record->gid);
     bind_text(statement, COLUMN_QUEUE, record->queue);
     bind_int(statement, COLUMN_SUBMITTED_AT, record->submitted_at);
+    bind_int(statement, COLUMN_KEEP, record->keep);
     bind_int(statement, COLUMN_FIXED_SUM, (int64_t)record_fixed_sum(record));
     bind_text(statement, COLUMN_SPEC, is_long ? NULL : record->spec);
     int err = sqlite_run(store, SQL_INSERT, "insert", problem);
@@ -351,6 +365,7 @@ int sqlite_row_read(struct sqlite_store *store, sqlite3_stmt *statement, struct 
         .started_at = INT(COLUMN_STARTED_AT),
         .finished_at = INT(COLUMN_FINISHED_AT),
         .expires_at = INT(COLUMN_EXPIRES_AT),
+        .keep = INT(COLUMN_KEEP),
     };
     int err = read_texts(store, statement, &record, problem);
     if (err)
@@ -417,12 +432,20 @@ static int scan(struct sqlite_store *store, sqlite3_stmt *statement,
     return err || code == SQLITE_DONE ? err : sqlite_problem(store, code, "recover", problem);
 }
 
+/* The one that finds all rows, for the version that the store has. */
+static sqlite3_stmt *scan_statement(const struct sqlite_store *store)
+{
+    return store->statements[store->version < 4   ? SQL_SCAN_OLD
+                             : store->version < 5 ? SQL_SCAN_4
+                                                  : SQL_SCAN];
+}
+
 int sqlite_rows_look(struct sqlite_store *store,
                      void (*row)(void *arg, const struct job_record *record,
                                  const struct problem *problem),
                      void *arg, struct problem *problem)
 {
-    sqlite3_stmt *statement = store->statements[store->version < 4 ? SQL_SCAN_OLD : SQL_SCAN];
+    sqlite3_stmt *statement = scan_statement(store);
     int code, err = 0;
     while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
         struct job_record record = {.id = (uint64_t)sqlite3_column_int64(statement, COLUMN_ID)};
@@ -475,7 +498,7 @@ int sqlite_rows_recover(void *backend, int (*row)(void *arg, const struct job_re
                         void *arg, struct problem *problem)
 {
     struct sqlite_store *store = backend;
-    sqlite3_stmt *statement = store->statements[store->version < 4 ? SQL_SCAN_OLD : SQL_SCAN];
+    sqlite3_stmt *statement = scan_statement(store);
     int err = scan(store, statement, row, arg, problem);
     sqlite3_reset(statement);
     sqlite3_reset(store->statements[SQL_GET_LONG]);

@@ -36,19 +36,24 @@ class Forgotten(support.WeftdTest):
     def test_jobs_and_output_go_and_live_ones_stay(self):
         old = self.weftd.echo(delay='1h')  # older than all that is forgotten
         waiting = self.weftd.echo(after=[old])
+        kept = int(self.weftd.weft('submit', '--keep', '1h', '--', 'echo', 'kept').stdout)
         numbers = [self.weftd.shell('echo out; echo err >&2; exit $0', status)
                    for status in (0, 3, 0)]
-        self.weftd.wait_all(numbers)
+        self.weftd.wait_all([kept, *numbers])
         self.await_forgotten(numbers)
-        support.wait_until(lambda: not os.path.exists(self.output('0')), 'their output is gone')
-        self.assertEqual([job['id'] for job in self.weftd.list()], [waiting, old])
+        support.wait_until(lambda: os.listdir(self.output('0')) == [f'{kept}.1.out'],
+                           'their output is gone')
+        self.assertEqual([job['id'] for job in self.weftd.list()], [kept, waiting, old])
         totals = self.weftd.stats()['totals']
-        self.assertEqual((totals['kept'], totals['forgotten']), (0, len(numbers)))
+        self.assertEqual((totals['kept'], totals['forgotten']), (1, len(numbers)))
+        job = self.weftd.get(kept)
+        self.assertEqual((job['state'], job['keep']), ('succeeded', '1h'))
+        self.assertEqual(self.weftd.logs(kept), b'kept\n')
         self.assertIn('forgotten 3', self.weftd.weft('stats').stdout)
         self.assertEqual(self.weftd.weft('logs', numbers[0]).returncode, 1)
-        self.crash_and_sweep(old, waiting, numbers)
+        self.crash_and_sweep(old, waiting, kept, numbers)
 
-    def crash_and_sweep(self, old, waiting, numbers):
+    def crash_and_sweep(self, old, waiting, kept, numbers):
         keeps = self.weftd.shell('echo kept; exec sleep 3600')
         support.wait_until(lambda: self.weftd.logs(keeps) == b'kept\n', 'its output')
         self.weftd.kill()
@@ -58,11 +63,12 @@ class Forgotten(support.WeftdTest):
         self.plant('other', 'notes')
         self.weftd.start()
         support.wait_until(lambda: sorted(name for name in os.listdir(self.output('0'))
-                                          if not name.startswith(f'{keeps}.')) == ['notes'],
+                                          if not name.startswith(f'{keeps}.')) ==
+                           [f'{kept}.1.out', 'notes'],
                            'what has no job is gone')
         support.wait_until(lambda: self.weftd.logs(keeps) == b'kept\n', 'its second output')
         self.assertTrue(os.path.exists(self.output('other', 'notes')), 'it is not ours')
-        self.assertEqual([job['id'] for job in self.weftd.list()], [keeps, waiting, old])
+        self.assertEqual([job['id'] for job in self.weftd.list()], [keeps, kept, waiting, old])
         self.assertGreater(self.weftd.echo(), keeps, 'no id is given twice')
         self.weftd.call('job.cancel', ids=[keeps])
 

@@ -222,17 +222,29 @@ static bool base_matches(const struct store_filter *filter, const struct job_rec
            (filter->before == 0 || record->id < filter->before);
 }
 
-/* In order of their ends; of equal ones, of id. */
-static struct job_record *base_next_ended(struct base *base, const struct job_record *last)
+static int64_t base_due(const struct job_record *row, enum store_oldest oldest)
+{
+    return row->finished_at + (oldest == STORE_OLDEST_KEPT ? row->keep : 0);
+}
+
+static bool base_has_ended(const struct job_record *row, enum store_oldest oldest)
+{
+    bool wanted = oldest == STORE_OLDEST_ALL || (oldest == STORE_OLDEST_KEPT) == (row->keep > 0);
+    return wanted && job_state_is_end(row->state);
+}
+
+/* In order of what is due first; of equal ones, of id. */
+static struct job_record *base_next_ended(struct base *base, enum store_oldest oldest,
+                                          const struct job_record *last)
 {
     struct job_record *next = NULL;
     for (size_t id = 0; id < BASE_IDS; id++) {
         struct job_record *row = base->rows[id];
-        if (!row || !job_state_is_end(row->state))
+        if (!row || !base_has_ended(row, oldest))
             continue;
-        bool behind = !last || row->finished_at > last->finished_at ||
-                      (row->finished_at == last->finished_at && row->id > last->id);
-        if (behind && (!next || row->finished_at < next->finished_at))
+        int64_t due = base_due(row, oldest), after = last ? base_due(last, oldest) : INT64_MIN;
+        bool behind = due > after || (last && due == after && row->id > last->id);
+        if (behind && (!next || due < base_due(next, oldest)))
             next = row;
     }
     return next;
@@ -243,8 +255,8 @@ static int base_read_oldest(struct base *base, struct store_op *op)
     struct job_record *row = NULL;
     op->found = calloc(op->filter.limit + 1, sizeof(struct job_record *));
     op->found_count = 0;
-    while (op->found_count < op->filter.limit && (row = base_next_ended(base, row)) &&
-           row->finished_at <= op->ended_by)
+    while (op->found_count < op->filter.limit && (row = base_next_ended(base, op->oldest, row)) &&
+           base_due(row, op->oldest) <= op->ended_by)
         EXPECT_EQ(job_record_copy(row, &op->found[op->found_count++]), 0);
     return 0;
 }

@@ -10,7 +10,7 @@
 #define HOUR (3600 * WEFT_SECOND)
 
 /* Put into the database a job that ended so long ago, or, ago 0, one that waits for its time. */
-static void plant(struct base *base, uint64_t id, uint64_t ago)
+static void plant_kept(struct base *base, uint64_t id, uint64_t ago, uint64_t keep)
 {
     struct job_record record = {
         .id = id,
@@ -20,11 +20,17 @@ static void plant(struct base *base, uint64_t id, uint64_t ago)
         .submitted_at = 1,
         .due_at = ago ? 0 : INT64_MAX,
         .finished_at = ago ? job_wall_now() - (int64_t)ago : 0,
+        .keep = (int64_t)keep,
         .queue = "default",
         .spec = "{\"argv\":[\"ok\"]}",
     };
     EXPECT_EQ(job_record_copy(&record, &base->rows[id]), 0);
     base->next_id = base->next_id > id ? base->next_id : id + 1;
+}
+
+static void plant(struct base *base, uint64_t id, uint64_t ago)
+{
+    plant_kept(base, id, ago, 0);
 }
 
 static int retain_main(void *arg)
@@ -100,6 +106,85 @@ Test(engine_retain, what_is_old_is_forgotten_beside_a_live_job_that_is_older)
         plant(base, id, 2 * HOUR + id);
     plant(base, 401, WEFT_SECOND);
     retaining(base, HOUR, 0, old_ones);
+    base_free(base);
+}
+
+static void kept_otherwise(struct world *world)
+{
+    await_kept(world, 2);
+    EXPECT_EQ(base_state(world->base, 1), JOB_NONE);   /* the configuration's time is over */
+    EXPECT_EQ(base_state(world->base, 2), JOB_FAILED); /* kept longer */
+    EXPECT_EQ(base_state(world->base, 3), JOB_NONE);   /* kept shorter */
+    EXPECT_EQ(base_state(world->base, 4), JOB_FAILED);
+}
+
+Test(engine_retain, a_keep_of_its_own_goes_before_the_configurations_time)
+{
+    struct base *base = base_new();
+    plant(base, 1, 2 * HOUR);
+    plant_kept(base, 2, 2 * HOUR, 3 * HOUR);
+    plant_kept(base, 3, 60 * WEFT_SECOND, 59 * WEFT_SECOND);
+    plant(base, 4, 60 * WEFT_SECOND);
+    retaining(base, HOUR, 0, kept_otherwise);
+    base_free(base);
+}
+
+static void only_two(struct world *world)
+{
+    await_kept(world, 2);
+    EXPECT_EQ(base_state(world->base, 3), JOB_FAILED);
+    EXPECT_EQ(base_state(world->base, 4), JOB_FAILED);
+}
+
+Test(engine_retain, the_most_that_are_kept_goes_before_a_keep)
+{
+    struct base *base = base_new();
+    plant_kept(base, 1, 400 * WEFT_SECOND, HOUR);
+    plant(base, 2, 300 * WEFT_SECOND);
+    plant_kept(base, 3, 200 * WEFT_SECOND, HOUR);
+    plant(base, 4, 100 * WEFT_SECOND);
+    retaining(base, 0, 2, only_two);
+    base_free(base);
+}
+
+static int64_t keep_looked(struct world *world)
+{
+    weft_mutex_lock(&world->engine->lock);
+    int64_t at = world->engine->keep_looked;
+    weft_mutex_unlock(&world->engine->lock);
+    return at;
+}
+
+static void await_look(struct world *world, uint64_t id)
+{
+    struct job_record *record = ended(world, id);
+    while (keep_looked(world) != record->finished_at + record->keep)
+        EXPECT_EQ(weft_yield(), 0);
+    job_record_free(record);
+}
+
+static void sleepless(struct world *world)
+{
+    uint64_t id = submit(world, "ok", ",\"keep\":\"2h\"");
+    EXPECT_EQ(end_of(world, id), JOB_SUCCEEDED);
+    await_look(world, id);
+    id = submit(world, "ok", ",\"keep\":\"1h\"");
+    EXPECT_EQ(end_of(world, id), JOB_SUCCEEDED);
+    await_look(world, id); /* I50: it has been woken, and sleeps less */
+    int64_t looked = keep_looked(world);
+    EXPECT_EQ(end_of(world, submit(world, "ok", ",\"keep\":\"3h\"")), JOB_SUCCEEDED);
+    EXPECT_EQ(end_of(world, submit(world, "ok", "")), JOB_SUCCEEDED);
+    EXPECT_EQ(keep_looked(world), looked);
+    id = submit(world, "ok", ",\"keep\":0"); /* as long as it takes to tell its end */
+    EXPECT_EQ(end_of(world, id), JOB_SUCCEEDED);
+    await_look(world, id);
+    EXPECT(is_known(world, id));
+}
+
+Test(engine_retain, who_is_kept_less_than_it_sleeps_wakes_the_fiber)
+{
+    struct base *base = base_new();
+    retaining(base, 0, 0, sleepless);
     base_free(base);
 }
 

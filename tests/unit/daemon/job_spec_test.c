@@ -92,6 +92,8 @@ Test(job_spec, text_and_spec_are_the_same)
     round_trip("{\"call\":\"echo\",\"args\":{\"b\":[1,2.5,null],\"a\":{\"\":\"\\u0000\"}}}");
     round_trip("{\"argv\":[\"x\"],\"env\":{},\"tags\":[],\"stdin\":\"\",\"delay\":0.25}");
     round_trip("{\"argv\":[\"x\"],\"durable\":false}");
+    round_trip("{\"argv\":[\"x\"],\"keep\":\"0s\"}");
+    round_trip("{\"argv\":[\"x\"],\"keep\":\"1h30m\"}");
     round_trip("{\"argv\":[\"x\"],\"start_at\":1795933800.123456789}");
     round_trip("{\"argv\":[\"x\"],\"stdin_file\":\"/a\",\"umask\":\"7\",\"nice\":-1,"
                "\"ionice\":\"idle\",\"limits\":{\"core\":\"0:infinity\"}}");
@@ -208,6 +210,8 @@ Test(job_spec, what_is_wrong_is_refused_by_name)
     refuse("{\"argv\":[\"x\"],\"key\":\"\"}", bad, "key", "least");
     refuse("{\"argv\":[\"x\"],\"key\":\"a\\u0000b\"}", bad, "key", "NUL");
     refuse("{\"argv\":[\"x\"],\"durable\":0}", bad, "durable", "true or false");
+    refuse("{\"argv\":[\"x\"],\"durable\":false,\"keep\":1}", bad, "keep", "durable jobs");
+    refuse("{\"argv\":[\"x\"],\"keep\":-1}", bad, "keep", "keep");
     refuse("{\"argv\":[\"x\"],\"stdin_file\":\"a\"}", bad, "stdin_file", "absolute");
     refuse("{\"argv\":[\"x\"],\"stdin_file\":\"/a\",\"stdin\":\"\"}", bad, "stdin_file",
            "give one");

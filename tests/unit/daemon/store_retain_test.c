@@ -6,12 +6,13 @@
 #include <sqlite3.h>
 
 /* Ids of those that ended first, by then; "3 9 " */
-static const char *oldest(struct store *store, int64_t ended_by, size_t limit)
+static const char *oldest_of(struct store *store, enum store_oldest which, int64_t ended_by,
+                             size_t limit)
 {
     static char text[512];
     size_t size = 0;
     struct waited_op op = {
-        .op = {.kind = STORE_OLDEST, .ended_by = ended_by, .filter.limit = limit}};
+        .op = {.kind = STORE_OLDEST, .oldest = which, .ended_by = ended_by, .filter.limit = limit}};
     cr_assert_eq(op_run(store, &op), 0);
     text[0] = '\0';
     for (size_t i = 0; i < op.op.found_count; i++) {
@@ -21,6 +22,11 @@ static const char *oldest(struct store *store, int64_t ended_by, size_t limit)
     }
     free(op.op.found);
     return text;
+}
+
+static const char *oldest(struct store *store, int64_t ended_by, size_t limit)
+{
+    return oldest_of(store, STORE_OLDEST_ALL, ended_by, limit);
 }
 
 static void end_at(struct store *store, uint64_t id, int64_t when)
@@ -48,6 +54,35 @@ Test(store_retain, those_that_ended_first_are_found_whatever_lives)
     cr_assert_str_eq(oldest(store, INT64_MAX, 2), "60 40 ");
     cr_assert_str_eq(oldest(store, 200, 100), "60 40 ");
     cr_assert_str_eq(oldest(store, 99, 100), "");
+    store_free(store);
+    folder_remove(folder);
+}
+
+static void insert_kept(struct store *store, uint64_t id, int64_t keep)
+{
+    struct job_record record = record_make(id);
+    record.keep = keep;
+    cr_assert_eq(put_record(store, STORE_INSERT, &record), 0);
+}
+
+Test(store_retain, those_with_a_keep_of_their_own_are_found_by_that)
+{
+    char folder[64];
+    struct store *store = boot(folder_make(folder, true));
+    cr_assert_eq(insert_range(store, 1, 3), 0);
+    insert_kept(store, 4, 1000);
+    insert_kept(store, 5, 10);
+    insert_kept(store, 6, 1);
+    for (uint64_t id = 1; id <= 5; id++)
+        end_at(store, id, 100 * (int64_t)id);
+    cr_assert_str_eq(oldest(store, INT64_MAX, 100), "1 2 3 4 5 ");
+    cr_assert_str_eq(oldest(store, 400, 2), "1 2 ");
+    cr_assert_str_eq(oldest(store, 400, 100), "1 2 3 4 ");
+    cr_assert_str_eq(oldest_of(store, STORE_OLDEST_PLAIN, INT64_MAX, 100), "1 2 3 ");
+    cr_assert_str_eq(oldest_of(store, STORE_OLDEST_PLAIN, 200, 100), "1 2 ");
+    cr_assert_str_eq(oldest_of(store, STORE_OLDEST_KEPT, INT64_MAX, 100), "5 4 ");
+    cr_assert_str_eq(oldest_of(store, STORE_OLDEST_KEPT, 1399, 100), "5 ");
+    cr_assert_str_eq(oldest_of(store, STORE_OLDEST_KEPT, 509, 100), "");
     store_free(store);
     folder_remove(folder);
 }

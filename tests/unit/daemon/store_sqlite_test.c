@@ -74,6 +74,7 @@ Test(store_sqlite, every_field_survives)
         .started_at = -1,
         .finished_at = 7,
         .expires_at = INT64_MIN + 1,
+        .keep = 5000000001,
         .queue = "Wärteschlange '\" --",
         .spec = "{\"argv\":[\"a\"]}",
         .result = "",

@@ -54,6 +54,9 @@ Test(store_versions, settings_survive_until_they_are_forgotten)
 static void make_version(const char *folder, int version)
 {
     static const char *const back[] = {
+        [4] = "DROP INDEX kept_by_time; DROP INDEX kept_by_due; DROP INDEX ended_by_time; "
+              "CREATE INDEX ended_by_time ON job (finished_at) WHERE state >= 5; "
+              "ALTER TABLE job DROP COLUMN keep; PRAGMA user_version = 4",
         [3] = "ALTER TABLE job DROP COLUMN expires_at; PRAGMA user_version = 3",
         [2] = "DROP INDEX ended_by_time; PRAGMA user_version = 2",
         [1] = "DROP TABLE setting; PRAGMA user_version = 1",
@@ -62,7 +65,7 @@ static void make_version(const char *folder, int version)
     sqlite3 *db;
     path_in(path, folder, "weft.db");
     cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
-    for (int at = 3; at >= version; at--)
+    for (int at = 4; at >= version; at--)
         cr_assert_eq(sqlite3_exec(db, back[at], NULL, NULL, NULL), SQLITE_OK, "%s",
                      sqlite3_errmsg(db));
     sqlite3_close(db);
@@ -134,6 +137,40 @@ Test(store_versions, a_store_of_version_3_is_brought_to_this_one)
     job_record_free(found);
     store_free(store);
     store = boot(folder); /* the table is as a new store's */
+    store_free(store);
+    folder_remove(folder);
+}
+
+Test(store_versions, a_store_of_version_4_is_brought_to_this_one)
+{
+    char folder[64];
+    struct store *store = boot(folder_make(folder, true));
+    struct job_record ended = record_ended(2, JOB_FAILED), kept = record_make(3);
+    cr_assert_eq(insert_range(store, 1, 2), 0);
+    cr_assert_eq(put_record(store, STORE_UPDATE, &ended), 0);
+    store_free(store);
+    make_version(folder, 4);
+    expect_settings(folder, "");
+    store = boot(folder);
+    kept.keep = 4711;
+    cr_assert_eq(put_record(store, STORE_INSERT, &kept), 0);
+    struct job_record *found = get_record(store, 3);
+    cr_assert_eq(found->keep, 4711);
+    job_record_free(found);
+    found = get_record(store, 2);
+    cr_assert_eq(found->keep, 0);
+    job_record_free(found);
+    struct waited_op plain = {.op = {.kind = STORE_OLDEST,
+                                     .oldest = STORE_OLDEST_PLAIN,
+                                     .ended_by = INT64_MAX,
+                                     .filter.limit = 10}};
+    cr_assert_eq(op_run(store, &plain), 0);
+    cr_assert_eq(plain.op.found_count, 1u);
+    cr_assert_eq(plain.op.found[0]->id, 2u);
+    job_record_free(plain.op.found[0]);
+    free(plain.op.found);
+    store_free(store);
+    store = boot(folder); /* the tables are as a new store's */
     store_free(store);
     folder_remove(folder);
 }
