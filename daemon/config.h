@@ -46,6 +46,7 @@ struct config_daemon {
     uint64_t max_jobs;             /* 2000000: live jobs in memory */
     uint64_t max_jobs_user;        /* 0: of these, most of one user; no limit */
     uint32_t recent;               /* 10000: ended jobs kept in memory */
+    uint64_t key_keep;             /* 1h: how long a job that has ended keeps its key */
     uint32_t events;               /* 10000: events kept for those who listen */
     uint32_t max_connections;      /* 10000 */
     uint32_t max_connections_user; /* 1000 */

@@ -48,6 +48,7 @@ const struct config_key config_keys[] = {
     ROW(daemon, max_jobs, CONFIG_COUNT64, "2000000", 1, UINT64_C(1) << 32, true),
     ROW(daemon, max_jobs_user, CONFIG_COUNT64, "0", 0, UINT64_C(1) << 32, true),
     ROW(daemon, recent, CONFIG_COUNT32, "10000", 0, 10000000, true),
+    ROW(daemon, key_keep, CONFIG_DURATION, "1h", 0, 3650 * DAY, true),
     ROW(daemon, events, CONFIG_COUNT32, "10000", 1, 10000000, true),
     ROW(daemon, max_connections, CONFIG_COUNT32, "10000", 1, 1000000, true),
     ROW(daemon, max_connections_user, CONFIG_COUNT32, "1000", 1, 1000000, true),

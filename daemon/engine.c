@@ -359,6 +359,7 @@ static void read_limits(struct engine *engine, const struct config *config)
         .crash_limit = config->jobs.crash_limit,
         .retry_base = config->jobs.retry_base,
         .retry_cap = config->jobs.retry_cap,
+        .key_keep = config->daemon.key_keep,
         .retain = config->jobs.retain,
         .retain_max = config->jobs.retain_max,
     };

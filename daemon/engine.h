@@ -153,7 +153,8 @@ struct engine_item {
     struct job_spec *spec;
     uint64_t id;
     bool memory_only;        /* the job is not durable */
-    bool existing;           /* id is that of a live job of the same key; nothing was made */
+    bool existing;           /* id is that of a job of the same key that has not ended, or did so
+                              * within key_keep; nothing was made */
     struct rpc_error *error; /* the caller's, one each */
 };
 

@@ -195,6 +195,7 @@ struct engine_limits { /* from the configuration, replaced by a reload */
     uint32_t crash_limit;
     uint64_t retry_base;
     uint64_t retry_cap;
+    uint64_t key_keep;   /* 0: a key is free when its job has ended */
     uint64_t retain;     /* 0: for ever */
     uint64_t retain_max; /* 0: no limit */
 };
@@ -453,6 +454,7 @@ void job_keys_destroy(struct job_keys *keys);
 /* Give job, whose uid is set, a key of its own that is in no table yet; text may be NULL.
  * _from_record: the one of its spec.  Errors: -ENOMEM. */
 int engine_key_new(const char *text, struct job *job);
+uint64_t engine_key_hash(uid_t uid, const char *text); /* for a record; 0: text is NULL */
 int engine_key_from_record(struct job *job);
 /* The job that has the same key of the same user; NULL: none, or job has no key. */
 struct job *engine_key_holder_locked(struct engine *engine, const struct job *job);

@@ -1,14 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * engine_key: a user's keys: at most one job that has not ended for each.
+ * engine_key: a user's keys: at most one job that has not ended for each, nor one that ended within
+ * [daemon] key_keep.
  *
- * A hash table of the live jobs that have a key.  The key is the user's, whatever the queue: it
- * names a piece of work, and the queue only says where that is done.
+ * A hash table of the live jobs that have a key; of ended ones the store knows it.  The key is the
+ * user's, whatever the queue: it names a piece of work, and the queue only says where that is done.
  *
  * I34  A key is in the table from the moment its job is accepted or brought back, before that is
  *      committed, until its end is visible, or the commit was refused.  So of two submits at once
  *      one makes the job; the other waits for the commit (engine.keyed) before it names it.
  * I35  The chain's place is made before a job is accepted: joining cannot fail.
+ * I51  A job that ended lately keeps its key.  Its end is committed before it leaves the table (I34),
+ *      so of a submit either the table shows it, or the store's thread does, which looks for the key
+ *      among ended jobs right before it inserts the row, and inserts none if there is one
+ *      (store_op.existing): nothing can end in between, for it is all in that thread's order.  The
+ *      job was accepted by then, and holds the key, so others wait (I34); it is dropped as if the
+ *      commit had been refused, and its id is never seen.  So no submit pays for a look-up of its
+ *      own, and no memory is needed for what has ended.  What is in memory only is not told the
+ *      store: such a job's key is free when it has ended, and its submit meets live jobs only.
  *
  * Guarded by the engine's lock, but for engine_key_new().
  */
@@ -35,6 +44,12 @@ static uint64_t hash_of(uid_t uid, const char *text)
     for (; *text; text++)
         hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
     return hash ^ (hash >> 32);
+}
+
+uint64_t engine_key_hash(uid_t uid, const char *text)
+{
+    uint64_t hash = text ? hash_of(uid, text) : 0;
+    return text && hash == 0 ? 1 : hash;
 }
 
 int engine_key_new(const char *text, struct job *job)

@@ -12,14 +12,16 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 /* One item on its way. */
 struct submission {
     struct engine_item *item;
-    struct job *job;       /* NULL: refused, or there is one of its key */
-    uint64_t existing;     /* that one, or 0 */
-    struct job_record row; /* what the store is told: the job as it will be */
+    struct job *job;         /* NULL: refused, or there is one of its key */
+    uint64_t existing;       /* that one, or 0 */
+    struct submission *twin; /* that one's, if it is of the same call; NULL: it is not */
+    struct job_record row;   /* what the store is told: the job as it will be */
     int err;
 };
 
@@ -30,6 +32,8 @@ struct submissions {
     struct engine_known known; /* … and what the store says of those */
     struct submission *all;
     const struct job_record **rows; /* of the accepted ones */
+    uint64_t *taken; /* by row that is stored: who has its key and has ended (store_op.existing) */
+    uint64_t first_id; /* of the accepted ones, which follow each other */
     size_t count, accepted, existing;
     size_t passing; /* of them in memory only */
     bool atomic;
@@ -80,6 +84,7 @@ static void build(struct engine *engine, const struct peer *peer, struct submiss
         .priority = spec->priority,
         .memory_only = spec->memory_only,
         .keep = engine_keep_of(spec),
+        .key_hash = engine_key_hash(peer->uid, spec->key),
         .exit_code = JOB_NO_EXIT,
         .term_signal = JOB_NO_EXIT,
         .spec = text,
@@ -145,6 +150,12 @@ static void turn_down_locked(struct submission *one, int err)
     one->err = err;
 }
 
+/* Whose row this is. */
+static struct submission *of_row(const struct job_record *row)
+{
+    return (struct submission *)((char *)row - offsetof(struct submission, row));
+}
+
 /* There is one of its key already, or was made by an item before: then that is the answer. */
 static bool answer_key_locked(struct engine *engine, struct submissions *these,
                               struct submission *one)
@@ -153,6 +164,8 @@ static bool answer_key_locked(struct engine *engine, struct submissions *these,
     if (!holder)
         return false;
     one->existing = holder->record.id;
+    if (holder->record.state == JOB_NONE) /* nobody else's are (lock_settled()) */
+        one->twin = of_row(these->rows[holder->record.id - these->first_id]);
     one->item->memory_only = holder->record.memory_only;
     these->existing++;
     job_free(one->job);
@@ -208,6 +221,11 @@ static size_t first_refused(const struct submissions *these)
     return i;
 }
 
+static int64_t time_before(int64_t now, uint64_t time_ns)
+{
+    return time_ns > (uint64_t)now ? 0 : now - (int64_t)time_ns;
+}
+
 /* Accept what can be accepted and push it.  Errors: -EINVAL atomic and one is bad, and the
  * engine's; nothing was pushed then. */
 static int push_locked(struct engine *engine, struct submissions *these, struct engine_op *op,
@@ -217,6 +235,7 @@ static int push_locked(struct engine *engine, struct submissions *these, struct 
         return -EIO;
     if (engine->draining)
         return -ESHUTDOWN;
+    these->first_id = engine->next_id;
     for (size_t i = 0; i < these->count; i++) {
         struct submission *one = &these->all[i];
         if (one->job)
@@ -228,18 +247,42 @@ static int push_locked(struct engine *engine, struct submissions *these, struct 
         drop_all_locked(engine, these);
         return -EINVAL;
     }
+    if (engine->limits.key_keep > 0) /* I51 */
+        op->op.existing = these->taken;
+    op->op.key_since = time_before(now, engine->limits.key_keep);
     engine_push_change_locked(engine, op, STORE_INSERT, these->rows, these->accepted);
     return 0;
 }
 
+/* I51: the jobs that the store has not taken. */
+static void drop_taken_locked(struct engine *engine, struct submissions *these)
+{
+    size_t row = 0; /* of the stored ones, in the same order */
+    for (size_t i = 0; these->taken && i < these->count; i++) {
+        struct submission *one = &these->all[i];
+        if (!one->job || one->row.memory_only || !these->taken[row++])
+            continue;
+        one->existing = these->taken[row - 1];
+        one->item->memory_only = false;
+        engine_drop_locked(engine, one->job);
+        one->job = NULL;
+    }
+}
+
+static void answer_existing(struct submission *one)
+{
+    bool moved = one->twin && one->twin->existing; /* to whom the one before it was told */
+    one->item->id = moved ? one->twin->existing : one->existing;
+    one->item->existing = true;
+}
+
 static void settle_locked(struct engine *engine, struct submissions *these, int64_t now)
 {
+    drop_taken_locked(engine, these);
     for (size_t i = 0; i < these->count; i++) {
         struct submission *one = &these->all[i];
-        if (one->existing) {
-            one->item->id = one->existing;
-            one->item->existing = true;
-        }
+        if (one->existing)
+            answer_existing(one);
         if (!one->job)
             continue;
         one->job->record.due_at = one->row.due_at;
@@ -374,7 +417,9 @@ int engine_submit(struct engine *engine, const struct peer *peer, struct engine_
 {
     struct submission one = {.item = item};
     const struct job_record *row;
-    struct submissions these = {.turn = turn, .all = &one, .rows = &row, .count = 1};
+    uint64_t taken = 0;
+    struct submissions these = {
+        .turn = turn, .all = &one, .rows = &row, .taken = &taken, .count = 1};
     int rc = submit_remembering(engine, peer, &these);
     job_spec_free(item->spec);
     item->spec = NULL;
@@ -404,7 +449,8 @@ int engine_submit_many(struct engine *engine, const struct peer *peer, struct en
     struct submissions these = {.turn = turn, .count = count, .atomic = atomic};
     these.all = calloc(count + 1, sizeof(*these.all));
     these.rows = calloc(count + 1, sizeof(*these.rows));
-    int rc = these.all && these.rows ? 0 : -ENOMEM;
+    these.taken = calloc(count + 1, sizeof(*these.taken));
+    int rc = these.all && these.rows && these.taken ? 0 : -ENOMEM;
     for (size_t i = 0; rc == 0 && i < count; i++) {
         items[i].id = 0;
         items[i].existing = false;
@@ -416,11 +462,12 @@ int engine_submit_many(struct engine *engine, const struct peer *peer, struct en
         job_spec_free(items[i].spec);
         items[i].spec = NULL;
     }
-    if (rc < 0 && these.all && these.rows)
+    if (rc < 0 && these.all && these.rows && these.taken)
         rc = refuse_all(engine, &these, rc, error);
     else if (rc < 0)
         engine_refuse(engine, error, rc);
     free(these.all);
     free(these.rows);
+    free(these.taken);
     return rc;
 }

@@ -184,6 +184,9 @@ int job_spec_from_text(const char *text, struct job_spec **ret_spec, struct rpc_
  * Cheap, however long the text is: the name comes first in it. */
 const char *job_spec_text_name(const char *text, size_t *ret_size);
 
+/* Whether two stored forms have the same key; false where one has none.  Parses both. */
+bool job_spec_text_same_key(const char *a, const char *b);
+
 void job_spec_free(struct job_spec *spec); /* NULL is fine */
 
 /* ---- what is kept and shown ------------------------------------------------------------------ */
@@ -215,6 +218,8 @@ struct job_record {
                           * 0: it has none */
     int64_t keep;        /* ns that it is kept after its end; 0: as the configuration says.  Never
                           * changes */
+    uint64_t key_hash;   /* of uid and the spec's key, for the store to find both by; 0: it has no
+                          * key.  Never changes */
     const char *queue;   /* in struct job: borrowed from the queue, which is never freed */
     const char *spec;    /* job_spec_to_text() */
     union {

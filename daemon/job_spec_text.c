@@ -171,6 +171,17 @@ const char *job_spec_text_name(const char *text, size_t *ret_size)
     return name;
 }
 
+bool job_spec_text_same_key(const char *a, const char *b)
+{
+    json_t *one = json_loads(a, JSON_ALLOW_NUL, NULL), *two = json_loads(b, JSON_ALLOW_NUL, NULL);
+    const char *key = json_string_value(json_object_get(one, "key"));
+    const char *other = json_string_value(json_object_get(two, "key"));
+    bool same = key && other && strcmp(key, other) == 0;
+    json_decref(one);
+    json_decref(two);
+    return same;
+}
+
 int job_spec_from_text(const char *text, struct job_spec **ret_spec, struct rpc_error *error)
 {
     json_error_t where;

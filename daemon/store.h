@@ -37,8 +37,9 @@ struct config_store;
 struct store_backend_ops;
 
 enum store_kind {
-    STORE_INSERT, /* rows: new jobs, all or none */
-    STORE_UPDATE, /* rows: every field but id, uid, gid, queue, spec, submitted_at and keep is written.
+    STORE_INSERT, /* rows: new jobs, all or none, but for those whose key is taken: existing says */
+    STORE_UPDATE, /* rows: every field but id, uid, gid, queue, spec, submitted_at, keep and
+                   * key_hash is written.
                    * One kind for started, ended, requeued, cancelled and retried: the record
                    * says it */
     STORE_GET,    /* ids -> found, in the order of ids; an unknown id gives NULL */
@@ -87,6 +88,8 @@ struct store_op {
     const uint64_t *ids;                  /* GET, DELETE */
     const struct store_setting *settings; /* SET */
     size_t count;                         /* of rows, ids or settings */
+    int64_t key_since;                    /* INSERT: a key is taken by the job that had it, of the
+                                           * same user, and ended after this */
     struct store_filter filter;           /* LIST */
     enum store_oldest oldest;             /* OLDEST: … */
     int64_t ended_by;                     /* … only those that ended then or before; of KEPT,
@@ -101,6 +104,9 @@ struct store_op {
     /* GET, LIST, OLDEST: malloc'ed array of one-block records, the caller's to free. */
     struct job_record **found;
     size_t found_count;
+    /* INSERT, by row: the id of the ended job that has its key, and then the row is not inserted.  The
+     * caller's array, zeroed; NULL: nobody looks for keys. */
+    uint64_t *existing;
     /* LIST: it looked no further than to this id, lest others wait; 0: to the end, or found as many
      * as it should. */
     uint64_t reached;

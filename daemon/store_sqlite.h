@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #define SQLITE_STORE_ID      0x57656674 /* PRAGMA application_id: "Weft" */
-#define SQLITE_STORE_VERSION 5          /* PRAGMA user_version: of the schema */
+#define SQLITE_STORE_VERSION 6          /* PRAGMA user_version: of the schema */
 
 enum sqlite_statement {
     SQL_BEGIN,
@@ -42,6 +42,9 @@ enum sqlite_statement {
     SQL_OLDEST = SQL_OF_VERSION_5, /* in the order of enum store_oldest */
     SQL_OLDEST_PLAIN,
     SQL_OLDEST_KEPT,
+    SQL_SCAN_5,
+    SQL_OF_VERSION_6, /* likewise */
+    SQL_KEY = SQL_OF_VERSION_6,
     SQL_INSERT,
     SQL_UPDATE,
     SQL_GET,
@@ -143,3 +146,7 @@ uint64_t sqlite_setting_sum(const char *name, const char *value);
 /* store_sqlite_read.c -------------------------------------------------------------------------- */
 
 int sqlite_rows_read(void *backend, struct store_op *op, struct problem *problem);
+
+/* The job that has record's key, of the same user, and ended last, if after `since`; 0: none. */
+int sqlite_key_find(struct sqlite_store *store, const struct job_record *record, int64_t since,
+                    struct problem *problem, uint64_t *ret_id);

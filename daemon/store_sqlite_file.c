@@ -70,6 +70,16 @@ static const struct {
      "spec TEXT, result TEXT, error TEXT, expires_at INTEGER NOT NULL DEFAULT 0, "
      "keep INTEGER NOT NULL DEFAULT 0) STRICT",
      .change = "ALTER TABLE job ADD COLUMN keep INTEGER NOT NULL DEFAULT 0"},
+    {6, "job",
+     "CREATE TABLE job (id INTEGER PRIMARY KEY CHECK (id > 0), state INTEGER NOT NULL, "
+     "uid INTEGER NOT NULL, gid INTEGER NOT NULL, queue TEXT NOT NULL, "
+     "priority INTEGER NOT NULL, attempt INTEGER NOT NULL, failures INTEGER NOT NULL, "
+     "crashes INTEGER NOT NULL, exit_code INTEGER NOT NULL, term_signal INTEGER NOT NULL, "
+     "submitted_at INTEGER NOT NULL, due_at INTEGER NOT NULL, started_at INTEGER NOT NULL, "
+     "finished_at INTEGER NOT NULL, sum INTEGER NOT NULL, fixed_sum INTEGER NOT NULL, "
+     "spec TEXT, result TEXT, error TEXT, expires_at INTEGER NOT NULL DEFAULT 0, "
+     "keep INTEGER NOT NULL DEFAULT 0, key_hash INTEGER NOT NULL DEFAULT 0) STRICT",
+     .change = "ALTER TABLE job ADD COLUMN key_hash INTEGER NOT NULL DEFAULT 0"},
     {1, "long_spec", "CREATE TABLE long_spec (id INTEGER PRIMARY KEY, spec TEXT NOT NULL) STRICT"},
     {1, "ended_by_state", "CREATE INDEX ended_by_state ON job (state, id, uid) WHERE state >= 5"},
     {1, "ended_by_queue",
@@ -88,6 +98,8 @@ static const struct {
      "CREATE INDEX kept_by_time ON job (finished_at) WHERE state >= 5 AND keep > 0"},
     {5, "kept_by_due",
      "CREATE INDEX kept_by_due ON job (finished_at + keep) WHERE state >= 5 AND keep > 0"},
+    {6, "ended_by_key",
+     "CREATE INDEX ended_by_key ON job (key_hash, finished_at) WHERE state >= 5 AND key_hash <> 0"},
 };
 
 #define SCHEMA_COUNT (sizeof schema / sizeof schema[0])

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store_sqlite_read: what is asked of the store while it runs: by id, by state and queue, by age.
+ * store_sqlite_read: what is asked of the store while it runs: by id, by state and queue, by age, by
+ * key.
  *
  * I1  What is listed is found by an index, and then read row by row with its checksums.
  * I2  A LIST looks at BUDGET entries at most, a row counting for many: commits wait meanwhile.  It
@@ -206,6 +207,43 @@ static int oldest(struct sqlite_store *store, struct store_op *op, struct proble
     int err = code == SQLITE_OK ? get_many(store, op, ids, count, problem)
                                 : sqlite_problem(store, code, "list", problem);
     free(ids);
+    return err;
+}
+
+/* ---- a key ----------------------------------------------------------------------------------- */
+
+/* What hashes alike need not be the same. */
+static int has_its_key(struct sqlite_store *store, const struct job_record *record, uint64_t id,
+                       struct problem *problem, bool *ret_has)
+{
+    struct job_record *other;
+    int err = get_one(store, id, problem, &other);
+    if (err)
+        return err;
+    *ret_has =
+        other && other->uid == record->uid && job_spec_text_same_key(other->spec, record->spec);
+    job_record_free(other);
+    return 0;
+}
+
+int sqlite_key_find(struct sqlite_store *store, const struct job_record *record, int64_t since,
+                    struct problem *problem, uint64_t *ret_id)
+{
+    sqlite3_stmt *statement = store->statements[SQL_KEY];
+    uint64_t id = 0;
+    bool found = false;
+    int err = 0;
+    sqlite3_bind_int64(statement, 1, (int64_t)record->key_hash);
+    sqlite3_bind_int64(statement, 2, since);
+    while (!err && !found && sqlite3_step(statement) == SQLITE_ROW) {
+        id = (uint64_t)sqlite3_column_int64(statement, 0);
+        err = has_its_key(store, record, id, problem, &found);
+    }
+    int code = sqlite3_reset(statement); /* the error of step, if it had one */
+    if (!err && code != SQLITE_OK)
+        return sqlite_problem(store, code, "look for a key", problem);
+    if (!err)
+        *ret_id = found ? id : 0;
     return err;
 }
 

@@ -21,7 +21,7 @@
 #define OLD_COLUMNS                                                                                \
     "id, state, uid, gid, queue, priority, attempt, failures, crashes, exit_code, term_signal, "   \
     "submitted_at, due_at, started_at, finished_at, sum, fixed_sum, spec, result, error"
-#define JOB_COLUMNS OLD_COLUMNS ", expires_at, keep"
+#define JOB_COLUMNS OLD_COLUMNS ", expires_at, keep, key_hash"
 
 enum job_column {
     COLUMN_ID,
@@ -45,7 +45,8 @@ enum job_column {
     COLUMN_RESULT,
     COLUMN_ERROR,
     COLUMN_EXPIRES_AT,
-    COLUMN_KEEP
+    COLUMN_KEEP,
+    COLUMN_KEY_HASH
 };
 
 /* One arm for each end state, merged by id: each walks an index and none is read further than the
@@ -65,7 +66,7 @@ static const char *const statements[SQL_STATEMENT_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
     [SQL_INSERT] = "INSERT INTO job (" JOB_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
-                   "?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
+                   "?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
     [SQL_INSERT_LONG] = "INSERT INTO long_spec (id, spec) VALUES (?1, ?2)",
     [SQL_UPDATE] = "UPDATE job SET state = ?2, priority = ?6, attempt = ?7, failures = ?8, "
                    "crashes = ?9, exit_code = ?10, term_signal = ?11, due_at = ?13, "
@@ -75,8 +76,9 @@ static const char *const statements[SQL_STATEMENT_COUNT] = {
     [SQL_GET_LONG] = "SELECT spec FROM long_spec WHERE id = ?1",
     [SQL_LIST] = LIST_ARMS("ended_by_state", ""),
     [SQL_LIST_QUEUE] = LIST_ARMS("ended_by_queue", " AND queue = ?3"),
-    [SQL_SCAN_OLD] = "SELECT " OLD_COLUMNS ", 0, 0 FROM job ORDER BY id",
-    [SQL_SCAN_4] = "SELECT " OLD_COLUMNS ", expires_at, 0 FROM job ORDER BY id",
+    [SQL_SCAN_OLD] = "SELECT " OLD_COLUMNS ", 0, 0, 0 FROM job ORDER BY id",
+    [SQL_SCAN_4] = "SELECT " OLD_COLUMNS ", expires_at, 0, 0 FROM job ORDER BY id",
+    [SQL_SCAN_5] = "SELECT " OLD_COLUMNS ", expires_at, keep, 0 FROM job ORDER BY id",
     [SQL_SCAN] = "SELECT " JOB_COLUMNS " FROM job ORDER BY id",
     [SQL_LIFE] = ("SELECT instance, starts, sum, max(next_id, (SELECT ifnull(max(id), 0) + 1 "
                   "FROM job)), (SELECT count(*) FROM job WHERE state >= 5) FROM life"),
@@ -96,6 +98,8 @@ static const char *const statements[SQL_STATEMENT_COUNT] = {
                          "keep = 0 AND finished_at <= ?1 ORDER BY finished_at LIMIT ?2",
     [SQL_OLDEST_KEPT] = "SELECT id FROM job INDEXED BY kept_by_due WHERE state >= 5 AND keep > 0 "
                         "AND finished_at + keep <= ?1 ORDER BY finished_at + keep LIMIT ?2",
+    [SQL_KEY] = "SELECT id FROM job INDEXED BY ended_by_key WHERE state >= 5 AND key_hash <> 0 AND "
+                "key_hash = ?1 AND finished_at > ?2 ORDER BY finished_at DESC",
 };
 
 int sqlite_rows_prepare(struct sqlite_store *store, struct problem *problem)
@@ -103,6 +107,7 @@ int sqlite_rows_prepare(struct sqlite_store *store, struct problem *problem)
     size_t count = store->version < 2   ? SQL_OF_VERSION_2
                    : store->version < 4 ? SQL_OF_VERSION_4
                    : store->version < 5 ? SQL_OF_VERSION_5
+                   : store->version < 6 ? SQL_OF_VERSION_6
                                         : SQL_STATEMENT_COUNT;
     for (size_t i = 0; i < count; i++) {
         if (store->statements[i])
@@ -171,8 +176,10 @@ static uint64_t record_fixed_sum(const struct job_record *record)
     sum = mix(sum, record->uid);
     sum = mix(sum, record->gid);
     sum = mix(sum, (uint64_t)record->submitted_at);
-    if (record->keep) /* as with expires_at: before version 5 */
+    if (record->keep) /* as with expires_at: before version 5, and 6 */
         sum = mix(sum, (uint64_t)record->keep);
+    if (record->key_hash)
+        sum = mix(sum, record->key_hash);
     return mix_text(mix_text(sum, record->queue), record->spec);
 }
 
@@ -239,10 +246,24 @@ static int insert_row(struct sqlite_store *store, const struct job_record *recor
     bind_text(statement, COLUMN_QUEUE, record->queue);
     bind_int(statement, COLUMN_SUBMITTED_AT, record->submitted_at);
     bind_int(statement, COLUMN_KEEP, record->keep);
+    bind_int(statement, COLUMN_KEY_HASH, (int64_t)record->key_hash);
     bind_int(statement, COLUMN_FIXED_SUM, (int64_t)record_fixed_sum(record));
     bind_text(statement, COLUMN_SPEC, is_long ? NULL : record->spec);
     int err = sqlite_run(store, SQL_INSERT, "insert", problem);
     return err || !is_long ? err : insert_long_spec(store, record, problem);
+}
+
+/* A row whose key is taken is left out. */
+static int insert_unless_existing(struct sqlite_store *store, const struct store_op *op, size_t i,
+                                  struct problem *problem)
+{
+    const struct job_record *record = op->rows[i];
+    int err = 0;
+    if (op->existing && record->key_hash)
+        err = sqlite_key_find(store, record, op->key_since, problem, &op->existing[i]);
+    if (err || (op->existing && op->existing[i]))
+        return err;
+    return insert_row(store, record, problem);
 }
 
 static int update_row(struct sqlite_store *store, const struct job_record *record,
@@ -285,7 +306,7 @@ static int apply_one(struct sqlite_store *store, const struct store_op *op, size
 {
     switch (op->kind) {
     case STORE_INSERT:
-        return insert_row(store, op->rows[i], problem);
+        return insert_unless_existing(store, op, i, problem);
     case STORE_DELETE:
         return delete_row(store, op->ids[i], problem);
     case STORE_SET:
@@ -366,6 +387,7 @@ int sqlite_row_read(struct sqlite_store *store, sqlite3_stmt *statement, struct 
         .finished_at = INT(COLUMN_FINISHED_AT),
         .expires_at = INT(COLUMN_EXPIRES_AT),
         .keep = INT(COLUMN_KEEP),
+        .key_hash = (uint64_t)INT(COLUMN_KEY_HASH),
     };
     int err = read_texts(store, statement, &record, problem);
     if (err)
@@ -437,6 +459,7 @@ static sqlite3_stmt *scan_statement(const struct sqlite_store *store)
 {
     return store->statements[store->version < 4   ? SQL_SCAN_OLD
                              : store->version < 5 ? SQL_SCAN_4
+                             : store->version < 6 ? SQL_SCAN_5
                                                   : SQL_SCAN];
 }
 

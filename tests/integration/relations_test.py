@@ -35,6 +35,16 @@ class Key(support.WeftdTest):
         with open(self.weftd.path('gate'), 'w', encoding='utf-8'):  # waits for the job to open it
             pass
         self.assertEqual(self.weftd.wait(number)['key'], 'nightly')
+        self.check_ended(job, number)
+
+    def check_ended(self, job, number):
+        kept = {'id': number, 'existing': True}
+        self.assertEqual(self.weftd.call('job.submit', **job), kept)
+        self.weftd.kill()
+        self.weftd.start()
+        self.assertEqual(self.weftd.call('job.submit', **job), kept)
+        self.weftd.configure('[daemon]\nkey_keep = 0s\n')
+        self.weftd.call('daemon.reload')
         fresh = self.weftd.call('job.submit', argv=['true'], key='nightly')
         self.assertNotIn('existing', fresh)
         self.assertGreater(fresh['id'], number)

@@ -82,9 +82,10 @@ void weft_client_interrupt_on(struct weft_client *client, int fd);
  * Submit a job: an object as job.submit takes it.  It is on disk when this returns 0.
  *
  * With patience it survives a restart of weftd: a job without a `key` is given one of its own (job is
- * borrowed, and not changed), so that asking again is answered with the job that is there already.
- * That ends with the job: one that was accepted, and has ended before the answer to the second
- * question, is run a second time.
+ * borrowed, and not changed), so that asking again is answered with the job that is there already,
+ * also if it has ended meanwhile: a job keeps its key for [daemon] key_keep after its end (an hour,
+ * unless the operator says otherwise).  A job that is not durable is lost with weftd, and its key with
+ * its end: it may be run a second time.
  * Errors: -EREMOTEIO weftd refused, error says why; as weft_client_call().
  */
 int weft_client_submit(struct weft_client *client, const json_t *job, int64_t *ret_id,

@@ -164,8 +164,32 @@ static void base_delete(struct base *base, uint64_t id)
     base->rows[id] = NULL;
 }
 
+/* The id of the job that has its key and has ended after `since`; 0: there is none. */
+static uint64_t base_find_key(const struct base *base, const struct job_record *record,
+                              int64_t since)
+{
+    for (size_t id = BASE_IDS; id-- > 0;) {
+        const struct job_record *row = base->rows[id];
+        if (row && job_state_is_end(row->state) && row->key_hash == record->key_hash &&
+            row->uid == record->uid && row->finished_at > since &&
+            job_spec_text_same_key(row->spec, record->spec))
+            return id;
+    }
+    return 0;
+}
+
+static bool base_key_is_taken(const struct base *base, const struct store_op *op, size_t i)
+{
+    if (op->kind != STORE_INSERT || !op->existing || !op->rows[i]->key_hash)
+        return false;
+    op->existing[i] = base_find_key(base, op->rows[i], op->key_since);
+    return op->existing[i] != 0;
+}
+
 static void base_apply_one(struct base *base, const struct store_op *op, size_t i)
 {
+    if (base_key_is_taken(base, op, i))
+        return;
     if (op->kind == STORE_SET)
         base_set(base, &op->settings[i]);
     else if (op->kind == STORE_DELETE)

@@ -217,3 +217,98 @@ Test(engine_key, survives_a_restart)
     world_live(&world, find_many);
     base_free(base);
 }
+
+/* ---- after the end --------------------------------------------------------------------------- */
+
+static void in_a_keeping_world(void (*body)(struct world *world), void (*next)(struct world *world))
+{
+    struct world world;
+    struct base *base = base_new();
+    world_init(&world, base);
+    world.config.daemon.key_keep = 3600 * WEFT_SECOND;
+    world_live(&world, body);
+    if (next)
+        world_live(&world, next);
+    base_free(base);
+}
+
+static void ask_after_the_end(struct world *world)
+{
+    struct engine_stats stats;
+    uint64_t first = made(world, &me, "ok", KEY);
+    EXPECT_EQ(end_of(world, first), JOB_SUCCEEDED);
+    EXPECT_EQ(found(world, KEY), first);
+    EXPECT_EQ(found(world, KEY_ELSEWHERE), first);
+    EXPECT(made(world, &other, "ok", KEY) != first);
+    EXPECT(made(world, &me, "ok", ",\"key\":\"K\"") != first);
+    engine_stats(world->engine, &stats);
+    EXPECT_EQ(stats.submitted, 3);
+    EXPECT_EQ(stats.live[JOB_NONE] + stats.live[JOB_DELAYED] + stats.live[JOB_WAITING], 0);
+}
+
+static void ask_after_the_restart(struct world *world)
+{
+    EXPECT_EQ(found(world, KEY), 1);
+    weft_mutex_lock(&world->engine->lock);
+    world->base->rows[1]->finished_at -= 3600 * (int64_t)WEFT_SECOND;
+    weft_mutex_unlock(&world->engine->lock);
+    uint64_t fresh = made(world, &me, "hang", KEY);
+    EXPECT_EQ(found(world, KEY), fresh);
+    EXPECT_EQ(cancel(world, fresh), JOB_CANCELLED);
+    EXPECT_EQ(found(world, KEY), fresh);
+}
+
+Test(engine_key, a_job_keeps_its_key_for_a_while_after_its_end)
+{
+    in_a_keeping_world(ask_after_the_end, ask_after_the_restart);
+}
+
+/* Those that have ended, those of the same call, and others beside them. */
+static void many_after_the_end(struct world *world)
+{
+    struct engine_item items[3];
+    uint64_t first = made(world, &me, "ok", KEY);
+    EXPECT_EQ(end_of(world, first), JOB_SUCCEEDED);
+    EXPECT_EQ(submit_three(world, ",\"key\":\"n\"", items, true), 0);
+    EXPECT(items[0].existing && items[0].id == first);
+    EXPECT(items[1].existing && items[1].id == first); /* not that of the one before it */
+    EXPECT(!items[2].existing && items[2].id > first);
+    await_state(world, items[2].id, JOB_RUNNING);
+    uint64_t passing = made(world, &me, "ok", ",\"durable\":false,\"key\":\"p\"");
+    EXPECT_EQ(end_of(world, passing), JOB_SUCCEEDED);
+    EXPECT_EQ(submit_three(world, ",\"durable\":false,\"key\":\"p\"", items, true), 0);
+    EXPECT(items[0].existing && items[1].existing && items[1].id == first);
+    EXPECT(!items[2].existing && items[2].memory_only); /* its key was free */
+}
+
+Test(engine_key, one_call_may_be_answered_with_jobs_that_have_ended_and_others)
+{
+    in_a_keeping_world(many_after_the_end, NULL);
+}
+
+/* All of them, whoever makes the job and however soon it ends. */
+static void at_once_and_once(struct world *world)
+{
+    struct weft_group group;
+    struct asker askers[ASKERS];
+    struct engine_stats stats;
+    for (int turn = 0; turn < 20; turn++) {
+        char more[32];
+        snprintf(more, sizeof(more), ",\"key\":\"t%d\"", turn);
+        weft_group_init(&group);
+        for (size_t i = 0; i < ASKERS; i++) {
+            askers[i] = (struct asker){.world = world, .peer = &me, .name = "ok", .more = more};
+            EXPECT_EQ(weft_group_spawn(&group, "asker", ask, &askers[i]), 0);
+        }
+        EXPECT_EQ(weft_group_join(&group), 0);
+        for (size_t i = 0; i < ASKERS; i++)
+            EXPECT(askers[i].id > 0 && askers[i].id == askers[0].id);
+    }
+    engine_stats(world->engine, &stats);
+    EXPECT_EQ(stats.submitted, 20);
+}
+
+Test(engine_key, of_submits_at_once_one_makes_the_job_even_if_that_ends_meanwhile)
+{
+    in_a_keeping_world(at_once_and_once, NULL);
+}

@@ -162,6 +162,66 @@ Test(store_retain, the_file_does_not_grow_with_what_was_deleted_and_shrinks)
     folder_remove(folder);
 }
 
+/* ---- keys of ended jobs ---------------------------------------------------------------------- */
+
+/* Returns the id of who has the key; 0: the row was inserted. */
+static uint64_t insert_keyed(struct store *store, uint64_t id, uid_t uid, const char *spec,
+                             int64_t since)
+{
+    uint64_t existing = 0;
+    struct job_record record = record_make(id);
+    const struct job_record *row = &record;
+    record.uid = uid;
+    record.key_hash = 17; /* of all: what hashes alike need not be the same */
+    record.spec = spec;
+    struct waited_op op = {.op = {.kind = STORE_INSERT,
+                                  .rows = &row,
+                                  .count = 1,
+                                  .key_since = since,
+                                  .existing = &existing}};
+    cr_assert_eq(op_run(store, &op), 0);
+    struct job_record *found = get_record(store, id);
+    cr_assert_eq(found == NULL, existing > 0);
+    job_record_free(found);
+    return existing;
+}
+
+static void end_keyed(struct store *store, uint64_t id, int64_t when)
+{
+    struct job_record *found = get_record(store, id);
+    found->state = JOB_SUCCEEDED;
+    found->finished_at = when;
+    cr_assert_eq(put_record(store, STORE_UPDATE, found), 0);
+    job_record_free(found);
+}
+
+Test(store_retain, a_row_whose_key_an_ended_job_has_is_not_inserted)
+{
+    static const char key[] = "{\"argv\":[\"a\"],\"key\":\"k\"}";
+    static const char another[] = "{\"argv\":[\"a\"],\"key\":\"K\"}";
+    char folder[64];
+    struct store *store = boot(folder_make(folder, true));
+    cr_assert_eq(insert_keyed(store, 1, 1000, key, 0), 0u);
+    cr_assert_eq(insert_keyed(store, 2, 1000, key, 0), 0u, "nobody has ended");
+    end_keyed(store, 1, 100);
+    cr_assert_eq(insert_keyed(store, 3, 1000, key, 99), 1u);
+    cr_assert_eq(insert_keyed(store, 3, 1000, key, 100), 0u, "too long ago");
+    cr_assert_eq(insert_keyed(store, 4, 1001, key, 0), 0u, "another user's");
+    cr_assert_eq(insert_keyed(store, 5, 1000, another, 0), 0u);
+    end_keyed(store, 5, 300);
+    end_keyed(store, 2, 200);
+    cr_assert_eq(insert_keyed(store, 6, 1000, key, 0), 2u, "the last");
+    cr_assert_eq(insert_keyed(store, 6, 1000, another, 0), 5u);
+    store_free(store);
+    store = boot(folder);
+    cr_assert_eq(insert_keyed(store, 6, 1000, key, 0), 2u);
+    const uint64_t ids[] = {2, 1};
+    cr_assert_eq(delete_ids(store, ids, 2), 0);
+    cr_assert_eq(insert_keyed(store, 6, 1000, key, 0), 0u, "forgotten");
+    store_free(store);
+    folder_remove(folder);
+}
+
 /* ---- who reads for ever ---------------------------------------------------------------------- */
 
 static sqlite3 *begin_reading(const char *folder)

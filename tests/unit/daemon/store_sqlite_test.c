@@ -75,6 +75,7 @@ Test(store_sqlite, every_field_survives)
         .finished_at = 7,
         .expires_at = INT64_MIN + 1,
         .keep = 5000000001,
+        .key_hash = UINT64_MAX,
         .queue = "Wärteschlange '\" --",
         .spec = "{\"argv\":[\"a\"]}",
         .result = "",

@@ -175,8 +175,9 @@ UNUSED static bool record_same(const struct job_record *a, const struct job_reco
            a->priority == b->priority && a->submitted_at == b->submitted_at &&
            a->due_at == b->due_at && a->started_at == b->started_at &&
            a->finished_at == b->finished_at && a->expires_at == b->expires_at &&
-           a->keep == b->keep && text_same(a->queue, b->queue) && text_same(a->spec, b->spec) &&
-           text_same(a->result, b->result) && text_same(a->error, b->error);
+           a->keep == b->keep && a->key_hash == b->key_hash && text_same(a->queue, b->queue) &&
+           text_same(a->spec, b->spec) && text_same(a->result, b->result) &&
+           text_same(a->error, b->error);
 }
 
 /* ---- pushing --------------------------------------------------------------------------------- */

@@ -54,6 +54,8 @@ Test(store_versions, settings_survive_until_they_are_forgotten)
 static void make_version(const char *folder, int version)
 {
     static const char *const back[] = {
+        [5] = "DROP INDEX ended_by_key; ALTER TABLE job DROP COLUMN key_hash; "
+              "PRAGMA user_version = 5",
         [4] = "DROP INDEX kept_by_time; DROP INDEX kept_by_due; DROP INDEX ended_by_time; "
               "CREATE INDEX ended_by_time ON job (finished_at) WHERE state >= 5; "
               "ALTER TABLE job DROP COLUMN keep; PRAGMA user_version = 4",
@@ -65,7 +67,7 @@ static void make_version(const char *folder, int version)
     sqlite3 *db;
     path_in(path, folder, "weft.db");
     cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
-    for (int at = 4; at >= version; at--)
+    for (int at = 5; at >= version; at--)
         cr_assert_eq(sqlite3_exec(db, back[at], NULL, NULL, NULL), SQLITE_OK, "%s",
                      sqlite3_errmsg(db));
     sqlite3_close(db);
