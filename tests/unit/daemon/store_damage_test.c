@@ -37,9 +37,9 @@ static void make_store_and_die(const char *folder, unsigned commits)
     pid_t pid = fork();
     if (pid == 0) {
         struct store *store = boot(folder);
-        if (put_setting(store, "long", long_spec) !=
-            0) /* a page: then some sizes are powers of 2 */
-            _exit(1);
+        for (char name[] = "1"; *name <= '5'; ++*name) /* a page each: one size is a power of 2 */
+            if (put_setting(store, name, long_spec) != 0)
+                _exit(1);
         for (unsigned i = 0; i < commits; i++)
             if (insert_range(store, 1 + i * 20, 20) != 0)
                 _exit(1);
