@@ -307,7 +307,7 @@ static int tell_ends(struct engine *engine, const struct retain_plan *plan, uint
 
 static int next_look(struct engine *engine, const struct retain_plan *plan, uint64_t *ret_ns)
 {
-    uint64_t plain, kept;
+    uint64_t plain = WEFT_NO_DEADLINE, kept = WEFT_NO_DEADLINE;
     int rc = next_plain(engine, plan, &plain);
     if (rc == 0)
         rc = next_kept(engine, plan, &kept);
