@@ -3,10 +3,11 @@
  * engine_clock: the wall clock is set while weftd sleeps.
  *
  * What waits for a point of wall time (a start_at, a delay, the end of a timeout_total or of
- * [jobs] retain) sleeps so long as it took by the clock of that moment, in monotonic time.  If the clock is
- * set, it would wake late by that step.  A timerfd of CLOCK_REALTIME with TFD_TIMER_CANCEL_ON_SET
- * can be read when that happens (after a suspend too, which monotonic time leaves out); one fiber
- * does, and has them all look at the clock again.  No timer of its own: it is set to the end of time.
+ * [jobs] retain) sleeps so long as it took by the clock of that moment, in monotonic time.  If the
+ * clock is set, it would wake late by that step.  A timerfd of CLOCK_REALTIME with
+ * TFD_TIMER_CANCEL_ON_SET can be read when that happens (after a suspend too, which monotonic time
+ * leaves out); one fiber does, and has them all look at the clock again.  No timer of its own: it is
+ * set to the end of time.
  *
  * I52  Who is woken for nothing sleeps on: each of them computes its sleep anew from the clock and
  *      what it waits for, and begins that after it cleared the event which is set here.  So a clock

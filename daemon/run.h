@@ -48,10 +48,11 @@ struct run_progress {
     char text[RUN_PROGRESS_TEXT];
 };
 
-/* Whether a program is to stand still, and does; run_freeze.c. */
+/* Whether a program is to stand still, and does; run_freeze.c.  Neither orders anything else: what
+ * was wished is met through the runner's lock (I21 there), and whoever shows `done` shows a moment. */
 struct run_freeze {
-    atomic_bool wanted; /* the caller's; runner_freeze() says that it has changed */
-    atomic_bool done;   /* the runner's, under its lock */
+    atomic_bool wanted; /* written by the caller, who then calls runner_freeze(); read there */
+    atomic_bool done;   /* written by the runner, under its lock; read by whoever shows it */
 };
 
 /* What to run.  Everything is borrowed for the call. */

@@ -99,7 +99,7 @@ static int await_members(const struct run_tree *tree, uint64_t deadline_ns)
     return rc;
 }
 
-/* ---- who is left ------------------------------------------------------------------------------- */
+/* ---- who is left ----------------------------------------------------------------------------- */
 
 /* After a scan that found nobody: whether that proves it.  If not, what makes it none has had its
  * time.  Errors: weft_check_cancel()'s. */
@@ -112,7 +112,8 @@ static int is_proof(const struct run_tree *tree, int *restless)
     return weft_check_cancel();
 }
 
-/* Returns: how many; 0: certainly nobody.  Errors: tree_scan()'s, weft_check_cancel()'s. */
+/* Returns: how many; 0: nobody, and that is proved (or RESTLESS_MAX scans could not).
+ * Errors: tree_scan()'s, weft_check_cancel()'s. */
 static int find_members(struct run_tree *tree)
 {
     int found, proof = 0, restless = 0;

@@ -4,15 +4,6 @@
 
 #include "support/test.h"
 
-static enum engine_why why(struct world *world, uint64_t id)
-{
-    struct engine_explanation facts = {0};
-    struct rpc_error error = {0};
-    EXPECT_EQ(engine_explain(world->engine, &me, id, &facts, &error), 0);
-    job_record_free(facts.record);
-    return facts.why;
-}
-
 struct drainer {
     struct world *world;
     int result;
@@ -36,7 +27,7 @@ static void drain_and_undo(struct world *world)
     EXPECT_EQ(engine_set_drained(world->engine, &admin, true), 2);
     uint64_t later = submit(world, "ok", ""); /* accepted all the same */
     uint64_t delayed = submit(world, "ok", ",\"delay\":0.001");
-    EXPECT_EQ(why(world, later), ENGINE_WHY_DRAINED);
+    EXPECT_EQ(why_of(world, later), ENGINE_WHY_DRAINED);
     while (state_of(world, delayed) != JOB_QUEUED) /* delays come due */
         EXPECT_EQ(weft_yield(), 0);
     EXPECT_EQ(engine_wait_drained(world->engine, weft_now_ns()), -ETIMEDOUT);

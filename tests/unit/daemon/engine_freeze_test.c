@@ -71,15 +71,6 @@ static struct engine_queue set_paused(struct world *world, bool paused)
     return change(world, (struct queue_change){.given = QUEUE_PAUSED, .values.paused = paused});
 }
 
-static enum engine_why why(struct world *world, uint64_t id)
-{
-    struct engine_explanation facts = {0};
-    struct rpc_error error = {0};
-    EXPECT_EQ(engine_explain(world->engine, &me, id, &facts, &error), 0);
-    job_record_free(facts.record);
-    return facts.why;
-}
-
 static void end_all(struct world *world, uint64_t first, uint64_t second)
 {
     weft_event_set(&attempts_gate);
@@ -99,14 +90,14 @@ static void freeze_and_resume(struct world *world)
     EXPECT(queue.frozen);
     EXPECT_EQ(queue.frozen_jobs, 1);
     EXPECT_EQ(queue.not_frozen_jobs, 1);
-    EXPECT_EQ(why(world, one), ENGINE_WHY_FROZEN);
-    EXPECT_EQ(why(world, bound), ENGINE_WHY_RUNNING);
+    EXPECT_EQ(why_of(world, one), ENGINE_WHY_FROZEN);
+    EXPECT_EQ(why_of(world, bound), ENGINE_WHY_RUNNING);
     EXPECT(set_paused(world, true).frozen); /* it is both already */
     queue = set_paused(world, false);
     EXPECT(!queue.frozen);
     EXPECT_EQ(queue.frozen_jobs, 0);
     EXPECT_EQ(atomic_load(&asked), 2);
-    EXPECT_EQ(why(world, one), ENGINE_WHY_RUNNING);
+    EXPECT_EQ(why_of(world, one), ENGINE_WHY_RUNNING);
     end_all(world, one, bound);
 }
 
@@ -124,11 +115,11 @@ static void freeze_without_pause(struct world *world)
     uint64_t one = submit(world, "gate", ",\"name\":\"able\"");
     await_attempts(1);
     EXPECT(!freeze(world, true).frozen); /* it was resumed meanwhile */
-    EXPECT_EQ(why(world, one), ENGINE_WHY_RUNNING);
+    EXPECT_EQ(why_of(world, one), ENGINE_WHY_RUNNING);
     (void)set_paused(world, true);
     EXPECT(freeze(world, true).frozen);
     EXPECT(!freeze(world, false).frozen);
-    EXPECT_EQ(why(world, one), ENGINE_WHY_RUNNING);
+    EXPECT_EQ(why_of(world, one), ENGINE_WHY_RUNNING);
     EXPECT_EQ(engine_queue_freeze(world->engine, &admin, "defualt", true, &queues, &count, &error),
               -EINVAL);
     EXPECT_EQ(error.code, RPC_NO_SUCH_QUEUE);
@@ -148,13 +139,13 @@ static void end_the_pause_otherwise(struct world *world)
     (void)set_paused(world, true);
     EXPECT(freeze(world, true).frozen);
     EXPECT(!change(world, (struct queue_change){.reset = QUEUE_PAUSED}).frozen);
-    EXPECT_EQ(why(world, one), ENGINE_WHY_RUNNING);
+    EXPECT_EQ(why_of(world, one), ENGINE_WHY_RUNNING);
     world->queues[0].paused = true;
     EXPECT_EQ(engine_apply_config(world->engine, &world->config), 0);
     EXPECT(freeze(world, true).frozen);
     world->queues[0].paused = false;
     EXPECT_EQ(engine_apply_config(world->engine, &world->config), 0);
-    EXPECT_EQ(why(world, one), ENGINE_WHY_RUNNING);
+    EXPECT_EQ(why_of(world, one), ENGINE_WHY_RUNNING);
     end_all(world, one, one);
 }
 

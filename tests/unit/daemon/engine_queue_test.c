@@ -47,15 +47,6 @@ static uint64_t purge(struct world *world, const char *name, uint32_t states)
     return count;
 }
 
-static enum engine_why why(struct world *world, uint64_t id)
-{
-    struct engine_explanation facts = {0};
-    struct rpc_error error = {0};
-    EXPECT_EQ(engine_explain(world->engine, &me, id, &facts, &error), 0);
-    job_record_free(facts.record);
-    return facts.why;
-}
-
 static bool is_paused(struct world *world, const char *name)
 {
     return queue_of(world, name).now.paused;
@@ -71,7 +62,7 @@ static void pause_and_resume(struct world *world)
     await_attempts(1);
     EXPECT_EQ(pause_queue(world, "default", true), 0);
     uint64_t held = submit(world, "ok", "");
-    EXPECT_EQ(why(world, held), ENGINE_WHY_QUEUE_PAUSED);
+    EXPECT_EQ(why_of(world, held), ENGINE_WHY_QUEUE_PAUSED);
     uint64_t beside = submit(world, "ok", ",\"queue\":\"one\"");
     EXPECT_EQ(end_of(world, beside), JOB_SUCCEEDED);
     weft_event_set(&attempts_gate);
@@ -290,7 +281,7 @@ static void keep_to_a_rate(struct world *world)
     EXPECT_EQ(end_of(world, first), JOB_SUCCEEDED);
     uint64_t second = submit(world, "ok", ",\"queue\":\"wide\"");
     uint64_t third = submit(world, "fail", ",\"queue\":\"wide\"");
-    EXPECT_EQ(why(world, second), ENGINE_WHY_QUEUE_RATE);
+    EXPECT_EQ(why_of(world, second), ENGINE_WHY_QUEUE_RATE);
     EXPECT(queue_of(world, "wide").next_start_at > job_wall_now());
     uint64_t beside = submit(world, "ok", "");
     EXPECT_EQ(end_of(world, beside), JOB_SUCCEEDED);

@@ -367,6 +367,16 @@ UNUSED static enum job_state cancel(struct world *world, uint64_t id)
     return state;
 }
 
+/* As job.explain has it. */
+UNUSED static enum engine_why why_of(struct world *world, uint64_t id)
+{
+    struct engine_explanation facts = {0};
+    struct rpc_error error = {0};
+    EXPECT_EQ(engine_explain(world->engine, &me, id, &facts, &error), 0);
+    job_record_free(facts.record);
+    return facts.why;
+}
+
 /* Somebody who asks for a job's end, on a fiber of its own. */
 struct canceller {
     struct world *world;
