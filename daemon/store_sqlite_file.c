@@ -32,6 +32,20 @@
  * does not write it again.  Only ended jobs are in the indexes: the live ones are in memory, and a
  * start reads every row anyway.  Jobs with a `keep` of their own have indexes of their own, so that
  * who looks for what is kept as long as the configuration says does not walk over them. */
+#define EXPIRES_AT "expires_at INTEGER NOT NULL DEFAULT 0"
+#define KEEP       "keep INTEGER NOT NULL DEFAULT 0"
+#define KEY_HASH   "key_hash INTEGER NOT NULL DEFAULT 0"
+#define JOB_1                                                                                      \
+    "CREATE TABLE job (id INTEGER PRIMARY KEY CHECK (id > 0), state INTEGER NOT NULL, "            \
+    "uid INTEGER NOT NULL, gid INTEGER NOT NULL, queue TEXT NOT NULL, "                            \
+    "priority INTEGER NOT NULL, attempt INTEGER NOT NULL, failures INTEGER NOT NULL, "             \
+    "crashes INTEGER NOT NULL, exit_code INTEGER NOT NULL, term_signal INTEGER NOT NULL, "         \
+    "submitted_at INTEGER NOT NULL, due_at INTEGER NOT NULL, started_at INTEGER NOT NULL, "        \
+    "finished_at INTEGER NOT NULL, sum INTEGER NOT NULL, fixed_sum INTEGER NOT NULL, "             \
+    "spec TEXT, result TEXT, error TEXT"
+#define JOB_4 JOB_1 ", " EXPIRES_AT
+#define JOB_5 JOB_4 ", " KEEP
+#define JOB_6 JOB_5 ", " KEY_HASH
 #define ENDED_BY_TIME                                                                              \
     "CREATE INDEX ended_by_time ON job (finished_at) WHERE state >= 5 AND keep = 0"
 
@@ -43,43 +57,10 @@ static const struct {
     {1, "life",
      "CREATE TABLE life (id INTEGER PRIMARY KEY CHECK (id = 1), instance TEXT NOT NULL, "
      "starts INTEGER NOT NULL, sum INTEGER NOT NULL, next_id INTEGER NOT NULL) STRICT"},
-    {1, "job",
-     "CREATE TABLE job (id INTEGER PRIMARY KEY CHECK (id > 0), state INTEGER NOT NULL, "
-     "uid INTEGER NOT NULL, gid INTEGER NOT NULL, queue TEXT NOT NULL, "
-     "priority INTEGER NOT NULL, attempt INTEGER NOT NULL, failures INTEGER NOT NULL, "
-     "crashes INTEGER NOT NULL, exit_code INTEGER NOT NULL, term_signal INTEGER NOT NULL, "
-     "submitted_at INTEGER NOT NULL, due_at INTEGER NOT NULL, started_at INTEGER NOT NULL, "
-     "finished_at INTEGER NOT NULL, sum INTEGER NOT NULL, fixed_sum INTEGER NOT NULL, "
-     "spec TEXT, result TEXT, error TEXT) STRICT"},
-    {4, "job",
-     "CREATE TABLE job (id INTEGER PRIMARY KEY CHECK (id > 0), state INTEGER NOT NULL, "
-     "uid INTEGER NOT NULL, gid INTEGER NOT NULL, queue TEXT NOT NULL, "
-     "priority INTEGER NOT NULL, attempt INTEGER NOT NULL, failures INTEGER NOT NULL, "
-     "crashes INTEGER NOT NULL, exit_code INTEGER NOT NULL, term_signal INTEGER NOT NULL, "
-     "submitted_at INTEGER NOT NULL, due_at INTEGER NOT NULL, started_at INTEGER NOT NULL, "
-     "finished_at INTEGER NOT NULL, sum INTEGER NOT NULL, fixed_sum INTEGER NOT NULL, "
-     "spec TEXT, result TEXT, error TEXT, expires_at INTEGER NOT NULL DEFAULT 0) STRICT",
-     .change = "ALTER TABLE job ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0"},
-    {5, "job",
-     "CREATE TABLE job (id INTEGER PRIMARY KEY CHECK (id > 0), state INTEGER NOT NULL, "
-     "uid INTEGER NOT NULL, gid INTEGER NOT NULL, queue TEXT NOT NULL, "
-     "priority INTEGER NOT NULL, attempt INTEGER NOT NULL, failures INTEGER NOT NULL, "
-     "crashes INTEGER NOT NULL, exit_code INTEGER NOT NULL, term_signal INTEGER NOT NULL, "
-     "submitted_at INTEGER NOT NULL, due_at INTEGER NOT NULL, started_at INTEGER NOT NULL, "
-     "finished_at INTEGER NOT NULL, sum INTEGER NOT NULL, fixed_sum INTEGER NOT NULL, "
-     "spec TEXT, result TEXT, error TEXT, expires_at INTEGER NOT NULL DEFAULT 0, "
-     "keep INTEGER NOT NULL DEFAULT 0) STRICT",
-     .change = "ALTER TABLE job ADD COLUMN keep INTEGER NOT NULL DEFAULT 0"},
-    {6, "job",
-     "CREATE TABLE job (id INTEGER PRIMARY KEY CHECK (id > 0), state INTEGER NOT NULL, "
-     "uid INTEGER NOT NULL, gid INTEGER NOT NULL, queue TEXT NOT NULL, "
-     "priority INTEGER NOT NULL, attempt INTEGER NOT NULL, failures INTEGER NOT NULL, "
-     "crashes INTEGER NOT NULL, exit_code INTEGER NOT NULL, term_signal INTEGER NOT NULL, "
-     "submitted_at INTEGER NOT NULL, due_at INTEGER NOT NULL, started_at INTEGER NOT NULL, "
-     "finished_at INTEGER NOT NULL, sum INTEGER NOT NULL, fixed_sum INTEGER NOT NULL, "
-     "spec TEXT, result TEXT, error TEXT, expires_at INTEGER NOT NULL DEFAULT 0, "
-     "keep INTEGER NOT NULL DEFAULT 0, key_hash INTEGER NOT NULL DEFAULT 0) STRICT",
-     .change = "ALTER TABLE job ADD COLUMN key_hash INTEGER NOT NULL DEFAULT 0"},
+    {1, "job", JOB_1 ") STRICT"},
+    {4, "job", JOB_4 ") STRICT", .change = "ALTER TABLE job ADD COLUMN " EXPIRES_AT},
+    {5, "job", JOB_5 ") STRICT", .change = "ALTER TABLE job ADD COLUMN " KEEP},
+    {6, "job", JOB_6 ") STRICT", .change = "ALTER TABLE job ADD COLUMN " KEY_HASH},
     {1, "long_spec", "CREATE TABLE long_spec (id INTEGER PRIMARY KEY, spec TEXT NOT NULL) STRICT"},
     {1, "ended_by_state", "CREATE INDEX ended_by_state ON job (state, id, uid) WHERE state >= 5"},
     {1, "ended_by_queue",
