@@ -273,9 +273,7 @@ class Interrupted(support.WeftdTest):
     def test_a_call_is_tried_again_and_then_dead(self):
         job = self.weftd.call('job.submit', call='sleep', args={'seconds': '1h'})['id']
         for attempt in range(1, self.CRASH_LIMIT + 2):
-            self.assertEqual(self.weftd.await_state(job, 'running')['attempt'], attempt)
-            support.wait_until(lambda: self.weftd.stats()['runs']['calls'] == 1,
-                               'the handler runs: its start is on disk')
+            self.assertEqual(self.weftd.await_only_call(job)['attempt'], attempt)
             self.weftd.kill()
             self.weftd.start()
         dead = self.weftd.get(job)

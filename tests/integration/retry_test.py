@@ -156,8 +156,7 @@ class Killed(RetryTest):
         self.assertEqual(self.weftd.wait(number)['result'], {'n': 1})
 
     def crash(self, number, attempt):
-        self.assertEqual(self.weftd.await_state(number, 'running')['attempt'], attempt)
-        self.weftd.echo()  # its start is on disk
+        self.assertEqual(self.weftd.await_only_call(number)['attempt'], attempt)
         self.weftd.kill()
         self.weftd.start()
 

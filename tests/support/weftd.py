@@ -274,6 +274,13 @@ class Weftd:
             return job if job['state'] in states else None
         return wait_until(reached, f'job {number} is {" or ".join(states)}')
 
+    def await_only_call(self, number):
+        """Until its handler runs, which is when its start is on disk (`running` is told before
+        that); there must be no other call."""
+        job = self.await_state(number, 'running')
+        wait_until(lambda: self.stats()['runs']['calls'] == 1, f'the handler of job {number} runs')
+        return job
+
     def list(self, **filters):
         """Every job, page by page, newest first."""
         jobs, before = [], None
