@@ -72,7 +72,7 @@ static void cancel_one_locked(struct engine *engine, struct cancel *cancel, size
     }
     engine_waiter_watch_locked(&cancel->waiter, &cancel->nodes[i], job);
     if (job->run)
-        engine_stop_run_locked(job->run, RUN_CANCELLED);
+        job_run_stop_locked(job->run, RUN_CANCELLED);
     else if (!job->committing)
         take_locked(engine, cancel, job, now);
 }

@@ -9,7 +9,8 @@
  *   engine_after.c    jobs that wait for others
  *   engine_ids.c      ids of jobs that are in memory only
  *   engine_key.c      live jobs by their keys
- *   engine_run.c      dispatch, and the life of one run
+ *   engine_dispatch.c who runs next, and when
+ *   engine_run.c      the life of one run
  *   engine_progress.c how far calls are
  *   engine_stop.c    stop and drain
  *   engine_wait.c     who waits for an end; wait
@@ -23,7 +24,7 @@
  *   engine_read.c     get, list, logs, subscribe
  *   engine_retain.c   ended jobs that are kept no longer
  *
- * Every function that takes a locked engine says so in its name: engine_…_locked.
+ * Every function that takes a locked engine says so in its name: …_locked.
  */
 #pragma once
 
@@ -494,5 +495,15 @@ void engine_progress_end_locked(struct job_run *run);
 
 /* ---- engine_run.c ---- */
 
+int job_run_new(struct job_run **ret_run);
+/* One that was never linked. */
+void job_run_free(struct job_run *run);
+/* From here on the job belongs to its run (I11).  The job has been moved to running. */
+void job_run_link_locked(struct engine *engine, struct job_run *run, struct job *job);
+/* The fiber; arg is the run, which it frees. */
+int job_run_main(void *arg);
+/* What the fiber would have done at its end, for a run that got none.  rc: what its attempt returned.
+ * Frees run. */
+void job_run_end(struct job_run *run, int rc);
 /* Tell a run to end for this reason; a lower one than it has is ignored. */
-void engine_stop_run_locked(struct job_run *run, enum run_stop why);
+void job_run_stop_locked(struct job_run *run, enum run_stop why);

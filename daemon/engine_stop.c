@@ -130,7 +130,7 @@ static void interrupt_runs(struct engine *engine)
 {
     engine_lock_shielded(engine);
     for (struct job_run *run = engine->runs; run; run = run->next)
-        engine_stop_run_locked(run, RUN_INTERRUPTED);
+        job_run_stop_locked(run, RUN_INTERRUPTED);
     engine_unlock(engine);
 }
 
