@@ -459,6 +459,9 @@ uint64_t engine_key_hash(uid_t uid, const char *text); /* for a record; 0: text 
 int engine_key_from_record(struct job *job);
 /* The job that has the same key of the same user; NULL: none, or job has no key. */
 struct job *engine_key_holder_locked(struct engine *engine, const struct job *job);
+/* Whether that job (job may be NULL) is one that is being submitted, and may yet turn out never to
+ * have been (I51): engine.keyed tells when that is settled. */
+bool engine_key_pending_locked(struct engine *engine, const struct job *job);
 void engine_key_join_locked(struct engine *engine, struct job *job); /* I35; nobody holds it */
 void engine_key_leave_locked(struct engine *engine, struct job *job);
 void engine_key_pass(struct job *from, struct job *to); /* two of one job; it is in no table */

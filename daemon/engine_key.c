@@ -139,6 +139,12 @@ struct job *engine_key_holder_locked(struct engine *engine, const struct job *jo
     return key ? find(&engine->keys, key->uid, key->text, key->hash) : NULL;
 }
 
+bool engine_key_pending_locked(struct engine *engine, const struct job *job)
+{
+    const struct job *holder = job ? engine_key_holder_locked(engine, job) : NULL;
+    return holder && holder->record.state == JOB_NONE;
+}
+
 void engine_key_join_locked(struct engine *engine, struct job *job)
 {
     if (!job->key)

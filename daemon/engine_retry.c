@@ -105,6 +105,28 @@ static int refuse_state(struct rpc_error *error, uint64_t id, enum job_state sta
                          job_state_name(state));
 }
 
+static bool awaits_key_locked(struct engine *engine, const struct retry *retry)
+{
+    for (size_t i = 0; i < retry->count; i++)
+        if (engine_key_pending_locked(engine, retry->all[i].made))
+            return true;
+    return false;
+}
+
+/* Take the lock when it can be told who has the keys: a job that is being submitted with one may
+ * turn out to be the one that we bring back (I51), and then never was. */
+static int lock_settled(struct engine *engine, const struct retry *retry)
+{
+    int rc = engine_lock(engine);
+    if (rc < 0)
+        return rc;
+    while (rc == 0 && awaits_key_locked(engine, retry))
+        rc = weft_cond_wait(&engine->keyed, &engine->lock, WEFT_NO_DEADLINE);
+    if (rc < 0)
+        engine_unlock(engine);
+    return rc;
+}
+
 /* What forbids a retry, whatever becomes of others.  job: in memory, or NULL.
  * Returns 0, or -errno with the id's error. */
 static int check_locked(struct engine *engine, const struct job_record *record,
@@ -200,7 +222,7 @@ static void take_locked(struct engine *engine, struct retry *retry, struct chanc
 
 static int push(struct engine *engine, struct retry *retry, struct engine_op *op, int64_t now)
 {
-    int rc = engine_lock(engine);
+    int rc = lock_settled(engine, retry);
     if (rc < 0)
         return rc;
     rc = engine_failed(engine) ? -EIO : engine->draining ? -ESHUTDOWN : 0;

@@ -329,15 +329,11 @@ static void list_needs(struct submissions *these, const struct job *job)
     these->needs = job->needs;
 }
 
-/* Whether a key is that of a job that somebody else is submitting right now. */
 static bool awaits_key_locked(struct engine *engine, const struct submissions *these)
 {
-    for (size_t i = 0; i < these->count; i++) {
-        const struct job *job = these->all[i].job;
-        const struct job *holder = job ? engine_key_holder_locked(engine, job) : NULL;
-        if (holder && holder->record.state == JOB_NONE)
+    for (size_t i = 0; i < these->count; i++)
+        if (engine_key_pending_locked(engine, these->all[i].job))
             return true;
-    }
     return false;
 }
 

@@ -312,3 +312,45 @@ Test(engine_key, of_submits_at_once_one_makes_the_job_even_if_that_ends_meanwhil
 {
     in_a_keeping_world(at_once_and_once, NULL);
 }
+
+struct retrier {
+    struct world *world;
+    uint64_t id;
+    enum job_state state;
+};
+
+static int retry_it(void *arg)
+{
+    struct retrier *retrier = arg;
+    retrier->state = retry(retrier->world, retrier->id);
+    return 0;
+}
+
+/* The submit's job holds the key until the store says that there is one of it, which is the one
+ * that is retried: no reason to refuse that. */
+static void retried_meanwhile(struct world *world)
+{
+    struct weft_group group;
+    uint64_t first = made(world, &me, "fail", KEY);
+    EXPECT_EQ(end_of(world, first), JOB_FAILED);
+    struct asker asker = {.world = world, .peer = &me, .name = "ok", .more = KEY};
+    struct retrier retrier = {.world = world, .id = first};
+    weft_group_init(&group);
+    base_hold(world->base);
+    EXPECT_EQ(weft_group_spawn(&group, "asker", ask, &asker), 0);
+    await_held(world->base);
+    EXPECT_EQ(weft_group_spawn(&group, "retrier", retry_it, &retrier), 0);
+    yield_often();
+    EXPECT_EQ(retrier.state, JOB_NONE);
+    base_release(world->base);
+    EXPECT_EQ(weft_group_join(&group), 0);
+    EXPECT(asker.existing && asker.id == first);
+    EXPECT_EQ(retrier.state, JOB_QUEUED);
+    EXPECT_EQ(end_of(world, first), JOB_FAILED);
+    EXPECT_EQ(atomic_load(&attempts_count[first]), 2);
+}
+
+Test(engine_key, a_retry_beside_a_submit_with_its_key_is_not_refused)
+{
+    in_a_keeping_world(retried_meanwhile, NULL);
+}
