@@ -44,6 +44,7 @@ struct connection {
     struct session_limits limits;
     struct http_access access; /* of one over TCP */
     bool is_tcp;
+    bool is_counted; /* guarded by the server's lock: of server.count */
 };
 
 /* A socket that is accepted from. */
@@ -66,6 +67,7 @@ struct server {
     struct door local, tcp;
     struct server_socket socket;
     struct session_totals totals;
+    atomic_uint refusals; /* under way; the first of them with patience.  A count only: relaxed */
     struct weft_group group; /* of the connections; opened by server_run() */
 
     struct weft_mutex lock;       /* leaf; guards all that follows */
@@ -74,16 +76,16 @@ struct server {
     char *admin_group;
     struct config_door token; /* of TCP: what it is, for whom it speaks */
     struct connection *connections;
-    uint32_t count;
+    uint32_t listed;    /* in that list */
+    uint32_t count;     /* of these: to be served, or served */
     uint32_t count_tcp; /* of these; I7 */
-    uint32_t refusals;  /* under way, with patience */
     struct user *users;
     size_t users_count;
     uint64_t accepted, refused;
     bool closing;
     uint64_t deadline; /* of server_stop(); WEFT_NO_DEADLINE before */
 
-    struct weft_event changed; /* `deadline` or `count` is another: server_run() looks */
+    struct weft_event changed; /* `deadline` or `listed` is another: server_run() looks */
 };
 
 /* ---- settings ------------------------------------------------------------------------------ */
@@ -114,7 +116,7 @@ static void set_token(struct server *server, const struct config_door *fresh)
         return; /* http.listen is gone, which waits for the restart */
     *token = *fresh;
     for (struct connection *each = server->connections; each && !is_same; each = each->next) {
-        if (each->is_tcp)
+        if (each->is_tcp && each->is_counted) /* the others are to be refused: is_stale() */
             shutdown(weft_stream_fd(each->stream), SHUT_RDWR); /* I5 */
     }
 }
@@ -259,8 +261,6 @@ static struct user *user_of(struct server *server, uid_t uid)
 /* Why there is no room for one more, or NULL.  Under the lock. */
 static const char *limit_hit(const struct server *server, const struct user *user, bool is_tcp)
 {
-    if (server->closing)
-        return "weftd is stopping";
     if (server->count >= server->max_connections)
         return "too many connections (daemon.max_connections)";
     if (is_tcp)
@@ -283,13 +283,17 @@ static bool is_stale(const struct connection *connection)
                                   memcmp(digest, token->digest, sizeof token->digest) != 0);
 }
 
+/* Under the lock, as the next.  What came too late for server_stop() to see is as what it saw: a
+ * request that was sent is answered. */
 static void list_add(struct server *server, struct connection *connection)
 {
+    if (server->deadline != WEFT_NO_DEADLINE)
+        shutdown(weft_stream_fd(connection->stream), SHUT_RD); /* I6 */
     connection->next = server->connections;
     if (connection->next)
         connection->next->previous = connection;
     server->connections = connection;
-    server->count++;
+    server->listed++;
 }
 
 static void list_remove(struct server *server, struct connection *connection)
@@ -300,10 +304,10 @@ static void list_remove(struct server *server, struct connection *connection)
         server->connections = connection->next;
     if (connection->next)
         connection->next->previous = connection->previous;
-    server->count--;
+    server->listed--;
 }
 
-/* Enter it into the list, or say why not. */
+/* Count it in, or say why not. */
 static const char *connection_register(struct connection *connection)
 {
     struct server *server = connection->server;
@@ -316,6 +320,8 @@ static const char *connection_register(struct connection *connection)
         server->refused++;
     } else {
         server->accepted++;
+        server->count++;
+        connection->is_counted = true;
         if (user)
             user->count++;
         else
@@ -323,7 +329,6 @@ static const char *connection_register(struct connection *connection)
         connection->limits = server->limits;
         if (connection->is_tcp && !connection->limits.idle_timeout)
             connection->limits.idle_timeout = TCP_IDLE;
-        list_add(server, connection);
     }
     weft_mutex_unlock(&server->lock);
     return refusal;
@@ -333,40 +338,24 @@ static void connection_unregister(struct connection *connection)
 {
     struct server *server = connection->server;
     weft_mutex_lock_shielded(&server->lock);
-    list_remove(server, connection);
+    server->count--;
+    connection->is_counted = false;
     if (connection->is_tcp)
         server->count_tcp--;
     else
         user_of(server, connection->peer.uid)->count--; /* it is there: we are counted in it */
     weft_mutex_unlock(&server->lock);
-    weft_event_set(&server->changed);
 }
 
 /* ---- refusing ------------------------------------------------------------------------------ */
 
 /* Only so many are refused with patience at once: a flood must not make us wait for each of it. */
-static bool refusal_enter(struct server *server)
-{
-    weft_mutex_lock_shielded(&server->lock);
-    bool enters = server->refusals < REFUSALS_MAX;
-    server->refusals += enters;
-    weft_mutex_unlock(&server->lock);
-    return enters;
-}
-
-static void refusal_leave(struct server *server)
-{
-    weft_mutex_lock_shielded(&server->lock);
-    server->refusals--;
-    weft_mutex_unlock(&server->lock);
-}
-
 static void refuse(struct connection *connection, const char *why)
 {
-    bool patience = refusal_enter(connection->server);
+    atomic_uint *refusals = &connection->server->refusals;
+    bool patience = atomic_fetch_add_explicit(refusals, 1, memory_order_relaxed) < REFUSALS_MAX;
     server_refuse(connection->stream, connection->is_tcp, patience, why);
-    if (patience)
-        refusal_leave(connection->server);
+    atomic_fetch_sub_explicit(refusals, 1, memory_order_relaxed);
 }
 
 /* ---- serving ------------------------------------------------------------------------------- */
@@ -424,6 +413,17 @@ static void serve(struct connection *connection)
         http_serve(&client);
 }
 
+static void connection_free(struct connection *connection)
+{
+    struct server *server = connection->server;
+    weft_mutex_lock_shielded(&server->lock);
+    list_remove(server, connection);
+    weft_mutex_unlock(&server->lock);
+    weft_event_set(&server->changed);
+    weft_stream_free(connection->stream);
+    free(connection);
+}
+
 static int connection_main(void *arg)
 {
     struct connection *connection = arg;
@@ -438,8 +438,7 @@ static int connection_main(void *arg)
             connection_unregister(connection);
         }
     }
-    weft_stream_free(connection->stream);
-    free(connection);
+    connection_free(connection);
     return 0;
 }
 
@@ -459,16 +458,19 @@ static void start_connection(const struct door *door, struct weft_stream *stream
     struct connection *connection = calloc(1, sizeof *connection);
     if (door->is_tcp)
         keep_watch(stream);
-    if (connection) {
-        connection->server = server;
-        connection->is_tcp = door->is_tcp;
-        connection->stream = stream;
-        if (weft_group_spawn(&server->group, "connection", connection_main, connection) == 0)
-            return;
+    if (!connection) {
+        log_warning("a connection was dropped: out of memory");
+        weft_stream_free(stream);
+        return;
     }
-    log_warning("a connection was dropped: out of memory");
-    free(connection);
-    weft_stream_free(stream);
+    *connection = (struct connection){.server = server, .stream = stream, .is_tcp = door->is_tcp};
+    weft_mutex_lock_shielded(&server->lock);
+    list_add(server, connection);
+    weft_mutex_unlock(&server->lock);
+    if (weft_group_spawn(&server->group, "connection", connection_main, connection) < 0) {
+        log_warning("a connection was dropped: out of memory");
+        connection_free(connection);
+    }
 }
 
 /* ---- accepting ----------------------------------------------------------------------------- */
@@ -526,7 +528,7 @@ static void accept_loop(struct door *door)
 static uint32_t connections_left(struct server *server, uint64_t *ret_deadline)
 {
     weft_mutex_lock_shielded(&server->lock);
-    uint32_t count = server->count;
+    uint32_t count = server->listed;
     *ret_deadline = server->deadline;
     weft_mutex_unlock(&server->lock);
     return count;

@@ -168,6 +168,7 @@ class Weftd:
         self.log_file = os.path.join(self.folder, 'weftd.log')
         self.process = None
         self.connection = None
+        self.pass_fds = ()
         self.env = {name: value for name, value in os.environ.items()
                     if not name.startswith(('WEFT', 'NOTIFY_', 'LISTEN_', 'WATCHDOG_', 'LC_'))}
         self.configure(config)
@@ -189,7 +190,8 @@ class Weftd:
         """Starts it and does not wait for anything."""
         with open(self.log_file, 'ab') as log:
             self.process = popen(self.argv(*more), stdin=subprocess.DEVNULL, stdout=log,
-                                 stderr=log, env=self.env, cwd='/', start_new_session=True)
+                                 stderr=log, env=self.env, cwd='/', start_new_session=True,
+                                 pass_fds=self.pass_fds)
 
     def start(self, *more):
         """Starts it, and returns when it answers."""

@@ -169,6 +169,25 @@ check "and is the same process still" unit_is MainPID "$main_pid"
 inside rm /etc/systemd/system/weftd.service.d/watchdog.conf
 inside systemctl daemon-reload
 
+# ---- restarted under its clients ---------------------------------------------------------------
+
+# Who comes while it stops and starts waits in the socket; who was there already is told.
+asked_over_restart() {
+    main_pid=$(unit MainPID)
+    inside systemctl restart --no-block weftd || return 1
+    for _ in $(seq 200); do
+        weft ping >"$work/ping" 2>&1 || grep -E 'is stopping|closed the connection' "$work/ping" || {
+            cat "$work/ping"
+            return 1
+        }
+        ! restarted "$main_pid" || return 0
+    done
+    return 1
+}
+
+check "nobody is refused while it restarts" asked_over_restart
+check "all ten are there" wait_for 20 all_there
+
 # ---- stopped -----------------------------------------------------------------------------------
 
 stop_within() { # SECONDS UNIT...
