@@ -125,11 +125,12 @@ static bool readable(const void *address)
 static void check_guards(void)
 {
     stack_region_init();
-    for (unsigned class = 0; class < STACK_CLASSES; class ++) {
+    for (unsigned i = 0; i < STACK_CLASSES * 40; i++) { /* more than are guarded at once */
         struct fiber *fiber;
 
-        cr_assert_eq(stack_alloc(NULL, (enum stack_class) class, &fiber), 0);
+        cr_assert_eq(stack_alloc(NULL, (enum stack_class)(i % STACK_CLASSES), &fiber), 0);
         char *bottom = stack_bottom(fiber);
+        cr_assert(fiber->guarded);
         cr_assert(!readable(bottom));
         cr_assert(!readable(bottom + STACK_GUARD_SIZE - 1));
         cr_assert(readable(bottom + STACK_GUARD_SIZE));
@@ -141,14 +142,14 @@ Test(stack, its_lowest_pages_are_a_guard)
     check_guards();
 }
 
-/* From now on madvise(..., MADV_GUARD_INSTALL) is what it is before Linux 6.13. */
-static void refuse_guard_install(void)
+/* From now on this call fails if its argument of that number is MADV_GUARD_INSTALL. */
+static void refuse_guard_install(unsigned call, unsigned argument)
 {
     enum { GUARD_INSTALL = 102 };
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 3),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[argument])),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, GUARD_INSTALL, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
@@ -159,10 +160,47 @@ static void refuse_guard_install(void)
     EXPECT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
 }
 
-Test(stack, an_older_kernel_guards_too)
+/* Before Linux 6.15, and where a filter of system calls is in force. */
+Test(stack, where_they_are_made_one_by_one_they_are_guards_too)
 {
-    refuse_guard_install();
+    refuse_guard_install(SYS_process_madvise, 3);
     check_guards();
+}
+
+Test(stack, an_older_kernel_guards_too) /* before Linux 6.13 */
+{
+    refuse_guard_install(SYS_process_madvise, 3);
+    refuse_guard_install(SYS_madvise, 2);
+    check_guards();
+}
+
+enum { CARVERS = 4, CARVED = 500 };
+
+static void *carve_many(void *arg)
+{
+    struct fiber **fibers = arg;
+
+    for (int i = 0; i < CARVED; i++)
+        EXPECT_EQ(stack_alloc(NULL, STACK_64K, &fibers[i]), 0);
+    return NULL;
+}
+
+/* One of them makes the guards of slots that the others carve. */
+Test(stack, each_has_its_guard_whoever_carves_beside_it)
+{
+    static struct fiber *fibers[CARVERS * CARVED];
+    pthread_t threads[CARVERS];
+
+    cr_assert_eq(stack_region_init(), 0);
+    for (int i = 0; i < CARVERS; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, carve_many, &fibers[i * CARVED]), 0);
+    for (int i = 0; i < CARVERS; i++)
+        pthread_join(threads[i], NULL);
+    for (int i = 0; i < CARVERS * CARVED; i++) {
+        char *bottom = stack_bottom(fibers[i]);
+
+        cr_assert(!readable(bottom) && readable(bottom + STACK_GUARD_SIZE));
+    }
 }
 
 /* Beyond the mprotect guards that there may be: looked at when the stack comes back. */
