@@ -337,6 +337,16 @@ struct engine_piece {
 int engine_logs(struct engine *engine, const struct peer *peer, const struct engine_piece *piece,
                 struct output_chunk *ret_chunk, bool *ret_eof, struct rpc_error *error);
 
+/* A file of it, for the peer to read without us. */
+struct engine_shared {
+    uint32_t attempt; /* whose output it is; 0: none has begun */
+    bool eof;         /* the job has ended, and the file, if there is one, holds the rest */
+    struct output_share share; /* of the piece's offset; its fd is the caller's */
+};
+int engine_share_output(struct engine *engine, const struct peer *peer,
+                        const struct engine_piece *piece, struct engine_shared *ret_shared,
+                        struct rpc_error *error);
+
 /**
  * Listen: read events with numbers above `since` (events_open()), leave with events_leave().  Every
  * user's jobs are in them: whom the peer may not see is for the caller to pass over.  queue: NULL or

@@ -372,24 +372,62 @@ int engine_subscribe(struct engine *engine, const char *queue, uint64_t since,
 
 /* ---- logs ------------------------------------------------------------------------------------ */
 
+/* Put into words why the output cannot be read. */
+static int refuse_output(struct engine *engine, struct rpc_error *error, int rc)
+{
+    if (rc == -ENOMEM || rc == -ECANCELED || rc == -ETIMEDOUT)
+        return engine_refuse(engine, error, rc);
+    bool is_busy = rc == -EMFILE || rc == -ENFILE;
+    rpc_error_set(error, is_busy ? RPC_BUSY : RPC_INTERNAL_ERROR, "the output cannot be read: %s",
+                  strerror(-rc));
+    return rc;
+}
+
+/* Which attempt's output there is, and whether the job has ended.  To be asked before the files are:
+ * then what it wrote is there.  Errors: engine_get()'s. */
+static int look_at_attempt(struct engine *engine, const struct peer *peer, uint64_t id,
+                           uint32_t *ret_attempt, bool *ret_ended, struct rpc_error *error)
+{
+    struct job_record *record;
+    int rc = engine_get(engine, peer, id, &record, error);
+    if (rc < 0)
+        return rc;
+    *ret_attempt = record->attempt;
+    *ret_ended = job_state_is_end(record->state);
+    job_record_free(record);
+    return 0;
+}
+
 int engine_logs(struct engine *engine, const struct peer *peer, const struct engine_piece *piece,
                 struct output_chunk *ret_chunk, bool *ret_eof, struct rpc_error *error)
 {
-    struct job_record *record;
-    int rc = engine_get(engine, peer, piece->id, &record, error);
+    uint32_t attempt;
+    bool ended;
+    int rc = look_at_attempt(engine, peer, piece->id, &attempt, &ended, error);
     if (rc < 0)
         return rc;
-    uint32_t attempt = record->attempt;
-    bool ended = job_state_is_end(record->state); /* before the read: what it wrote is there */
-    job_record_free(record);
     rc = output_read(engine->outputs, piece->id, attempt, piece->stream, piece->offset,
                      piece->limit, ret_chunk);
-    if (rc == -ENOMEM || rc == -ECANCELED || rc == -ETIMEDOUT)
-        return engine_refuse(engine, error, rc);
-    if (rc < 0) {
-        rpc_error_set(error, RPC_INTERNAL_ERROR, "the output cannot be read: %s", strerror(-rc));
-        return rc;
-    }
+    if (rc < 0)
+        return refuse_output(engine, error, rc);
     *ret_eof = ended && ret_chunk->at_end;
+    return 0;
+}
+
+int engine_share_output(struct engine *engine, const struct peer *peer,
+                        const struct engine_piece *piece, struct engine_shared *ret_shared,
+                        struct rpc_error *error)
+{
+    struct engine_shared shared = {0};
+    bool ended;
+    int rc = look_at_attempt(engine, peer, piece->id, &shared.attempt, &ended, error);
+    if (rc < 0)
+        return rc;
+    rc = output_share(engine->outputs, piece->id, shared.attempt, piece->stream, piece->offset,
+                      ended, &shared.share);
+    if (rc < 0)
+        return refuse_output(engine, error, rc);
+    shared.eof = ended && shared.share.at_end;
+    *ret_shared = shared;
     return 0;
 }

@@ -54,6 +54,12 @@ static const struct param_spec logs_params[] = {
     {"limit", PARAM_SIZE, .min = 1, .max = METHODS_LOGS_MAX},
 };
 
+static const struct param_spec output_params[] = {
+    {"id", PARAM_INT, .required = true, .min = 1, .max = ID_MAX},
+    {"stream", PARAM_STRING, .choices = stream_names},
+    {"offset", PARAM_INT, .min = 0, .max = INT64_MAX},
+};
+
 static const struct param_spec submit_many_params[] = {
     {"jobs", PARAM_ARRAY, .required = true, .length_min = 1, .length_max = METHODS_JOBS_MAX},
     {"atomic", PARAM_BOOL},
@@ -110,6 +116,7 @@ const struct method methods[] = {
     {"job.get", TAKES(id_params), method_job_get},
     {"job.list", TAKES(list_params), method_job_list},
     {"job.logs", TAKES(logs_params), method_job_logs},
+    {"job.output", TAKES(output_params), method_job_output},
     {"job.retry", TAKES(ids_params), method_job_retry},
     {"job.submit", TAKES_NONE, method_job_submit, .checks_itself = true, .takes_turns = true},
     {"job.submit_many", TAKES(submit_many_params), method_job_submit_many, .takes_turns = true},

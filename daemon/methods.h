@@ -58,10 +58,20 @@ struct request_follow_up {
     void *arg;
 };
 
+/* How a descriptor goes with the reply.  Filled in by whoever has the connection (session_pass.c). */
+struct request_pass {
+    /* To be called before a descriptor is opened: waits until this connection has none on its way,
+     * so that what a client does not take is bounded.  Errors: the scope's. */
+    int (*begin)(void *arg);
+    void *arg;
+    int fd; /* -1, until the handler sets it, when it cannot fail any more; taken over */
+};
+
 struct request {
     struct daemon_context *context;
     const struct peer *peer;
     struct request_follow_up *follow_up; /* NULL: not here (a batch) */
+    struct request_pass *pass;           /* NULL: not here (a batch, HTTP) */
     const json_t *params;                /* checked object; NULL if none were given */
     const struct engine_turn *turn;      /* for submits: when the next request may start; or NULL */
     struct rpc_error error;
@@ -77,7 +87,7 @@ struct method {
 };
 
 /* hello ping job.submit job.submit_many job.get job.list job.wait job.cancel job.retry job.explain
- * job.logs queue.list queue.pause queue.resume queue.set queue.purge events.subscribe daemon.stats
+ * job.logs job.output queue.list queue.pause queue.resume queue.set queue.purge events.subscribe daemon.stats
  * daemon.reload.  Sorted by name. */
 extern const struct method methods[];
 extern const size_t methods_count;

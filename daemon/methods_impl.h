@@ -15,6 +15,7 @@ int method_job_get(struct request *request, json_t **ret_result);
 int method_job_list(struct request *request, json_t **ret_result);
 int method_job_wait(struct request *request, json_t **ret_result);
 int method_job_logs(struct request *request, json_t **ret_result);
+int method_job_output(struct request *request, json_t **ret_result);
 
 /* methods_explain.c */
 int method_job_explain(struct request *request, json_t **ret_result);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* methods_query: the requests that only look: get, list, wait, logs. */
+/* methods_query: the requests that only look: get, list, wait, logs, output. */
 #include "daemon/engine.h"
 #include "daemon/methods_impl.h"
 #include "weft/fiber.h"
@@ -10,6 +10,7 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define TURN 16 /* jobs of a list that are put into words at a time */
 
@@ -253,16 +254,20 @@ static int logs_json(const struct output_chunk *chunk, bool eof, json_t **ret_re
     return 0;
 }
 
-int method_job_logs(struct request *request, json_t **ret_result)
+static struct engine_piece read_piece(const json_t *params)
 {
-    const json_t *params = request->params;
     bool is_stderr = strcmp(params_string(params, "stream", "stdout"), "stderr") == 0;
-    struct engine_piece piece = {
+    return (struct engine_piece){
         .id = (uint64_t)params_int(params, "id", 0),
         .stream = is_stderr ? OUTPUT_STDERR : OUTPUT_STDOUT,
         .offset = (uint64_t)params_int(params, "offset", 0),
-        .limit = params_size(params, "limit", METHODS_LOGS_DEFAULT),
     };
+}
+
+int method_job_logs(struct request *request, json_t **ret_result)
+{
+    struct engine_piece piece = read_piece(request->params);
+    piece.limit = params_size(request->params, "limit", METHODS_LOGS_DEFAULT);
     struct output_chunk chunk;
     bool eof;
     int err =
@@ -272,4 +277,44 @@ int method_job_logs(struct request *request, json_t **ret_result)
     err = logs_json(&chunk, eof, ret_result);
     free(chunk.data);
     return err;
+}
+
+/* ---- output ---- */
+
+static json_t *shared_json(const struct engine_shared *shared)
+{
+    const struct output_share *share = &shared->share;
+    json_t *json = json_pack("{s:I, s:b, s:b}", "attempt", (json_int_t)shared->attempt,
+                             "descriptor", share->fd >= 0, "eof", (int)shared->eof);
+    if (json && share->fd >= 0)
+        json_object_set_new(json, "begin", json_integer((json_int_t)share->begin));
+    if (json && share->gap > 0)
+        json_object_set_new(json, "gap", json_integer((json_int_t)share->gap));
+    if (json && shared->eof && share->dropped > 0)
+        json_object_set_new(json, "dropped", json_integer((json_int_t)share->dropped));
+    return json;
+}
+
+int method_job_output(struct request *request, json_t **ret_result)
+{
+    struct request_pass *pass = request->pass;
+    if (!pass)
+        return rpc_error_set(&request->error, RPC_INVALID_REQUEST,
+                             "job.output cannot be part of a batch, nor a request of HTTP, which "
+                             "pass no descriptor: send it alone on a line, or ask job.logs");
+    struct engine_piece piece = read_piece(request->params);
+    struct engine_shared shared;
+    int err = pass->begin(pass->arg);
+    if (!err)
+        err = engine_share_output(request->context->engine, request->peer, &piece, &shared,
+                                  &request->error);
+    if (err)
+        return err;
+    json_t *result = shared_json(&shared);
+    if (result)
+        pass->fd = shared.share.fd;
+    else if (shared.share.fd >= 0)
+        close(shared.share.fd);
+    *ret_result = result;
+    return 0;
 }

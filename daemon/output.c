@@ -9,6 +9,7 @@
  */
 #include "daemon/output.h"
 
+#include "daemon/output_share.h"
 #include "daemon/output_tail.h"
 
 #include <ctype.h>
@@ -255,6 +256,8 @@ static int close_main(void *arg)
     if (output->summary.dropped > 0)
         note_dropped(output);
     int rc = output->has_tail ? output_tail_close(&output->tail) : 0;
+    if (output->fd >= 0)
+        output_seal(output->fd);
     if (output->fd >= 0 && close(output->fd) < 0)
         rc = -errno;
     if (output->summary.err == 0)
@@ -354,6 +357,44 @@ int output_read(struct output_store *store, uint64_t id, uint32_t attempt,
     chunk->next = offset + chunk->gap + chunk->size;
     if (rc == 0)
         *ret_chunk = *chunk;
+    return rc;
+}
+
+/* ---- sharing --------------------------------------------------------------------------------- */
+
+struct sharing {
+    const struct output_store *store;
+    char name[NAME_SIZE], dropped_name[NAME_SIZE];
+    uint64_t offset;
+    bool is_over;
+    struct output_share share;
+};
+
+static int share_main(void *arg)
+{
+    struct sharing *sharing = arg;
+    struct output_share *share = &sharing->share;
+    int rc = output_share_at(sharing->store->folder, sharing->name, sharing->offset,
+                             sharing->is_over, share);
+    if (rc == 0 && share->at_end)
+        share->dropped = read_dropped(sharing->store, sharing->dropped_name);
+    return rc;
+}
+
+int output_share(struct output_store *store, uint64_t id, uint32_t attempt,
+                 enum output_stream stream, uint64_t offset, bool is_over,
+                 struct output_share *ret_share)
+{
+    struct sharing sharing = {.store = store, .offset = offset, .is_over = is_over, .share.fd = -1};
+    int result;
+    file_name(sharing.name, id, attempt, stream, "");
+    file_name(sharing.dropped_name, id, attempt, stream, ".dropped");
+    int rc = weft_offload(share_main, &sharing, &result);
+    rc = rc < 0 ? rc : result;
+    if (rc == 0)
+        *ret_share = sharing.share;
+    else if (sharing.share.fd >= 0)
+        close(sharing.share.fd);
     return rc;
 }
 

@@ -13,6 +13,9 @@
  * I2  Trouble with the file (ENOSPC, EIO) never disturbs the program: the rest is dropped and
  *     the error is reported by output_close().
  * I3  Not fsynced: output survives a killed weftd, and may miss its tail after a power cut.
+ * I4  A file is only ever appended to.  When nothing will be, its mode has no write bit any more:
+ *     who has only its descriptor (output_share) sees by that that it is complete.  What a killed
+ *     weftd left keeps its bit.
  *
  * All calls: from a fiber, may suspend; file I/O goes through weft_offload.  But output_store_new()
  * and output_store_free(): any thread, and new blocks shortly.
@@ -75,6 +78,22 @@ struct output_chunk {
 int output_read(struct output_store *store, uint64_t id, uint32_t attempt,
                 enum output_stream stream, uint64_t offset, size_t limit,
                 struct output_chunk *ret_chunk);
+
+/* A file of a stream, for somebody else to read. */
+struct output_share {
+    int fd;           /* of a regular file, read-only, the caller's; -1: there is none now */
+    uint64_t begin;   /* the offset of its first byte */
+    uint64_t gap;     /* bytes from the offset asked for on that are not kept any more */
+    bool at_end;      /* no file follows it now */
+    uint64_t dropped; /* as in a chunk */
+};
+
+/* Open, anew and for reading only, the file that holds offset, or the first one behind it that is
+ * kept.  None is opened in which nothing is behind offset nor will be; is_over: the attempt is, so
+ * nothing will be.  Errors: the file's. */
+int output_share(struct output_store *store, uint64_t id, uint32_t attempt,
+                 enum output_stream stream, uint64_t offset, bool is_over,
+                 struct output_share *ret_share);
 
 /* Drop the files of all attempts up to `attempt`.  No file is fine. */
 int output_remove(struct output_store *store, uint64_t id, uint32_t attempt);

@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NAME_SIZE = 24, LISTED_MAX = 4 * OUTPUT_SEGMENTS, TRIES = 8 };
+enum { NAME_SIZE = 24, TRIES = 8 };
 
 #define SMALL_CAP ((uint64_t)32 << 10) /* below it: two segments, not of a few bytes each */
 
@@ -45,6 +45,11 @@ ssize_t output_read_at(int fd, char *to, size_t size, uint64_t at)
     return (ssize_t)done;
 }
 
+void output_seal(int fd)
+{
+    (void)fchmod(fd, S_IRUSR);
+}
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 void output_tail_init(struct output_tail *tail, int folder, uint64_t cap)
@@ -56,6 +61,8 @@ void output_tail_init(struct output_tail *tail, int folder, uint64_t cap)
 
 static int end_segment(struct output_tail *tail)
 {
+    if (tail->fd >= 0)
+        output_seal(tail->fd);
     int rc = tail->fd >= 0 && close(tail->fd) < 0 ? -errno : 0;
     tail->fd = -1;
     return rc;
@@ -134,11 +141,6 @@ int output_tail_close(struct output_tail *tail)
 
 /* ---- the folder ------------------------------------------------------------------------------ */
 
-struct listing {
-    uint64_t first[LISTED_MAX]; /* in order */
-    size_t count;
-};
-
 static DIR *open_names(int folder)
 {
     int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -149,21 +151,21 @@ static DIR *open_names(int folder)
 }
 
 /* Of more than there is room for, which a writer in a hurry can bring about, those in front. */
-static void add(struct listing *listing, uint64_t first)
+static void add(struct output_listing *listing, uint64_t first)
 {
     size_t at = listing->count;
     while (at > 0 && listing->first[at - 1] > first)
         at--;
-    if (at == LISTED_MAX)
+    if (at == OUTPUT_LISTED_MAX)
         return;
-    if (listing->count < LISTED_MAX)
+    if (listing->count < OUTPUT_LISTED_MAX)
         listing->count++;
     memmove(listing->first + at + 1, listing->first + at,
             (listing->count - at - 1) * sizeof(*listing->first));
     listing->first[at] = first;
 }
 
-static int list(int folder, struct listing *listing)
+int output_tail_list(int folder, struct output_listing *listing)
 {
     DIR *names = open_names(folder);
     const struct dirent *entry;
@@ -194,6 +196,14 @@ int output_tail_remove(int parent, const char *name)
     if (rc == 0 && unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
         rc = -errno;
     return rc;
+}
+
+int output_tail_open(int folder, uint64_t first)
+{
+    char name[NAME_SIZE];
+    segment_name(name, first);
+    int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -245,13 +255,11 @@ static int take(struct tail_reading *reading, int fd, uint64_t first)
 static int take_segment(struct tail_reading *reading, uint64_t first)
 {
     struct output_chunk *chunk = reading->chunk;
-    char name[NAME_SIZE];
     if (first > position(reading) && chunk->size > 0)
         return 0; /* what is before a gap is one piece, what is behind it the next */
-    segment_name(name, first);
-    int fd = openat(reading->folder, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && errno != ENOENT)
-        return -errno;
+    int fd = output_tail_open(reading->folder, first);
+    if (fd < 0 && fd != -ENOENT)
+        return fd;
     reading->missed |= fd < 0;
     if (fd < 0)
         return 1;
@@ -262,7 +270,7 @@ static int take_segment(struct tail_reading *reading, uint64_t first)
     return rc;
 }
 
-static int read_listed(struct tail_reading *reading, const struct listing *listing)
+static int read_listed(struct tail_reading *reading, const struct output_listing *listing)
 {
     int rc = 1;
     for (size_t i = 0; rc == 1 && i < listing->count; i++) {
@@ -276,12 +284,12 @@ static int read_listed(struct tail_reading *reading, const struct listing *listi
 
 static int read_once(struct tail_reading *reading)
 {
-    struct listing listing;
+    struct output_listing listing;
     struct output_chunk *chunk = reading->chunk;
     free(chunk->data);
     *chunk = (struct output_chunk){0};
     reading->missed = false;
-    int rc = list(reading->folder, &listing);
+    int rc = output_tail_list(reading->folder, &listing);
     return rc < 0 ? rc : read_listed(reading, &listing);
 }
 

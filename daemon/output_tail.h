@@ -25,7 +25,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { OUTPUT_SEGMENTS = 8 };
+enum { OUTPUT_SEGMENTS = 8, OUTPUT_LISTED_MAX = 4 * OUTPUT_SEGMENTS };
 
 /* Being written.  Its user's alone. */
 struct output_tail {
@@ -51,6 +51,20 @@ int output_tail_read(int folder, uint64_t offset, size_t limit, struct output_ch
 
 /* The folder with all that is in it. */
 int output_tail_remove(int parent, const char *name);
+
+/* The first offsets of the segments, in order.  Of more than there is room for, which a writer in a
+ * hurry can bring about, those in front.  Errors: the folder's. */
+struct output_listing {
+    uint64_t first[OUTPUT_LISTED_MAX];
+    size_t count;
+};
+int output_tail_list(int folder, struct output_listing *listing);
+
+/* A segment, for reading.  Errors: -ENOENT it is gone, open(2)'s. */
+int output_tail_open(int folder, uint64_t first);
+
+/* Nothing is appended to fd any more (output.h, I4).  Best effort: else a reader is told later. */
+void output_seal(int fd);
 
 /* pread(2), all of size unless the file ends before.  Returns: bytes. */
 ssize_t output_read_at(int fd, char *to, size_t size, uint64_t at);

@@ -30,6 +30,7 @@ void rpc_call_run(struct rpc_call *call, const struct jsonrpc_message *message, 
     struct request wanted = {.context = caller->context,
                              .peer = caller->peer,
                              .follow_up = call->follow_up,
+                             .pass = call->pass,
                              .params = request.params,
                              .turn = turn};
     if (methods_call(&wanted, request.method, &call->result))

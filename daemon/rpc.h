@@ -13,6 +13,7 @@
 struct daemon_context;
 struct engine_turn;
 struct request_follow_up;
+struct request_pass;
 struct session_totals;
 
 /* For whom. */
@@ -28,6 +29,7 @@ struct rpc_call {
     json_t *id;  /* to answer with; borrowed from the message, NULL is null */
     bool wanted; /* a reply is due: not a notification */
     struct request_follow_up *follow_up; /* the caller's; NULL: there cannot be one */
+    struct request_pass *pass;           /* likewise */
     json_t *result;
     struct rpc_error error;
 };

@@ -26,6 +26,7 @@
 #include "daemon/methods.h"
 #include "daemon/rpc.h"
 #include "daemon/session_output.h"
+#include "daemon/session_pass.h"
 #include "protocol/framer.h"
 #include "protocol/jsonrpc.h"
 #include "protocol/units.h"
@@ -67,6 +68,7 @@ struct item {
     bool turn_over; /* it has given back session.turn (I8) */
     bool borrowed;  /* it runs on the reader's fiber, and must leave it soon */
     struct request_follow_up follow_up;
+    struct session_pass pass;
     struct rpc_call call;
 };
 
@@ -99,10 +101,10 @@ static bool has_hung_up(int err)
 }
 
 /* I4: who hung up has not taken back what it sent; who does not read is to be cut off. */
-static void put(struct session *session, const struct jsonrpc_text *text)
+static void put(struct session *session, const struct jsonrpc_text *text, int fd)
 {
     failpoint(FAILPOINT_REPLY);
-    int err = session_output_put(&session->output, text, 1);
+    int err = session_output_put(&session->output, text, 1, fd);
     failpoint(FAILPOINT_REPLIED);
     if (err && !has_hung_up(err))
         weft_group_cancel(&session->group);
@@ -135,8 +137,9 @@ static void line_done(struct line *line)
     struct jsonrpc_text text = {0};
     if (append_line(line, &text))
         weft_group_cancel(&session->group); /* out of memory: better gone than mute */
+    int fd = session_pass_take(&line->items[0].pass, line->items[0].call.wanted && text.size > 0);
     line_free(line);
-    put(session, &text);
+    put(session, &text, fd);
     jsonrpc_text_destroy(&text);
 }
 
@@ -168,7 +171,7 @@ static int follow_some(struct session *session, const struct request_follow_up *
     err = append_records(follow_up->name, records, text);
     json_decref(records);
     if (!err && text->size > 0)
-        err = session_output_put(&session->output, text, 0);
+        err = session_output_put(&session->output, text, 0, -1);
     return !err && text->size > 0 ? session_output_flush(&session->output) : err;
 }
 
@@ -269,6 +272,7 @@ static void call_item(struct line *line, struct item *item)
         .context = session->context, .peer = &session->peer, .totals = session->totals};
     struct engine_turn turn = {.done = end_turn, .arg = item};
     item->call.follow_up = line->message.is_batch ? NULL : &item->follow_up;
+    item->call.pass = line->message.is_batch ? NULL : &item->pass.request;
     rpc_call_run(&item->call, &line->message, (size_t)(item - line->items), &caller, &turn);
     if (item->follow_up.next)
         admit_follow_up(session, item);
@@ -333,8 +337,10 @@ static int line_new(struct session *session, struct jsonrpc_message *message,
     line->session = session;
     line->message = *message;
     atomic_init(&line->remaining, message->count);
-    for (size_t i = 0; i < message->count; i++)
+    for (size_t i = 0; i < message->count; i++) {
         line->items[i].line = line;
+        session_pass_init(&line->items[i].pass, &session->output);
+    }
     *ret_line = line;
     return 0;
 }
@@ -388,7 +394,7 @@ static int refuse(struct session *session, const struct rpc_error *error)
     struct jsonrpc_text text = {0};
     if (rpc_append_error(&text, NULL, error, session->totals))
         weft_group_cancel(&session->group);
-    put(session, &text);
+    put(session, &text, -1);
     jsonrpc_text_destroy(&text);
     return 0;
 }

@@ -152,6 +152,8 @@ class Answers(support.WeftdTest):
             self.ask('job.list', {'queue': 'off', 'state': 'delayed'})
             self.ask('job.logs', {'id': done})
             self.ask('job.logs', {'id': done, 'stream': 'stderr', 'limit': '1K', 'offset': 0})
+            self.ask('job.output', {'id': done})
+            self.ask('job.output', {'id': late, 'stream': 'stderr', 'offset': 0})
             self.ask('job.cancel', {'ids': [late, done, 999]})
             self.ask('job.retry', {'ids': [bad, done]})
             self.ask('job.wait', {'ids': [bad]})

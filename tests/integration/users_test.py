@@ -104,7 +104,7 @@ class Users(support.WeftdTest):
         number = self.run_as(self.one, 'echo mine')
         held = self.one.call('job.submit', argv=['true'], queue='held')['id']
         for method, params in (('job.get', {'id': number}), ('job.logs', {'id': number}),
-                               ('job.explain', {'id': held})):
+                               ('job.output', {'id': number}), ('job.explain', {'id': held})):
             self.one.call(method, **params)
             self.assert_refused(lambda m=method, p=params: self.two.call(m, **p), NO_SUCH_JOB)
         self.assert_refused(lambda: self.two.call('job.wait', ids=[held]), NO_SUCH_JOB)

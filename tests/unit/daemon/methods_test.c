@@ -11,7 +11,7 @@ Test(methods, table_is_sorted_and_every_row_complete, .init = ask_as_ourselves)
         cr_assert((methods[i].params == NULL) == (methods[i].params_count == 0));
         cr_assert(i == 0 || strcmp(methods[i - 1].name, methods[i].name) < 0);
     }
-    cr_assert_eq(methods_count, 22);
+    cr_assert_eq(methods_count, 23);
 }
 
 Test(methods, unknown_method_names_the_nearest, .init = ask_as_ourselves)
@@ -241,6 +241,43 @@ Test(methods, logs_that_are_no_text_are_base64, .init = ask_as_ourselves)
                      "{\"data\":\"YWLigg==\",\"encoding\":\"base64\",\"eof\":false,\"next\":14}");
     cr_assert_str_eq(logs_of("\xe2\x82", 2, false),
                      "{\"data\":\"4oI=\",\"encoding\":\"base64\",\"eof\":false,\"next\":12}");
+}
+
+/* ---- output ---------------------------------------------------------------------------------- */
+
+static int count_begins(void *arg)
+{
+    ++*(int *)arg;
+    return 0;
+}
+
+Test(methods, output_passes_a_descriptor_and_says_what_it_is, .init = ask_as_ourselves)
+{
+    int begins = 0;
+    struct request_pass pass = {.begin = count_begins, .arg = &begins, .fd = -1};
+    asked_pass = &pass;
+    world.shared = (struct engine_shared){.attempt = 2, .share.fd = -1};
+    cr_assert_str_eq(ask("job.output", "{\"id\":5}"),
+                     "{\"attempt\":2,\"descriptor\":false,\"eof\":false}");
+    cr_assert_eq(world.stream, OUTPUT_STDOUT);
+    cr_assert_eq(pass.fd, -1);
+    world.shared = (struct engine_shared){
+        .attempt = 3, .eof = true, .share = {.fd = 77, .begin = 20, .gap = 10, .dropped = 9}};
+    cr_assert_str_eq(ask("job.output", "{\"id\":5,\"offset\":10,\"stream\":\"stderr\"}"),
+                     "{\"attempt\":3,\"begin\":20,\"descriptor\":true,\"dropped\":9,\"eof\":true,"
+                     "\"gap\":10}");
+    cr_assert_eq(world.stream, OUTPUT_STDERR);
+    cr_assert_eq(world.offset, 10);
+    cr_assert_eq(pass.fd, 77);
+    cr_assert_eq(begins, 2);
+    asked_pass = NULL;
+}
+
+Test(methods, output_is_refused_where_nothing_is_passed, .init = ask_as_ourselves)
+{
+    cr_assert_null(ask("job.output", "{\"id\":5}"));
+    cr_assert_eq(error.code, RPC_INVALID_REQUEST);
+    cr_assert(strstr(error.message, "batch") && strstr(error.message, "HTTP"), "%s", error.message);
 }
 
 /* ---- the daemon ------------------------------------------------------------------------------ */

@@ -13,6 +13,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "support/io.h"
 
@@ -35,6 +36,7 @@ static struct world {
     bool follow_result;      /* ... and said that it has nothing more, if it was not stopped */
     atomic_int follows;      /* follow-ups begun */
     int follow_err;          /* how the last one ended */
+    atomic_int opened;       /* descriptors that "pass" has opened */
     int result;              /* session_serve()'s */
     char text[1 << 20];      /* what the client read and did not look at yet */
     size_t size;
@@ -111,6 +113,27 @@ static json_t *call_follow(struct request *request, bool pours)
     return json_string("following");
 }
 
+/* A descriptor of a file that holds the request's text. */
+static json_t *call_pass(struct request *request)
+{
+    const char *text = json_string_value(json_object_get(request->params, "text"));
+    if (!request->pass) {
+        rpc_error_set(&request->error, RPC_INVALID_REQUEST, NULL);
+        return NULL;
+    }
+    if (request->pass->begin(request->pass->arg)) {
+        rpc_error_set(&request->error, RPC_SHUTTING_DOWN, NULL);
+        return NULL;
+    }
+    atomic_fetch_add(&world.opened, 1);
+    if (!text)
+        return json_string("nothing"); /* a place that is not needed after all */
+    int fd = memfd_create("passed", MFD_CLOEXEC);
+    EXPECT_EQ(pwrite(fd, text, strlen(text), 0), strlen(text));
+    request->pass->fd = fd;
+    return json_string(text);
+}
+
 bool methods_takes_turns(const char *name)
 {
     return strcmp(name, "turn") == 0;
@@ -133,6 +156,8 @@ int methods_call(struct request *request, const char *name, json_t **ret_result)
         *ret_result = call_follow(request, false);
     else if (strcmp(name, "pour") == 0)
         *ret_result = call_follow(request, true);
+    else if (strcmp(name, "pass") == 0)
+        *ret_result = call_pass(request);
     else if (strcmp(name, "block") == 0 && call_block(request) == 0)
         *ret_result = json_string("through");
     else if (request->error.code == RPC_OK)
