@@ -14,12 +14,7 @@ pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl)
 pkg_check_modules(MICROHTTPD REQUIRED IMPORTED_TARGET libmicrohttpd)
 pkg_check_modules(JEMALLOC REQUIRED IMPORTED_TARGET jemalloc)
 
-# libev ships no pkg-config file in Debian.
-find_path(EV_INCLUDE_DIR ev.h REQUIRED)
-find_library(EV_LIBRARY ev REQUIRED)
-add_library(ev INTERFACE)
-target_include_directories(ev SYSTEM INTERFACE ${EV_INCLUDE_DIR})
-target_link_libraries(ev INTERFACE ${EV_LIBRARY} m)
+find_package(Libev REQUIRED)
 
 add_library(weft_options INTERFACE)
 target_compile_definitions(weft_options INTERFACE _GNU_SOURCE WEFT_VERSION="${PROJECT_VERSION}")

@@ -42,7 +42,7 @@ enum leave_reason {
 
 /* Atomic: the acquire pairs with the release of an observer that is done, so that what it read is
  * not written too early. */
-extern atomic_uint observe_hooks;
+extern atomic_uint observe_hooks __attribute__((visibility("hidden")));
 
 /** A full barrier, for those who are being watched and who watch.  (ThreadSanitizer knows no
  * fences.) */

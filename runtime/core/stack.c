@@ -114,6 +114,13 @@ void *stack_bottom(const struct fiber *fiber)
     return (void *)((uintptr_t)fiber & ~mask);
 }
 
+size_t stack_left(void)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+    return here - (uintptr_t)stack_bottom(fiber_running()) - STACK_GUARD_SIZE;
+}
+
 /* False: the stack stays without a guard. */
 static bool guard_install(char *bottom)
 {

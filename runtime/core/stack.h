@@ -43,7 +43,7 @@ struct stack_region {
     atomic_uintptr_t base;
     atomic_uint arena_shift; /* log2 of an arena's bytes */
 };
-extern struct stack_region stack_region;
+extern struct stack_region stack_region __attribute__((visibility("hidden")));
 
 /** Reserve the range, once for the process.  Any thread.  Errors: -ENOMEM. */
 int stack_region_init(void);
@@ -133,6 +133,9 @@ static inline struct fiber *stack_fiber_at(uintptr_t address)
 
     return likely(class < STACK_CLASSES) ? stack_fiber_in(class, address) : NULL;
 }
+
+/** Bytes from here down to the guard of the running fiber's stack.  Fibers only. */
+size_t stack_left(void);
 
 /* Of fiber_self, for who does not run on a stack of the default class. */
 struct fiber *fiber_self_elsewhere(uintptr_t address);

@@ -46,10 +46,13 @@ status=0
 tree=$(tests/system/tree.sh 2>"$work/tree") || status=$?
 [ "$status" = 0 ] || { cat "$work/tree"; exit "$status"; }
 machine_make "$tree"
-DESTDIR=$machine_root cmake --install "$build" --prefix /usr >"$work/install" 2>&1 || {
-    cat "$work/install"
-    die "cmake --install failed"
-}
+for component in programs service; do
+    DESTDIR=$machine_root cmake --install "$build" --prefix /usr --component "$component" \
+        >>"$work/install" 2>&1 || {
+        cat "$work/install"
+        die "cmake --install failed"
+    }
+done
 put_test_settings
 machine_boot || exit 77
 

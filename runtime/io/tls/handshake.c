@@ -25,8 +25,7 @@ enum { STACK_NEEDED = 32 * 1024 };
 /* I4 */
 static bool stack_suffices(void)
 {
-    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-    return here - (uintptr_t)stack_bottom(fiber_self()) >= STACK_GUARD_SIZE + STACK_NEEDED;
+    return stack_left() >= STACK_NEEDED;
 }
 
 static int enter_both(struct weft_descriptor *descriptor)
