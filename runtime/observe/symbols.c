@@ -174,6 +174,15 @@ static const struct module *find_module(const struct link_map *map)
     return module; /* constant from now on */
 }
 
+/* How much of a symbol is the function's name: in code for shared objects the compiler calls an
+ * exported function of the same file by an alias, "name.localalias". */
+static int name_length(const char *symbol)
+{
+    const char *alias = strstr(symbol, ".localalias");
+
+    return (int)(alias ? (size_t)(alias - symbol) : strlen(symbol));
+}
+
 const char *weft_symbol_text(const void *address, char ret_text[WEFT_SYMBOL_TEXT])
 {
     uintptr_t call = (uintptr_t)address - 1, start = 0, offset;
@@ -195,7 +204,7 @@ const char *weft_symbol_text(const void *address, char ret_text[WEFT_SYMBOL_TEXT
         start = (uintptr_t)info.dli_saddr - map->l_addr;
     }
     if (function)
-        snprintf(ret_text, WEFT_SYMBOL_TEXT, "%s+%#zx (%s+%#zx)", function,
+        snprintf(ret_text, WEFT_SYMBOL_TEXT, "%.*s+%#zx (%s+%#zx)", name_length(function), function,
                  (size_t)(offset - start), module->name, (size_t)offset);
     else
         snprintf(ret_text, WEFT_SYMBOL_TEXT, "(%s+%#zx)", module->name, (size_t)offset);

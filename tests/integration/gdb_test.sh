@@ -58,7 +58,7 @@ list() {
 backtraces() {
     says "$1" '^main \[x\.1\], waiting event' ' in main_fiber at .*gdb_program\.c:' \
         ' in wait_for_the_mutex at ' ' in join_a_group at ' ' in sleep_for_long at ' \
-        ' in weft_sleep at ' ' in block_the_thread at ' ' in fiber_main at '
+        ' in weft_sleep[a-z_]* at ' ' in block_the_thread at ' ' in fiber_main at '
 }
 
 start 0

@@ -210,7 +210,8 @@ def print_frames(frame):
         sal = frame.find_sal()
         if sal.symtab is not None:
             place = " at %s:%d" % (sal.symtab.filename, sal.line)
-        print("   #%-2d 0x%x in %s%s" % (level, frame.pc(), frame.name() or "??", place))
+        name = (frame.name() or "??").split(".localalias")[0]  # the compiler's, of the same function
+        print("   #%-2d 0x%x in %s%s" % (level, frame.pc(), name, place))
         frame = frame.older()
         level += 1
 
