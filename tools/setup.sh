@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Installs the Debian packages that a group of commands needs; quick when all are there.
-# usage: tools/setup.sh [build] [test] [lint] [browser] [system] [bench] [coverage]
+# usage: tools/setup.sh [build] [test] [lint] [browser] [system] [bench] [coverage] [package]
 #                       (default: build test lint browser)
 #
-# Without the groups build, test and coverage nothing goes, so failing to install them is an error.
+# Without the groups build, test, coverage and package nothing goes, so failing to install them is an error.
 # What only some checks need (the other groups) is wanted, not required: this script says what is
 # missing and goes on, and the checks that miss it are skipped with that reason.
 set -eu
@@ -26,7 +26,8 @@ packages() {
             util-linux python3 python3-uvloop python3-aiohttp python3-aiofiles gnuplot-nox \
             redis-server beanstalkd parallel task-spooler ;;
         coverage) echo gcovr ;;
-        *) die "unknown group '$1': build test lint browser system bench coverage" 2 ;;
+        package) echo debhelper dpkg-dev git lintian ;;
+        *) die "unknown group '$1': build test lint browser system bench coverage package" 2 ;;
     esac
 }
 
@@ -40,7 +41,7 @@ missing() {
 }
 
 required() {
-    case $1 in build | test | coverage) true ;; *) false ;; esac
+    case $1 in build | test | coverage | package) true ;; *) false ;; esac
 }
 
 # Without apt: go on if the tools are there by another way, else say what is wanted.

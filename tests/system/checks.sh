@@ -57,6 +57,10 @@ answers_raw() {
 
 inside useradd --create-home --groups weft alice
 inside useradd --create-home mallory
+if [ -n "${WEFT_DEBS:-}" ]; then
+    check "the packages have it enabled, and it runs" unit_is ActiveState active
+    inside systemctl stop weftd.service
+fi
 check "the socket is enabled and starts" inside systemctl enable --now weftd.socket
 check "the socket is weft's, for its group" is 'weft:weft 660' inside stat -c '%U:%G %a' /run/weft/weft.sock
 check "weftd does not run yet" unit_is ActiveState inactive
@@ -284,6 +288,10 @@ check "and back to weftd.service by its socket" back_to_ordinary
 # ---- each job as its submitter -----------------------------------------------------------------
 
 . tests/system/multi.sh
+
+# ---- packages ----------------------------------------------------------------------------------
+
+[ -z "${WEFT_DEBS:-}" ] || . tests/system/packages.sh
 
 # ---- power off ---------------------------------------------------------------------------------
 

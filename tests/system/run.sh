@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: MIT
 # weftd under a real systemd: a Debian tree (tree.sh) gets our build by `cmake --install`, is booted
 # by systemd-nspawn (machine.sh), and an operator's day is gone through in it.
-# usage: tests/system/run.sh          build: $WEFT_BUILD, else build/release, which it brings up to date
+# usage: tests/system/run.sh          build: $WEFT_BUILD, else build/release, which it brings up to date;
+#                                     WEFT_DEBS=build/package: the packages of ./dev package, also
+#                                     upgraded, removed and purged
 #
 # One line per check; the last line counts them.  Exits with 77, and the reason on the last line,
 # where such a machine cannot be had.
@@ -32,7 +34,7 @@ trap 'exit 130' INT
 trap 'exit 141' PIPE
 trap 'exit 143' TERM HUP
 
-build=${WEFT_BUILD:-}
+build=${WEFT_BUILD:-${WEFT_DEBS:-}}
 if [ -z "$build" ]; then
     build=build/release
     configure release
@@ -46,13 +48,25 @@ status=0
 tree=$(tests/system/tree.sh 2>"$work/tree") || status=$?
 [ "$status" = 0 ] || { cat "$work/tree"; exit "$status"; }
 machine_make "$tree"
-for component in programs service; do
-    DESTDIR=$machine_root cmake --install "$build" --prefix /usr --component "$component" \
-        >>"$work/install" 2>&1 || {
-        cat "$work/install"
-        die "cmake --install failed"
-    }
-done
+# What is installed: the packages of a folder ($WEFT_DEBS), or the build.
+install_debs() {
+    mkdir "$machine_root/debs"
+    cp "$WEFT_DEBS"/weft_*.deb "$WEFT_DEBS"/weftd_*.deb "$machine_root/debs"
+    chroot "$machine_root" sh -c 'dpkg --install /debs/*.deb'
+}
+
+install_build() {
+    for component in programs service; do
+        DESTDIR=$machine_root cmake --install "$build" --prefix /usr --component "$component" || return 1
+    done
+}
+
+what=build
+[ -z "${WEFT_DEBS:-}" ] || what=debs
+"install_$what" >"$work/install" 2>&1 || {
+    cat "$work/install"
+    die "the $what cannot be installed"
+}
 put_test_settings
 machine_boot || exit 77
 

@@ -1,0 +1,59 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Makes the Debian packages, in build/package, from a copy of the tracked files with packaging/debian in
+# place, and has lintian judge them.  Ends with the verdict and the list of packages; fails if lintian
+# finds an error.
+# usage: tools/package.sh
+set -eu
+cd "$(dirname "$0")/.."
+. tools/lib.sh
+need dpkg-buildpackage dpkg-parsechangelog dh lintian git tar
+
+made=$(pwd)/build/package
+log=$(pwd)/build/log/package.log
+mkdir -p build/log
+
+version=$(dpkg-parsechangelog -l packaging/debian/changelog -S Version)
+project=$(sed -n 's/^project(weft VERSION \([^ ]*\) .*/\1/p' CMakeLists.txt)
+[ "$version" = "$project" ] || die "packaging/debian/changelog is of $version, CMakeLists.txt of $project"
+
+# What is not a release sorts before it, and each commit after the one before.
+unreleased() {
+    [ "$(git describe --exact-match --tags HEAD 2>/dev/null)" != "v$version" ] ||
+        [ -n "$(git status --porcelain --untracked-files=no)" ]
+}
+
+# The changelog of what is not a release.
+unreleased_changelog() {
+    changed=
+    [ -z "$(git status --porcelain --untracked-files=no)" ] || changed=.changed
+    cat <<ENTRY
+weft ($version~$(git rev-list --count HEAD).g$(git rev-parse --short HEAD)$changed) unstable; urgency=medium
+
+  * Commit $(git rev-parse HEAD).
+
+ -- $(dpkg-parsechangelog -l packaging/debian/changelog -S Maintainer)  $(git log -1 --format=%cD)
+ENTRY
+}
+
+rm -rf "$made"
+mkdir -p "$made/weft"
+git ls-files -z | tar --create --null --files-from=- | tar --extract --directory="$made/weft"
+mv "$made/weft/packaging/debian" "$made/weft/debian"
+if unreleased; then
+    unreleased_changelog >"$made/weft/debian/changelog"
+fi
+
+echo "package: building $(dpkg-parsechangelog -l "$made/weft/debian/changelog" -S Version) in $made"
+(cd "$made/weft" && DEB_BUILD_OPTIONS="${DEB_BUILD_OPTIONS:-parallel=$(nproc)}" \
+    dpkg-buildpackage -us -uc -b) >"$log" 2>&1 || {
+    tail -n 40 "$log" >&2
+    die "dpkg-buildpackage failed: see $log"
+}
+
+status=0
+lintian --allow-root --fail-on error "$made"/*.changes >"$made/lintian" 2>&1 || status=$?
+cat "$made/lintian"
+ls -1 "$made"/*.deb
+echo "lintian: $(grep -c '^E:' "$made/lintian" || :) errors, $(grep -c '^W:' "$made/lintian" || :) warnings"
+exit "$status"
