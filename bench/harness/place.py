@@ -44,4 +44,7 @@ def machine():
 
 
 def commit():
-    return first_line("git", "describe", "--always", "--dirty")
+    """What was measured: the report itself, which is written by then, does not make it another."""
+    changed = first_line("git", "status", "--porcelain", "--untracked-files=no", "--",
+                         ":(top)", ":(top,exclude)bench/results")
+    return first_line("git", "describe", "--always") + ("" if changed == "unknown" else "-dirty")

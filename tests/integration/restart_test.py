@@ -38,13 +38,8 @@ class Held(support.Weftd):
 
 class Restart(support.WeftdTest):
     CLIENTS = support.scaled(40, 10)
+    daemon = Held
     starts = False
-
-    def new_weftd(self, config=''):
-        weftd = Held(config)
-        self.daemons.append(weftd)
-        self.addCleanup(weftd.destroy)
-        return weftd
 
     def ask_all(self):
         """Connections, each with a request that is sent: one for a job of its key, or over HTTP."""

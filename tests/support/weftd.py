@@ -411,6 +411,7 @@ class WeftdTest(unittest.TestCase):
     """A test case with a running weftd, which must stop in order at the end."""
 
     config = ''
+    daemon = Weftd
     starts = True  # False: the test starts it itself
     maxDiff = 4000
     longMessage = True
@@ -422,7 +423,7 @@ class WeftdTest(unittest.TestCase):
             self.weftd.start()
 
     def new_weftd(self, config=''):
-        weftd = Weftd(config)
+        weftd = self.daemon(config)
         self.daemons.append(weftd)
         self.addCleanup(weftd.destroy)
         return weftd
