@@ -10,7 +10,9 @@
  *     next.
  * I4  Notifications are read only while nobody has one to look at, or a reply is waited for: what is
  *     kept of them is bounded by what comes before that reply, and else by one read.
- * I5  A request's connection is the one that is open, or it is lost: ids go on over connections, and
+ * I5  A descriptor belongs to the reply that is the last line, whole or begun, of what was read with it:
+ *     weftd sends that reply alone, and the kernel ends a read behind such a piece.
+ * I6  A request's connection is the one that is open, or it is lost: ids go on over connections, and
  *     first_id is the first of this one.
  */
 #include "client/client_impl.h"
@@ -22,6 +24,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,12 +47,14 @@ struct weft_client {
     int interrupt_fd;        /* -1: none */
     int broken;              /* -errno after which nothing comes any more; 0: good */
     int64_t last_id;         /* of the request sent last */
-    int64_t first_id;        /* I5 */
+    int64_t first_id;        /* I6 */
     struct framer in;        /* I3 */
     struct jsonrpc_text out; /* whole requests */
     size_t sent;             /* bytes of out that the socket took */
     struct held *first;      /* I3: replies that nobody has asked for yet, oldest first */
     struct held **last;      /* where the next one is linked */
+    struct held *newest;     /* of the line that was read last; NULL: no reply, or taken since */
+    int passed;              /* I5: of the line that is begun; -1: none */
     json_t *heard;           /* I4: params of notifications, oldest first; NULL: passed over */
 };
 
@@ -63,8 +68,11 @@ const char *weft_client_error_name(const struct weft_client_error *error)
 
 void weft_reply_destroy(struct weft_reply *reply)
 {
+    if (reply->result && reply->fd >= 0)
+        close(reply->fd);
     json_decref(reply->result);
     reply->result = NULL;
+    reply->fd = -1;
 }
 
 /* ---- opening and closing ---- */
@@ -78,6 +86,7 @@ int weft_client_open_fd(int fd, struct weft_client **ret_client)
     }
     client->fd = fd;
     client->interrupt_fd = -1;
+    client->passed = -1;
     client->first_id = 1;
     client->last = &client->first;
     framer_init(&client->in, REPLY_LINE_MAX);
@@ -139,6 +148,14 @@ static struct held *unlink_held(struct weft_client *client, struct held **link)
     return held;
 }
 
+/* I5.  One that is there still was sent with no line. */
+static void keep_passed(struct weft_client *client, int fd)
+{
+    if (client->passed >= 0)
+        close(client->passed);
+    client->passed = fd;
+}
+
 static void drop_output(struct weft_client *client)
 {
     client->out.size = 0;
@@ -153,6 +170,8 @@ static void drop_all(struct weft_client *client)
         weft_reply_destroy(&held->reply);
         free(held);
     }
+    client->newest = NULL;
+    keep_passed(client, -1);
     framer_destroy(&client->in);
     drop_output(client);
 }
@@ -258,7 +277,7 @@ static void convert_error(const struct jsonrpc_reply *from, struct weft_client_e
 
 static int convert_reply(const struct jsonrpc_reply *from, struct weft_reply *ret_reply)
 {
-    struct weft_reply reply = {.id = json_integer_value(from->id)};
+    struct weft_reply reply = {.id = json_integer_value(from->id), .fd = -1};
     if (!json_is_integer(from->id) && !json_is_null(from->id))
         return -EBADMSG;
     if (from->code != 0)
@@ -280,13 +299,26 @@ static int hold(struct weft_client *client, const struct jsonrpc_reply *reply)
     }
     *client->last = held;
     client->last = &held->next;
+    client->newest = held;
     return 0;
+}
+
+/* I5.  What is sent with anything else than a result is not for us. */
+static void give_passed(struct weft_client *client)
+{
+    struct weft_reply *reply = client->newest ? &client->newest->reply : NULL;
+    if (reply && reply->result && reply->fd < 0) {
+        reply->fd = client->passed;
+        client->passed = -1;
+    }
+    keep_passed(client, -1);
 }
 
 static int take_line(struct weft_client *client, const char *line, size_t size)
 {
     struct jsonrpc_reply reply;
     int err = jsonrpc_parse_reply(line, size, &reply);
+    client->newest = NULL;
     if (err)
         return err;
     if (!reply.method)
@@ -303,40 +335,81 @@ static int take_lines(struct weft_client *client)
     size_t size;
     for (;;) {
         int rc = framer_next(&client->in, &line, &size);
+        if (rc == 0)
+            return 0;
         if (rc > 0)
             rc = take_line(client, line, size);
-        else if (rc == 0)
-            return 0;
         if (rc < 0)
             return rc;
+        give_passed(client); /* it came with the beginning of this line, or is not there */
     }
+}
+
+/* As recv(2), with the first descriptor that comes along, or -1. */
+static ssize_t receive(int fd, void *space, size_t size, int *ret_passed)
+{
+    union {
+        struct cmsghdr header; /* for its alignment */
+        char room[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec piece = {.iov_base = space, .iov_len = size};
+    struct msghdr message = {.msg_iov = &piece,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control};
+    ssize_t count = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    const struct cmsghdr *header = count > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    *ret_passed = -1;
+    if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+        header->cmsg_len == CMSG_LEN(sizeof(int)))
+        memcpy(ret_passed, CMSG_DATA(header), sizeof(int));
+    return count;
 }
 
 static int read_some(struct weft_client *client)
 {
     char *space;
     size_t size;
+    int passed;
     int err = framer_reserve(&client->in, READ_SIZE, &space, &size);
     if (err)
         return err;
-    ssize_t count = recv(client->fd, space, size, MSG_DONTWAIT);
+    ssize_t count = receive(client->fd, space, size, &passed);
     int read_errno = errno;
     framer_commit(&client->in, count > 0 ? (size_t)count : 0);
-    if (count > 0)
-        return take_lines(client);
-    return count < 0 && is_retry(read_errno) ? 0 : -ECONNRESET;
+    if (count <= 0)
+        return count < 0 && is_retry(read_errno) ? 0 : -ECONNRESET;
+    err = take_lines(client);
+    if (passed >= 0)
+        keep_passed(client, passed);
+    if (!framer_is_partial(&client->in))
+        give_passed(client);
+    return err;
+}
+
+/* Milliseconds until then, rounded up; -1: no end. */
+static int wait_ms(uint64_t deadline_ns)
+{
+    uint64_t now = client_now_ns();
+    if (deadline_ns == CLIENT_FOR_EVER)
+        return -1;
+    uint64_t ms = deadline_ns > now ? (deadline_ns - now + 999999) / 1000000 : 0;
+    return ms < INT_MAX ? (int)ms : INT_MAX;
 }
 
 /* Wait until something can be read, writing meanwhile (I1). */
-static int exchange(struct weft_client *client)
+static int exchange(struct weft_client *client, uint64_t deadline_ns)
 {
     bool has_output = client->sent < client->out.size;
     struct pollfd wait_for[] = {
         {.fd = client->fd, .events = (short)(POLLIN | (has_output ? POLLOUT : 0))},
         {.fd = client->interrupt_fd, .events = POLLIN},
     };
-    if (poll(wait_for, 2, -1) < 0)
+    int count = poll(wait_for, 2, wait_ms(deadline_ns));
+    if (count < 0)
         return errno == EINTR ? 0 : -errno;
+    if (count == 0)
+        return -ETIMEDOUT;
     if (wait_for[1].revents)
         return -EINTR;
     if (wait_for[0].revents & POLLOUT)
@@ -357,20 +430,36 @@ static struct held **find_held(struct weft_client *client, int64_t id)
     return NULL;
 }
 
-int weft_client_receive(struct weft_client *client, int64_t id, struct weft_reply *ret_reply)
+static int receive_until(struct weft_client *client, int64_t id, uint64_t deadline_ns,
+                         struct weft_reply *ret_reply)
 {
     struct held **link;
     if (id != 0 && id < client->first_id)
-        return -ECONNRESET; /* I5 */
+        return -ECONNRESET; /* I6 */
     while (!(link = find_held(client, id))) {
-        int err = client->broken ? client->broken : exchange(client);
+        int err = client->broken ? client->broken : exchange(client, deadline_ns);
         if (err)
             return err;
     }
     struct held *held = unlink_held(client, link);
+    if (client->newest == held)
+        client->newest = NULL;
     *ret_reply = held->reply;
     free(held);
     return 0;
+}
+
+int weft_client_receive(struct weft_client *client, int64_t id, struct weft_reply *ret_reply)
+{
+    return receive_until(client, id, CLIENT_FOR_EVER, ret_reply);
+}
+
+int weft_client_receive_within(struct weft_client *client, int64_t id, uint64_t ns,
+                               struct weft_reply *ret_reply)
+{
+    uint64_t now = client_now_ns();
+    return receive_until(client, id, ns < CLIENT_FOR_EVER - now ? now + ns : CLIENT_FOR_EVER,
+                         ret_reply);
 }
 
 int weft_client_listen(struct weft_client *client)
@@ -383,7 +472,7 @@ int weft_client_listen(struct weft_client *client)
 int weft_client_hear(struct weft_client *client, json_t **ret_params)
 {
     while (json_array_size(client->heard) == 0) {
-        int err = client->broken ? client->broken : exchange(client);
+        int err = client->broken ? client->broken : exchange(client, CLIENT_FOR_EVER);
         if (err)
             return err;
     }
@@ -405,6 +494,8 @@ int weft_client_call(struct weft_client *client, const char *method, const json_
         *error = reply.error;
         return -EREMOTEIO;
     }
+    if (reply.fd >= 0)
+        close(reply.fd); /* who wants it receives */
     *ret_result = reply.result;
     return 0;
 }

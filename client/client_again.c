@@ -21,7 +21,7 @@
 
 /* ---- again ---- */
 
-static uint64_t now_ns(void)
+uint64_t client_now_ns(void)
 {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
@@ -49,7 +49,7 @@ static int reopen_until(struct weft_client *client, uint64_t deadline_ns, uint64
             return err;
         *pause_ns = *pause_ns * 2 < PAUSE_MOST ? *pause_ns * 2 : PAUSE_MOST;
         err = client_reopen(client);
-        if (!is_away(err) || now_ns() >= deadline_ns)
+        if (!is_away(err) || client_now_ns() >= deadline_ns)
             return err;
     }
 }
@@ -58,9 +58,9 @@ int weft_client_call_again(struct weft_client *client, const char *method, const
                            json_t **ret_result, struct weft_client_error *error)
 {
     uint64_t patience = client_patience(client), pause = PAUSE_FIRST;
-    uint64_t deadline = now_ns() + patience;
+    uint64_t deadline = client_now_ns() + patience;
     int err = weft_client_call(client, method, params, ret_result, error);
-    while (patience > 0 && is_lost(err, error) && now_ns() < deadline) {
+    while (patience > 0 && is_lost(err, error) && client_now_ns() < deadline) {
         err = reopen_until(client, deadline, &pause);
         if (!err)
             err = weft_client_call(client, method, params, ret_result, error);

@@ -46,6 +46,7 @@ const char *weft_client_error_name(const struct weft_client_error *error);
 struct weft_reply {
     int64_t id;     /* of the request; 0: weftd could not tell which line was meant */
     json_t *result; /* owned; NULL: see error */
+    int fd;         /* came with the result (job.output), owned, close-on-exec; -1: none */
     struct weft_client_error error;
 };
 
@@ -130,6 +131,36 @@ int weft_client_send(struct weft_client *client, const char *method, const json_
  * Errors:  -ECONNRESET weftd is gone, -EBADMSG it spoke something else, -EINTR, -ENOMEM.
  */
 int weft_client_receive(struct weft_client *client, int64_t id, struct weft_reply *ret_reply);
+
+/** The same, for ns at most.  Errors: also -ETIMEDOUT, after which it may still be received. */
+int weft_client_receive_within(struct weft_client *client, int64_t id, uint64_t ns,
+                               struct weft_reply *ret_reply);
+
+/* ---- output ---------------------------------------------------------------------------------- */
+
+/** A file of a job's output, to be read without weftd; docs/protocol.md, job.output, says how. */
+struct weft_client_output {
+    int fd;          /* for reading, close-on-exec, the caller's; -1: there is nothing (yet) */
+    bool eof;        /* the job has ended, and the rest is in fd, if that is not -1 */
+    int64_t attempt; /* whose output it is; 0: none has begun */
+    int64_t begin;   /* offset in the stream of the file's first byte */
+    int64_t gap;     /* bytes from the offset asked for on that are not kept any more */
+    int64_t dropped; /* with eof: bytes that were written behind the last one and not kept */
+};
+
+/**
+ * Ask for the file of stream ("stdout", "stderr") that holds offset, or the first one behind it.
+ * Errors: -EREMOTEIO weftd refused, error says why; -EOPNOTSUPP a descriptor was sent and did not
+ *         come through (a proxy between, no number free): job.logs does; as weft_client_call().
+ */
+int weft_client_output(struct weft_client *client, int64_t id, const char *stream, int64_t offset,
+                       struct weft_client_output *ret_output, struct weft_client_error *error);
+
+/**
+ * Whether nothing will be appended to the file of such a descriptor: 1, 0.  Ask before you read to
+ * its end: then that is the end.  Errors: fstat(2)'s.
+ */
+int weft_client_output_is_complete(int fd);
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
