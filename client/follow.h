@@ -1,17 +1,30 @@
 /* SPDX-License-Identifier: MIT */
-/* follow: print what a job writes until it has ended. */
+/*
+ * follow: print what a job writes until it has ended.  By the descriptors of its output
+ * (follow_files.c); where none comes through, or pieces are wanted as weftd gives them (--json),
+ * piece by piece (follow_pieces.c).  follow.c is what both do: begin, tell, choose.
+ */
 #pragma once
 
 #include "client/command.h"
 
-#define FOLLOW_STREAMS_MAX 2
+#define FOLLOW_STREAMS_MAX  2
+#define FOLLOW_PAUSE_MIN_MS 20
+#define FOLLOW_PAUSE_MAX_MS 500
 
 struct follow_stream {
     const char *name; /* "stdout", "stderr" */
     FILE *to;
     int64_t offset; /* of the next byte to ask for */
     bool ended;     /* weftd said that no more will come */
-    json_t *chunk;  /* read and not yet printed; NULL: none */
+    /* pieces */
+    json_t *piece; /* read and not yet printed; NULL: none */
+    /* files */
+    int fd;            /* of the file that offset is in; -1: none */
+    int64_t begin;     /* offset in the stream of its first byte */
+    bool is_last;      /* the job has ended: nothing will be appended to it */
+    uint32_t pause_ms; /* between two looks at what had nothing new */
+    uint64_t look_ns;  /* monotonic: the next look; 0: now */
 };
 
 struct follow {
@@ -20,12 +33,15 @@ struct follow {
     int64_t attempt; /* the one whose output this is; 0: none has begun */
     struct follow_stream streams[FOLLOW_STREAMS_MAX];
     size_t streams_count;
-    uint32_t pause_ms; /* until the next look, when there was nothing new */
-    bool json;         /* print the chunks as weftd gave them */
+    bool in_pieces;    /* no descriptor comes through */
+    bool json;         /* print the pieces as weftd gave them */
+    uint32_t pause_ms; /* pieces: until the next round, when there was nothing new */
+    int64_t wait_id;   /* files: of the job.wait that is not answered; 0: none */
 };
 
 /* Both streams, or the one that is named. */
 void follow_init(struct follow *follow, struct command *command, int64_t id, const char *only);
+void follow_destroy(struct follow *follow);
 
 /* Must be connected.  *ret_job: the job as it ended, a new reference.
  * Errors: -EREMOTEIO with error filled, -EPIPE nobody reads the output, and the connection's

@@ -36,6 +36,7 @@ int verb_logs(struct command *command)
     follow_init(&follow, command, id, arguments_has(arguments, "stderr") ? "stderr" : "stdout");
     follow.json = command->json;
     int err = print(&follow, arguments_has(arguments, "follow"), &error);
+    follow_destroy(&follow);
     if (err == -EPIPE)
         return COMMAND_FAILED; /* said at the end, by command.c */
     return err ? command_explain(command, err, &error) : COMMAND_OK;

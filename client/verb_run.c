@@ -150,6 +150,7 @@ static int run(struct running *running, json_t *job)
         return status;
     follow_init(&follow, running->command, running->id, NULL);
     int err = follow_through(running, &follow, &job, &error);
+    follow_destroy(&follow);
     return err ? give_up(running, err, &error) : finish(running, job);
 }
 

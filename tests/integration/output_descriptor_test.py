@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""job.output: a job's output by descriptor, from its first byte to its end, and where none is passed."""
+"""job.output: a job's output by descriptor, from its first byte to its end, and where none is passed;
+and `weft logs` and `weft run`, which read so, also through a relay that passes no descriptors."""
 
 import json
 import os
+import re
 import socket
+import subprocess
 import sys
+import threading
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
@@ -14,10 +18,49 @@ from support.http import HttpConnection  # noqa: E402
 
 INVALID_REQUEST = -32600
 CAP = 64 << 10
+WHOLE = ''.join(f'{n}\n' for n in range(1, 100001))
 
 
 def is_complete(fd):
     return not os.fstat(fd).st_mode & 0o200
+
+
+class Relay:
+    """Hands on the bytes between one client after the other and weftd, as `ssh -L` does: bytes alone."""
+
+    def __init__(self, path, target):
+        self.path, self.target = path, target
+        self.requests = b''
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.listener.close()
+
+    def hand_on(self, source, target, keep):
+        while data := source.recv(1 << 16):
+            if keep:
+                self.requests += data
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+    def run(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            with near, socket.socket(socket.AF_UNIX) as far:
+                far.connect(self.target)
+                back = threading.Thread(target=self.hand_on, args=(far, near, False))
+                back.start()
+                self.hand_on(near, far, True)
+                back.join()
 
 
 class OutputDescriptor(support.WeftdTest):
@@ -66,7 +109,7 @@ class OutputDescriptor(support.WeftdTest):
         self.assertEqual(self.ask(number, stream='stderr')[0]['eof'], True)
 
     def test_the_tail_is_a_row_of_files(self):
-        whole = ''.join(f'{n}\n' for n in range(1, 100001)).encode()
+        whole = WHOLE.encode()
         number = self.weftd.submit('seq', '100000', output_keep='tail')
         self.weftd.wait(number)
         result, fd = self.ask(number)
@@ -105,6 +148,68 @@ class OutputDescriptor(support.WeftdTest):
                     break
             self.assertLessEqual(self.descriptors(), before + 4)  # the socket, one on its way
         support.wait_until(lambda: self.descriptors() <= before, 'all are closed')
+
+    def follow(self, number, socket_path=None):
+        """What `weft logs -f` prints, begun before the job writes and ended with it."""
+        env = {**self.weftd.env, 'WEFT_SOCKET': socket_path or self.weftd.socket}
+        program = subprocess.Popen([support.WEFT, 'logs', '-f', str(number)], env=env,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(program.kill)
+        return program
+
+    def fifo(self):
+        path = self.weftd.path('go')
+        os.mkfifo(path)
+        return path
+
+    def go_on(self, path):
+        with open(path, 'w', encoding='utf-8') as fifo:
+            fifo.write('\n')
+
+    WRITER = ('head -c 40000 /dev/zero; printf "%s" "attempt $WEFT_ATTEMPT"; read x <"$0"; '
+              'head -c 20000 /dev/zero; exit 3')
+
+    def written(self, attempt):
+        return bytes(40000) + b'attempt %d' % attempt + bytes(20000)
+
+    def test_logs_follows_attempt_after_attempt(self):
+        go = self.fifo()
+        number = self.weftd.shell(self.WRITER, go, retries=1)
+        whole = self.written(1) + self.written(2)
+        with self.follow(number) as program:
+            for size in (40009, 20000 + 40009):
+                self.assertEqual(program.stdout.read(size), whole[:size])
+                whole = whole[size:]
+                self.go_on(go)
+            out, err = program.communicate(timeout=support.DEADLINE)
+        self.assertEqual(out, whole)
+        self.assertEqual(err.decode(), f'weft: job {number}: attempt 2\n')
+        self.assertEqual(program.returncode, 0)
+
+    def test_where_no_descriptor_comes_through_logs_reads_pieces(self):
+        go = self.fifo()
+        relay = Relay(self.weftd.path('relay'), self.weftd.socket)
+        self.addCleanup(relay.close)
+        number = self.weftd.shell(self.WRITER, go)
+        with self.follow(number, relay.path) as program:
+            self.assertEqual(program.stdout.read(40009), self.written(1)[:40009])
+            self.go_on(go)
+            out, err = program.communicate(timeout=support.DEADLINE)
+        self.assertEqual((out, err, program.returncode), (self.written(1)[40009:], b'', 0))
+        methods = [json.loads(line)['method'] for line in relay.requests.splitlines()]
+        self.assertNotIn('job.output', methods[methods.index('job.logs'):])
+
+    def test_run_prints_both_streams_of_a_tail(self):
+        done = self.weftd.weft('run', '--output-keep', 'tail', '--', 'sh', '-c',
+                               'echo err >&2; seq 100000; exit 4')
+        self.assertEqual(done.returncode, 4)
+        expected, at = '', 0
+        for size, offset in re.findall(r'(\d+) bytes of stdout from offset (\d+) on were not kept',
+                                       done.stderr):
+            expected += WHOLE[at:int(offset)]
+            at = int(offset) + int(size)
+        self.assertEqual(done.stdout, expected + WHOLE[at:])
+        self.assertIn('err\n', done.stderr.splitlines(keepends=True))
 
     def test_a_batch_and_http_are_refused(self):
         number = self.weftd.shell('echo x')
