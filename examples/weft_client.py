@@ -21,6 +21,7 @@ import json
 import os
 import select
 import socket
+import warnings
 
 PIECE = 256 << 10  # bytes of a line of submit_many; weftd takes 1 MiB unless it is told otherwise
 
@@ -76,7 +77,8 @@ class Weft:
         self.paths = [socket_path] if socket_path else socket_paths()
         self.last_id = 0
         self._socket = None
-        self._received = bytearray()  # of lines that are not complete
+        self._received = bytearray()  # of a line that is not complete
+        self._passed = None  # the file that came with the beginning of that line
 
     def __enter__(self):
         return self
@@ -90,6 +92,9 @@ class Weft:
             self._socket.close()
         self._socket = None
         self._received.clear()
+        if self._passed:
+            self._passed.close()
+        self._passed = None
 
     # ---- any method
 
@@ -169,18 +174,31 @@ class Weft:
         """Yields pieces of the last attempt's output, as bytes, until the job has ended.
 
         Where there is nothing new it waits for the job's end, and looks again after so many seconds.
-        What is not kept (output_keep) is left out; 'gap' of job.logs would tell.
+        What is not kept (exec.output_max) is left out, with a warning that says how much.
         """
         offset = 0
         while True:
             piece = self.call('job.logs', id=number, stream=stream, offset=offset)
             data, offset = piece['data'], piece['next']
+            missing = piece.get('gap', 0) + (piece.get('dropped', 0) if piece['eof'] else 0)
+            if missing:
+                warnings.warn(f'job {number}: {missing} bytes of {stream} were not kept')
             if data:
                 yield base64.b64decode(data) if piece['encoding'] == 'base64' else data.encode()
             if piece['eof']:
                 return
             if not data:
                 self._await_end(number, look_again)
+
+    def output(self, number, stream='stdout', offset=0):
+        """The file that holds offset, open for reading, and what job.output says of it.
+
+        Returns (file, answer); file is None where there is nothing (yet), and also if no descriptor
+        can come through: then answer['descriptor'] is true, and logs() does.  docs/protocol.md,
+        job.output, says how to follow.  Close the file.
+        """
+        answer = self.call('job.output', id=number, stream=stream, offset=offset)
+        return answer.pop('file', None), answer
 
     def _await_end(self, number, seconds):
         try:
@@ -237,16 +255,22 @@ class Weft:
 
     def _read_replies(self, first, results):
         """Puts the replies that came whole into results; returns how many."""
-        data = self._socket.recv(1 << 18)
+        data, descriptors, _, _ = socket.recv_fds(self._socket, 1 << 18, 1)
         if not data:
             raise ConnectionResetError('weftd closed it')
         *lines, rest = data.split(b'\n')
+        files = [self._passed] + [None] * len(lines)  # of each line, and of the rest
+        for descriptor in descriptors:  # of the last line, whole or begun
+            files[-1 if rest else -2] = os.fdopen(descriptor, 'rb')
+        self._passed = files.pop()
         if lines:
             lines[0] = bytes(self._received) + lines[0]
             self._received.clear()
         self._received += rest
-        for line in lines:
+        for line, file in zip(lines, files):
             reply = json.loads(line)
+            if file:
+                reply['result']['file'] = file
             if reply['id'] is None:  # no answer to a request: why weftd is about to close
                 raise ConnectionAbortedError(reply['error']['message'])
             error = reply.get('error')

@@ -18,6 +18,8 @@ sys.path.insert(0, os.path.join(support.SOURCE, 'examples'))
 import weft_client  # noqa: E402
 from weft_client import ConnectionLost, Weft, WeftError  # noqa: E402
 
+CAP = 64 << 10
+
 
 class CountingWeft(Weft):
     """Tells another thread how many replies it has read."""
@@ -31,6 +33,8 @@ class CountingWeft(Weft):
 
 
 class Client(support.WeftdTest):
+    config = f'[exec]\noutput_max = {CAP}\n'
+
     def setUp(self):
         super().setUp()
         self.weft = CountingWeft(self.weftd.socket)
@@ -103,6 +107,22 @@ class Client(support.WeftdTest):
         self.assertEqual(listed, ids[::-1])
         failed = self.weft.submit(argv=['sh', '-c', 'exit 3'])
         self.assertEqual(self.weft.wait(failed)[0]['exit_code'], 3)
+
+    def test_output_is_a_file_and_what_is_not_kept_is_told(self):
+        job = self.weft.submit(argv=['sh', '-c', 'echo line; head -c 70000 /dev/zero'])
+        self.weft.wait(job)
+        answers = self.weft.pipeline([('ping', {}), ('job.output', {'id': job}), ('ping', {}),
+                                      ('job.output', {'id': job, 'stream': 'stderr'})])
+        self.assertEqual((answers[0], answers[2], 'file' in answers[3]), ('pong', 'pong', False))
+        with answers[1]['file'] as file:
+            self.assertEqual(file.read(5), b'line\n')
+        file, answer = self.weft.output(job)
+        with file:
+            self.assertEqual(len(file.read()), CAP)
+        self.assertEqual((answer['descriptor'], answer['begin']), (True, 0))
+        self.assertIsNone(self.weft.output(job, offset=CAP)[0])
+        with self.assertWarnsRegex(UserWarning, f'{70005 - CAP} bytes of stdout were not kept'):
+            self.assertEqual(len(b''.join(self.weft.logs(job))), CAP)
 
     def test_an_error_has_code_message_and_data(self):
         with self.assertRaises(WeftError) as caught:
