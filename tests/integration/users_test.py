@@ -4,12 +4,17 @@
 Root alone can be another user, so without root there is nothing to test."""
 
 import contextlib
+import fcntl
 import grp
+import json
 import os
 import pwd
 import re
 import resource
+import socket
+import struct
 import sys
+import termios
 import unittest
 
 sys.dont_write_bytecode = True
@@ -19,6 +24,7 @@ from support.http import HttpConnection  # noqa: E402
 
 NO_SUCH_JOB = -32001
 PERMISSION_DENIED = -32008
+FEW = 100
 ONE, TWO = 'daemon', 'bin'  # users of every Debian, without a password
 
 
@@ -99,6 +105,21 @@ class Users(support.WeftdTest):
         with open('/etc/hostname', encoding='utf-8') as name:
             self.assertEqual(self.one.call('job.logs', id=number)['data'],
                              f'{nice}\n50\n' + name.read())
+
+    def test_a_descriptor_of_output_opens_no_way_to_write(self):
+        """Its mode has a write bit for root, whose file it is, and the submitter is not root."""
+        number = self.run_as(self.one, 'echo mine; exec sleep 0')
+        self.one.send('job.output', id=number)
+        _, (fd,), _, _ = socket.recv_fds(self.one.socket, 1 << 16, 1)
+        self.addCleanup(os.close, fd)
+        with acting_as(ONE):
+            for path in (f'/proc/self/fd/{fd}', os.readlink(f'/proc/self/fd/{fd}')):
+                with self.assertRaises(PermissionError):
+                    os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
+            for change in (lambda: os.ftruncate(fd, 0), lambda: os.fchmod(fd, 0o666)):
+                with self.assertRaises(OSError):
+                    change()
+        self.assertEqual(os.pread(fd, 100, 0), b'mine\n')
 
     def test_neither_touches_the_others(self):
         number = self.run_as(self.one, 'echo mine')
@@ -204,6 +225,48 @@ class Groups(support.WeftdTest):
             self.assertEqual(job['state'], 'succeeded')
             self.assertEqual(two.call('job.logs', id=number)['data'], f'{ONE}\n')
             two.call('daemon.reload')
+
+
+class Few(support.Weftd):
+    """A weftd that may have few descriptors, so few on their way too, like an ordinary user's."""
+
+    def argv(self, *more):
+        return ['setpriv', '--bounding-set', '-sys_resource,-sys_admin',
+                'prlimit', f'--nofile={FEW}:{FEW}', *super().argv(*more)]
+
+
+@unittest.skipUnless(os.geteuid() == 0, 'needs root')
+class TooManyOnTheirWay(support.WeftdTest):
+    daemon = Few
+
+    def test_replies_go_without_a_descriptor_when_the_kernel_has_too_many(self):
+        number = self.weftd.shell('echo line')
+        self.weftd.wait(number)
+        ids, count = set(), 0
+        with self.weftd.connect() as connection:
+            for _ in range(4 * FEW):
+                ids.add(connection.send('job.output', id=number))
+            self.weftd.call('ping')  # and time for weftd to fill the socket
+            support.wait_until(lambda: self.unread(connection) > FEW * 100, 'unread replies')
+            received = b''
+            while received.count(b'\n') < len(ids):
+                data, fds, _, _ = socket.recv_fds(connection.socket, 1 << 16, 4)
+                received += data
+                count += len(fds)
+                for fd in fds:
+                    os.close(fd)
+            replies = [json.loads(line) for line in received.splitlines()]
+            self.assertEqual({reply['id'] for reply in replies}, ids)
+            self.assertTrue(all(reply['result']['descriptor'] for reply in replies))
+            self.assertGreater(count, FEW // 2)
+            self.assertLess(count, len(ids))
+            connection.send('job.output', id=number)  # when they have come through, it may again
+            _, fds, _, _ = socket.recv_fds(connection.socket, 1 << 16, 4)
+            self.assertEqual(len(fds), 1)
+            os.close(fds[0])
+
+    def unread(self, connection):
+        return struct.unpack('i', fcntl.ioctl(connection.socket, termios.FIONREAD, bytes(4)))[0]
 
 
 if __name__ == '__main__':
