@@ -121,7 +121,9 @@ static const struct metric {
      "Time since its loop ran last."},
     {"weft_worker_parked", GAUGE, "workers", "parked", WORKERS, "1 while it sleeps."},
 
-    {"weft_memory_allocated_bytes", GAUGE, "memory", "allocated", NUMBER, "Bytes in use."},
+    {"weft_memory_allocated_bytes", GAUGE, "memory", "allocated", NUMBER, "Bytes given out."},
+    {"weft_memory_cached_bytes", GAUGE, "memory", "cached", NUMBER,
+     "Bytes of these that nobody uses: threads keep them for their next allocations."},
     {"weft_memory_active_bytes", GAUGE, "memory", "active", NUMBER, "Pages in use."},
     {"weft_memory_resident_bytes", GAUGE, "memory", "resident", NUMBER,
      "Pages that the allocator holds."},

@@ -85,16 +85,21 @@ static void refresh(void)
     mallctl("epoch", &epoch, &size, &epoch, size);
 }
 
+/* 4096 stands for all arenas (MALLCTL_ARENAS_ALL). */
 static void add_figures(json_t *json)
 {
-    static const char *const names[] = {"allocated", "active", "metadata",
-                                        "resident",  "mapped", "retained"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char path[32];
+    static const struct {
+        const char *name, *path;
+    } figures[] = {
+        {"allocated", "stats.allocated"}, {"cached", "stats.arenas.4096.tcache_bytes"},
+        {"active", "stats.active"},       {"metadata", "stats.metadata"},
+        {"resident", "stats.resident"},   {"mapped", "stats.mapped"},
+        {"retained", "stats.retained"},
+    };
+    for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
         size_t value = 0, size = sizeof value;
-        snprintf(path, sizeof path, "stats.%s", names[i]);
-        if (mallctl(path, &value, &size, NULL, 0) == 0)
-            json_object_set_new(json, names[i], json_integer((json_int_t)value));
+        if (mallctl(figures[i].path, &value, &size, NULL, 0) == 0)
+            json_object_set_new(json, figures[i].name, json_integer((json_int_t)value));
     }
     unsigned arenas = 0;
     size_t size = sizeof arenas;

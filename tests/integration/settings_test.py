@@ -247,9 +247,10 @@ class Stats(support.WeftdTest):
             return
         self.assertEqual(memory['allocator'], 'jemalloc')
         self.assertRegex(memory['version'], r'^5\.')
-        for name in ('allocated', 'active', 'resident', 'mapped', 'rss', 'arenas'):
+        for name in ('allocated', 'cached', 'active', 'resident', 'mapped', 'rss', 'arenas'):
             self.assertGreater(memory[name], 0)
         self.assertLessEqual(memory['allocated'], memory['active'])
+        self.assertLess(memory['cached'], memory['allocated'])
         self.assertLessEqual(memory['active'], memory['resident'])
         self.assertIn('jemalloc', self.weftd.weft('stats').stdout)
         self.weftd.stop()
