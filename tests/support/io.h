@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* For tests of descriptors and what is built on them; goes with support/fibers.h. */
 #pragma once
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
@@ -9,23 +8,12 @@
 #include <unistd.h>
 
 #include "support/fibers.h"
+#include "support/leftovers.h"
 
 /* Long enough that only a lost wake-up reaches it. */
 static inline uint64_t soon(void)
 {
     return weft_deadline_after(30 * WEFT_SECOND);
-}
-
-/** Descriptors open in this process, without the one that counts them. */
-static inline int open_fds(void)
-{
-    DIR *folder = opendir("/proc/self/fd");
-    int count = -3; /* ".", ".." and the folder itself */
-    EXPECT(folder != NULL);
-    while (readdir(folder))
-        count++;
-    closedir(folder);
-    return count;
 }
 
 /** As on_fibers, and everything that was opened inside is closed afterwards. */

@@ -8,11 +8,14 @@
  */
 #pragma once
 #include <inttypes.h>
+#include <malloc.h>
+#include <pthread.h>
 #include <sched.h>
 #include <string.h>
 #include <time.h>
 
 #include "support/fibers.h"
+#include "support/leftovers.h"
 
 #if defined(__SANITIZE_THREAD__)
 #define STRESS_SLOW 10 /* divide the work of a round by this */
@@ -139,9 +142,54 @@ static inline uint64_t stress_budget_ns(void)
     return (times ? times : 1) * 500 * WEFT_MILLISECOND;
 }
 
+/*
+ * Rounds leave nothing behind: as many descriptors and threads as before the first, and no more heap
+ * in the later half of the time than in the earlier.  The longer it runs, the less of a leak shows.
+ */
+struct stress_level {
+    uint64_t half_ns, end_ns;
+    int fds, threads;
+    size_t heap[2]; /* the most of each half; 0 under a sanitizer, which counts by itself */
+};
+
+enum { STRESS_HEAP_SPARE = 64 * 1024 };
+
+static inline void *stress_nothing(void *arg)
+{
+    return arg;
+}
+
+static inline struct stress_level stress_level_now(uint64_t budget_ns)
+{
+    pthread_t thread; /* with the first one ThreadSanitizer starts one of its own */
+
+    EXPECT_EQ(pthread_create(&thread, NULL, stress_nothing, NULL), 0);
+    pthread_join(thread, NULL);
+    return (struct stress_level){
+        .half_ns = weft_deadline_after(budget_ns / 2),
+        .end_ns = weft_deadline_after(budget_ns),
+        .fds = open_fds(),
+        .threads = count_entries("/proc/self/task"),
+    };
+}
+
+/** After a round.  Returns: whether there is time for another. */
+static inline bool stress_level_holds(struct stress_level *level)
+{
+    uint64_t now_ns = weft_now_ns();
+    size_t heap = mallinfo2().uordblks, *most = &level->heap[now_ns > level->half_ns];
+
+    EXPECT_EQ(open_fds(), level->fds);
+    await_threads(level->threads);
+    *most = heap > *most ? heap : *most;
+    if (level->heap[0])
+        EXPECT(level->heap[1] <= level->heap[0] + STRESS_HEAP_SPARE);
+    return now_ns < level->end_ns;
+}
+
 static inline unsigned stress_on(unsigned workers, uint64_t seed, int (*fn)(void *))
 {
-    uint64_t end_ns = weft_deadline_after(stress_budget_ns());
+    struct stress_level level = stress_level_now(stress_budget_ns());
     unsigned rounds = 0;
 
     do {
@@ -149,7 +197,7 @@ static inline unsigned stress_on(unsigned workers, uint64_t seed, int (*fn)(void
 
         on_fibers(workers, fn, &round);
         rounds++;
-    } while (weft_now_ns() < end_ns);
+    } while (stress_level_holds(&level));
     return rounds;
 }
 
@@ -181,12 +229,12 @@ static inline int stress_main(int argc, char **argv, int (*fn)(void *))
 static inline int stress_threads(int argc, char **argv, void (*fn)(uint64_t seed))
 {
     uint64_t seed = stress_seed(argc, argv);
-    uint64_t end_ns = weft_deadline_after(4 * stress_budget_ns());
+    struct stress_level level = stress_level_now(4 * stress_budget_ns());
     unsigned rounds = 0;
 
     do
         fn(seed + rounds++);
-    while (weft_now_ns() < end_ns);
+    while (stress_level_holds(&level));
     printf("%u rounds\n", rounds);
     return 0;
 }
