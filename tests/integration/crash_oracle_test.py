@@ -17,7 +17,7 @@ What must hold:
   O6  of one key one job lives or ended within key_keep, and the store has no fault (weftd --verify)
 """
 
-import json
+import collections
 import os
 import random
 import re
@@ -28,6 +28,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
+from support import job_events  # noqa: E402
 from support import weftd as support  # noqa: E402
 
 SEED = int(os.environ.get('WEFT_TEST_SEED') or random.randrange(1 << 32))
@@ -40,45 +41,6 @@ POINTS = ('write', 'commit', 'committed', 'folded', 'reply', 'replied', 'start',
           'spawned', 'exited', 'reap', 'reaped', 'ran', 'ended')
 
 
-def edges():
-    """{(before, state, cause)} as docs/job-states.md has them."""
-    with open(os.path.join(support.SOURCE, 'docs', 'job-states.md'), encoding='utf-8') as file:
-        found = re.findall(r'^ +(\S+) --> (\w+): (\w+)$', file.read(), re.M)
-    return {(None if before == '[*]' else before, state, cause) for before, state, cause in found}
-
-
-class Listener(threading.Thread):
-    """Follows the events of one life, and checks each (O3)."""
-
-    def __init__(self, weftd, legal):
-        super().__init__()
-        self.connection = weftd.connect()
-        self.connection.call('events.subscribe', since=0)
-        self.legal = legal
-        self.states = {}  # the last that was told, by job
-        self.wrong = []
-
-    def run(self):
-        try:
-            while True:
-                message = self.connection.read_message()
-                if message.get('method') == 'event':
-                    self.check(message['params'])
-        except support.Disconnected:
-            self.connection.close()
-
-    def check(self, event):
-        if 'gap' in event:
-            self.wrong.append(f'a gap: {event}')
-            return
-        before, number = event.get('before'), event['id']
-        if (before, event['state'], event['cause']) not in self.legal:
-            self.wrong.append(f'no edge: {event}')
-        if number in self.states and self.states[number] != before:
-            self.wrong.append(f'was {self.states[number]}: {event}')
-        self.states[number] = event['state']
-
-
 class Oracle(support.WeftdTest):
     CLIENTS = 4
     starts = False
@@ -88,14 +50,17 @@ class Oracle(support.WeftdTest):
 
     def setUp(self):
         print(f'WEFT_TEST_SEED={SEED} ', end='', flush=True)
+        self.began = time.monotonic()
         self.random = random.Random(SEED)
         self.lock = threading.Lock()
         self.asked = {}     # id: what was submitted, and acknowledged
         self.finished = {}  # id: the job as a client has seen its end
         self.ends = {}      # id: the end that an event told of
-        self.deaths = {}
+        self.deaths = collections.Counter()
         self.wrong = []     # what threads found
-        self.legal = edges()
+        self.kinds = collections.Counter()
+        self.count = collections.Counter()
+        self.legal = job_events.edges()
         super().setUp()
         self.notes = self.weftd.path('notes')
 
@@ -105,22 +70,24 @@ class Oracle(support.WeftdTest):
         program = ['/bin/sh', '-c', NOTE, self.notes]
         kind = rand.randrange(9)
         if kind == 0:
-            return {'argv': program}
+            return 'program', {'argv': program}
         if kind == 1:
-            return {'argv': program, 'on_crash': 'fail'}
+            return 'on_crash fail', {'argv': program, 'on_crash': 'fail'}
         if kind == 2:
-            return {'argv': ['/bin/sh', '-c', NOTE + '; exit 3', self.notes], 'retries': RETRIES}
+            return 'retried', {'argv': ['/bin/sh', '-c', NOTE + '; exit 3', self.notes],
+                               'retries': RETRIES}
         if kind == 3:
-            return {'call': 'sleep', 'args': {'seconds': rand.choice((0, 0.01, 0.03))}}
+            return 'sleep', {'call': 'sleep', 'args': {'seconds': rand.choice((0, 0.01, 0.03))}}
         if kind == 4:
-            return {'call': 'sleep', 'args': {'seconds': 0.02}, 'key': f'k{rand.randrange(5)}'}
+            return 'keyed', {'call': 'sleep', 'args': {'seconds': 0.02},
+                             'key': f'k{rand.randrange(5)}'}
         if kind == 5:
-            return {'call': 'echo', 'delay': '20ms'}
+            return 'delayed', {'call': 'echo', 'delay': '20ms'}
         if kind == 6 and self.asked:
             with self.lock:
                 first = rand.choice(list(self.asked)[-20:])
-            return {'argv': program, 'after': [first]}
-        return {'call': 'echo', 'args': {'text': 'x' * rand.choice((0, 10, 3000))}}
+            return 'after', {'argv': program, 'after': [first]}
+        return 'echo', {'call': 'echo', 'args': {'text': 'x' * rand.choice((0, 10, 3000))}}
 
     def client(self, name, stop):
         rand = random.Random(f'{SEED} {name}')
@@ -134,14 +101,14 @@ class Oracle(support.WeftdTest):
             self.wrong.append(str(error))
 
     def submit_some(self, connection, rand):
-        jobs = [self.make_job(rand) for _ in range(rand.choice((1, 1, 2, 10)))]
+        kinds, jobs = zip(*(self.make_job(rand) for _ in range(rand.choice((1, 1, 2, 10)))))
         if len(jobs) == 1:
             results = [connection.call('job.submit', **jobs[0])]
         else:
             results = connection.call('job.submit_many', jobs=jobs)['results']
         with self.lock:
-            for result, job in zip(results, jobs, strict=True):
-                self.acknowledge(result, job)
+            for result, kind, job in zip(results, kinds, jobs, strict=True):
+                self.acknowledge(result, kind, job)
         if rand.random() < 0.3:
             done = connection.call('job.wait', ids=[one['id'] for one in results],
                                    timeout=support.DEADLINE)['jobs']
@@ -149,14 +116,16 @@ class Oracle(support.WeftdTest):
                 for job in done:
                     self.finished[job['id']] = job
 
-    def acknowledge(self, result, job):
+    def acknowledge(self, result, kind, job):
         number = result['id']
         if result.get('existing'):
+            self.count['submits of a key that was there'] += 1
             before = self.asked.get(number)  # or somebody's whose acknowledgement is lost
             self.assertTrue(before is None or before.get('key') == job['key'], result)
             return
         self.assertNotIn(number, self.asked, 'an id was given twice')
         self.asked[number] = job
+        self.kinds[kind] += 1
 
     # -- one life
 
@@ -185,19 +154,21 @@ class Oracle(support.WeftdTest):
         self.weftd.spawn()
         support.wait_until(self.answers_or_died, f'it answers or dies ({point})')
         try:
-            listener = Listener(self.weftd, self.legal)
+            moves = job_events.Moves(self.weftd.connect(), self.legal)
         except support.Disconnected:
-            listener = None  # it died before
-        if listener:
+            moves = None  # it died before
+        if moves:
+            listener = threading.Thread(target=moves.read_to_end)
             listener.start()
             self.submit_until_death(turn, 150 if point else target)
             listener.join()
-            self.assertEqual(listener.wrong + self.wrong, [])
-            self.note_ends(listener.states)
+            self.assertEqual(moves.wrong + self.wrong, [])
+            self.note_ends(moves.states)
+            self.count['events'] += moves.count
         self.assertEqual(self.weftd.await_exit(), -9, self.weftd.log()[-2000:])
         self.weftd.drop_connection()
         struck = (point or 'random').partition(':')[0]
-        self.deaths[struck] = self.deaths.get(struck, 0) + 1
+        self.deaths[struck] += 1
 
     def submit_until_death(self, turn, most):
         stop, before = threading.Event(), len(self.asked)
@@ -226,6 +197,7 @@ class Oracle(support.WeftdTest):
     def verify(self):
         result = support.run(self.weftd.argv('--verify'), env=self.weftd.env, cwd='/')
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        self.count['stores verified'] += 1
 
     def check(self):
         """Of a weftd that runs, right after its start: O1, O2, O4."""
@@ -240,6 +212,7 @@ class Oracle(support.WeftdTest):
             if number in self.ends:
                 self.assertEqual(job['state'], self.ends[number], 'an end that was told has changed')
             self.check_attempts(job, counts.get(number, []))
+        self.count['jobs compared after a start'] += len(numbers)
 
     def note_counts(self):
         counts = {}
@@ -315,7 +288,19 @@ class Oracle(support.WeftdTest):
         self.check_the_end()
         self.check_keys()
         self.check()
-        print(f'{turn} deaths {json.dumps(self.deaths)}, {len(self.asked)} jobs ', end='')
+        self.summary()
+
+
+    def summary(self):
+        def listed(counts):
+            return ', '.join(f'{name} {counts[name]}' for name in sorted(counts))
+
+        self.count['ends seen by clients'] = len(self.finished)
+        self.count['ends told by events'] = len(self.ends)
+        print(f'\n{time.monotonic() - self.began:.0f} s, seed {SEED}: '
+              f'{sum(self.deaths.values())} deaths, {len(self.asked)} jobs acknowledged')
+        for what, counts in (('deaths', self.deaths), ('jobs', self.kinds), ('seen', self.count)):
+            print(f'{what}: {listed(counts)}')
 
 
 class Forgotten(support.WeftdTest):
