@@ -20,7 +20,10 @@
 #include <pthread.h>
 #include <string.h>
 
-#define LINE_SIZE 4096 /* longest line, with newline and NUL */
+#define LINE_SIZE   4096        /* longest line, with newline and NUL */
+#define SPACE       " \t\r\v\f" /* what inih passes over in front of a heading */
+#define HEADING_MAX 49          /* bytes between the brackets; inih drops what is behind them */
+#define BOM         "\xef\xbb\xbf"
 
 struct reader {
     struct config *config;
@@ -62,16 +65,24 @@ static int refuse_section(struct reader *reader, const char *section)
                        reader->name, reader->line, section, nearest.best);
 }
 
+static int refuse_queue(struct reader *reader, const char *name)
+{
+    if (queue_name_is_good(name))
+        return problem_set(reader->problem, -EINVAL, "%s:%u: section heading over %d bytes",
+                           reader->name, reader->line, HEADING_MAX);
+    return problem_set(reader->problem, -EINVAL,
+                       "%s:%u: bad queue name '%s': 1 to %d letters, digits, '_', '.' or '-'",
+                       reader->name, reader->line, name, QUEUE_NAME_MAX);
+}
+
 static int note_section(struct reader *reader, const char *section)
 {
     const char *queue_name = section_queue(section);
     if (queue_name) {
         struct config_queue *queue;
-        if (queue_name_is_good(queue_name))
+        if (queue_name_is_good(queue_name) && strlen(section) <= HEADING_MAX)
             return config_queue_get(reader->config, queue_name, &queue);
-        return problem_set(reader->problem, -EINVAL,
-                           "%s:%u: bad queue name '%s': 1 to %d letters, digits, '_', '.' or '-'",
-                           reader->name, reader->line, queue_name, QUEUE_NAME_MAX);
+        return refuse_queue(reader, queue_name);
     }
     const char *known;
     for (size_t i = 0; (known = config_section_at(i)); i++) {
@@ -84,7 +95,7 @@ static int note_section(struct reader *reader, const char *section)
 /* Look at a line before inih does. */
 static int note_line(struct reader *reader, const char *line)
 {
-    line += strspn(line, " \t");
+    line += strspn(line, SPACE);
     if (*line != '[')
         return 0;
     const char *close = strchr(line, ']');
@@ -194,6 +205,15 @@ static void set_up_inih(void)
     ini_stop_on_first_error = true;
 }
 
+/* Byte order marks.  inih would pass over one that we have not: what is behind it would be a heading
+ * for inih and none for note_line(). */
+static void skip_marks(struct reader *reader)
+{
+    size_t size = strlen(BOM);
+    while ((size_t)(reader->end - reader->rest) >= size && memcmp(reader->rest, BOM, size) == 0)
+        reader->rest += size;
+}
+
 int config_read_text(struct config *config, const char *name, const char *text, size_t size,
                      struct problem *problem)
 {
@@ -203,6 +223,7 @@ int config_read_text(struct config *config, const char *name, const char *text, 
         return problem_set(problem, -EINVAL, "%s: not a text file: it holds a NUL byte", name);
     struct reader reader = {
         .config = config, .name = name, .rest = text, .end = text + size, .problem = problem};
+    skip_marks(&reader);
     int result = ini_parse_stream(next_line, &reader, on_key, &reader);
     if (result == -2 || reader.err == -ENOMEM)
         return problem_set(problem, -ENOMEM, "%s: out of memory", name);

@@ -235,6 +235,10 @@ static int set_rate(const struct config_key *key, const char *text, void *base, 
     return err ? -EINVAL : 0;
 }
 
+/* Between words.  All white space, as inih takes all of it off the ends of a value: a word that began
+ * with some would be another one once it is printed and read again. */
+#define BETWEEN " \t\r\v\f,"
+
 /* The words lie behind the array, in one block. */
 static int set_words(const struct config_key *key, const char *text, void *base)
 {
@@ -245,7 +249,7 @@ static int set_words(const struct config_key *key, const char *text, void *base)
     char *copy = strcpy((char *)(words + most), text);
     size_t count = 0;
     char *rest = NULL;
-    for (char *word = strtok_r(copy, " \t,", &rest); word; word = strtok_r(NULL, " \t,", &rest))
+    for (char *word = strtok_r(copy, BETWEEN, &rest); word; word = strtok_r(NULL, BETWEEN, &rest))
         words[count++] = word;
     words[count] = NULL;
     char ***slot = field(key, base);

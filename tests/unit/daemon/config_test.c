@@ -134,6 +134,28 @@ Test(config, comments_blanks_crlf_and_bom_are_fine)
     config_free(config);
 }
 
+/* As inih reads it, which passes over more than blanks in front of it. */
+Test(config, heading_is_checked_whatever_stands_in_front_of_it)
+{
+    assert_refused("\xEF\xBB\xBF[queue a/b]\nconcurrency = 1\n",
+                   "test.conf:1: bad queue name 'a/b'");
+    assert_refused("\xEF\xBB\xBF\xEF\xBB\xBF[nonsense]\n", "test.conf:1: unknown section");
+    assert_refused("\v[nonsense]\n", "test.conf:1: unknown section [nonsense]");
+    assert_refused("\n\f\r[queue a/b]\n", "test.conf:2: bad queue name 'a/b'");
+    assert_refused("[queue            aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa]\n",
+                   "test.conf:1: section heading over 49 bytes");
+}
+
+Test(config, words_are_separated_by_any_white_space)
+{
+    struct config *config = parse("[exec]\nenv = A\v,\fB\rC\n");
+    cr_assert_str_eq(config->exec.env[0], "A");
+    cr_assert_str_eq(config->exec.env[1], "B");
+    cr_assert_str_eq(config->exec.env[2], "C");
+    cr_assert_null(config->exec.env[3]);
+    config_free(config);
+}
+
 Test(config, last_line_without_newline_counts)
 {
     struct config *config = parse("[daemon]\ndrain = 2s");
