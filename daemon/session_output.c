@@ -92,8 +92,11 @@ struct batch {
     size_t fd_at, fd_size;
 };
 
+/* Without text there is no data either: of a notification only the tokens are given back. */
 static int write_batch(struct session_output *output, const struct batch *batch)
 {
+    if (batch->text.size == 0)
+        return 0;
     const char *data = batch->text.data;
     size_t behind = batch->fd < 0 ? 0 : batch->fd_at + batch->fd_size;
     int err = batch->fd < 0 ? 0 : write_all(output, data, batch->fd_at);
