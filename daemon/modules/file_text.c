@@ -51,10 +51,19 @@ static int open_to_read(struct weft_attempt *attempt, struct weft_file **ret_fil
 
 /* ---- file.read ------------------------------------------------------------------------------- */
 
+/* Behind the last offset that there can be is nothing, as behind the end; a read that reaches over it
+ * would fail. */
+static size_t up_to_last_offset(size_t size, off_t offset)
+{
+    uint64_t room = (uint64_t)(INT64_MAX - offset);
+    return size < room ? size : (size_t)room;
+}
+
 /* One byte more than asked for tells whether there is more.  Returns: bytes read, at most size. */
 static ssize_t read_piece(struct weft_file *file, char *data, size_t size, off_t offset)
 {
     size_t done = 0;
+    size = up_to_last_offset(size, offset);
     while (done < size) {
         ssize_t n = weft_file_pread(file, data + done, size - done, offset + (off_t)done);
         if (n < 0)
