@@ -8,6 +8,7 @@
 #include "core/park.h"
 #include "core/stack.h"
 #include "core/turn.h"
+#include "weft/fiber.h"
 #include "weft/time.h"
 
 void park_cancel(struct fiber *fiber, struct scope *scope, struct wait_batch *batch)
@@ -103,6 +104,13 @@ static ALWAYS_INLINE void leave_claimable(struct worker *worker, struct fiber *s
     }
 }
 
+/* A fiber that is resumed late is no other than one that yields when it is. */
+static ALWAYS_INLINE void shake_turn(void)
+{
+    if (shake_due())
+        (void)weft_yield();
+}
+
 /* The wait's deadline, on the timers of the worker.  Returns: false: no memory for it, and the wait
  * is over, now rather than never. */
 static bool set_deadline(struct worker *worker, struct fiber *self, struct timer *timer,
@@ -125,6 +133,7 @@ static NOINLINE int suspend_until(struct waiter *waiter, uint64_t deadline_ns, s
     bool timed = set_deadline(worker, self, &timer, deadline_ns);
 
     leave_claimable(worker, self, next);
+    shake_turn();
     if (timed)
         timer_remove(&timer);
     return wait_outcome(self);
@@ -136,6 +145,7 @@ static ALWAYS_INLINE int suspend_for(struct waiter *waiter, uint64_t deadline_ns
     if (deadline_ns != WEFT_NO_DEADLINE)
         return suspend_until(waiter, deadline_ns, next);
     leave_claimable(worker_enter_home(waiter->fiber), waiter->fiber, next);
+    shake_turn();
     return wait_outcome(waiter->fiber);
 }
 

@@ -3,7 +3,8 @@
  * What the stress programs share: a seeded source of chance, rounds within a time budget on 1, 2,
  * 4 and 8 workers, and chaos, which ends the scopes of fibers at random.
  *
- * A program runs as `SUBJECT_stress [SEED]`; the seed is printed first, for the next time.
+ * A program runs as `SUBJECT_stress [SEED]`; the seed is printed first, for the next time.  The
+ * schedule shaker (runtime/core/shake.h), where it is asked for, follows from it too.
  * WEFT_STRESS multiplies the budget (1: about two seconds).
  */
 #pragma once
@@ -201,6 +202,18 @@ static inline unsigned stress_on(unsigned workers, uint64_t seed, int (*fn)(void
     return rounds;
 }
 
+/* Before there are threads. */
+static inline void shake_from(uint64_t seed)
+{
+    const char *setting = getenv("WEFT_SHAKE");
+    char seeded[64];
+
+    if (!setting || strchr(setting, ':'))
+        return;
+    snprintf(seeded, sizeof(seeded), "%.20s:%" PRIu64, setting, seed);
+    setenv("WEFT_SHAKE", seeded, 1);
+}
+
 /* The seed of this run, printed for the next one. */
 static inline uint64_t stress_seed(int argc, char **argv)
 {
@@ -208,6 +221,7 @@ static inline uint64_t stress_seed(int argc, char **argv)
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     printf("seed %" PRIu64 "\n", seed);
+    shake_from(seed);
     return seed;
 }
 
