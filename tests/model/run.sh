@@ -41,7 +41,7 @@ check() {
     failing=$((failing + 1))
 }
 
-models=${*:-deque runq descriptor group handoff park scope select wait waitq}
+models=${*:-deque runq descriptor failure group handoff park scope select wait waitq}
 for model in $models; do
     check "$model" holds -DBROKEN=0
     [ "$model" = wait ] && check "$model" holds -DBROKEN=0 -DCANCEL_ONLY
