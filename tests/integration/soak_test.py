@@ -43,7 +43,8 @@ SAMPLE = max(0.1, ROUND / 5)
 ROUNDS = 3  # at least: each third of them has one
 CLIENTS = 5
 PAUSE = 0.02  # seconds between two acts of a client, on average: a load, and no flood
-EVENTS, RECENT = 3000, 300
+EVENTS, RECENT = 3000, support.scaled(300)
+FILL = RECENT + 10 if support.SANITIZER else EVENTS // 3 + 10  # jobs: memory is compared, or not
 
 # What must be at a quiet moment whatever was before, and what may not be more than at the first.
 NOTHING = ('children', 'live jobs', 'kept jobs', 'output files')
@@ -205,8 +206,9 @@ class Soak(support.WeftdTest):
 
     def fill(self):
         """What weftd keeps of the past, events and ended jobs, is of the same jobs each time."""
-        for _ in range(10):
-            self.weftd.submit_many([{'call': 'echo', 'durable': False}] * (EVENTS // 30 + 1))
+        for at in range(0, FILL, 100):
+            jobs = [{'call': 'echo', 'durable': False}] * min(100, FILL - at)
+            self.weftd.submit_many(jobs)
             support.wait_until(self.is_quiet, 'they have ended')
 
     def comes_back(self, first):
