@@ -31,6 +31,11 @@ if(WEFT_FUZZ)
   target_compile_options(weft_options INTERFACE $<$<COMPILE_LANGUAGE:C>:-fsanitize=fuzzer-no-link>)
 endif()
 if(WEFT_COVERAGE)
-  target_compile_options(weft_options INTERFACE --coverage)
-  target_link_options(weft_options INTERFACE --coverage)
+  # Many threads count.
+  target_compile_options(weft_options INTERFACE --coverage -fprofile-update=atomic)
+  add_library(weft-coverage STATIC tests/support/coverage.c)
+  set_target_properties(weft-coverage PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  target_link_libraries(weft_options INTERFACE weft-coverage)
+  target_link_options(weft_options INTERFACE --coverage
+    -Wl,--wrap=_exit,--wrap=abort,--wrap=kill,--undefined=__wrap_abort)
 endif()
