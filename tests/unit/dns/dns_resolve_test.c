@@ -543,19 +543,6 @@ Test(dns_resolve, errors_have_words)
         cr_assert_str_neq(weft_resolve_error(errors[i]), strerror(-errors[i]));
 }
 
-Test(dns_resolve, servers_must_be_addresses)
-{
-    struct weft_resolver *resolver = NULL;
-    static const char *const wrong[] = {"", "example.org", "1.2.3.4.5", "127.0.0.1:x", "[::1"};
-    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        struct weft_resolver_options options = {.servers = wrong[i]};
-        int r = weft_resolver_new(&options, &resolver);
-        cr_assert_eq(r, -EINVAL, "\"%s\": %d", wrong[i], r);
-    }
-    cr_assert_null(resolver);
-    weft_resolver_free(NULL);
-}
-
 static int many(struct fake_dns *dns)
 {
     enum { COUNT = 50 };

@@ -23,6 +23,8 @@ struct fake_dns {
     int udp, tcp, stop[2];
     uint16_t port;
     char servers[64]; /* for weft_resolver_options */
+    pthread_mutex_t lock;
+    char asked[256]; /* the latest question's name; guarded by lock, written before it counts */
     atomic_int queries, tcp_queries;
     atomic_int dropped; /* of those for "once" and "late4" */
 };
@@ -203,6 +205,9 @@ static inline bool reply_make(struct fake_dns *dns, const unsigned char *bytes, 
     struct question question;
     if (size < 12 || !question_parse(bytes, size, &question))
         return false;
+    pthread_mutex_lock(&dns->lock);
+    memcpy(dns->asked, question.name, sizeof(dns->asked));
+    pthread_mutex_unlock(&dns->lock);
     atomic_fetch_add(&dns->queries, 1);
     if (by_tcp)
         atomic_fetch_add(&dns->tcp_queries, 1);

@@ -184,6 +184,33 @@ Test(http_response, a_whole_body_is_bounded_by_the_callers_limit)
     on_web(&defaults, limits);
 }
 
+/* Of which nobody says beforehand how large it is. */
+static void gathered(struct web *web)
+{
+    static const size_t sizes[] = {16383, 16384, 16385, 1000000};
+    char path[32];
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        snprintf(path, sizeof(path), "/chunked/%zu", sizes[i]);
+        for (size_t limit = sizes[i] - 1; limit <= sizes[i]; limit++) {
+            struct weft_http_response *response = web_get(web, path);
+            void *data = NULL;
+            size_t size = 0;
+            EXPECT_EQ(weft_http_response_body(response, limit, &data, &size),
+                      limit < sizes[i] ? -EMSGSIZE : 0);
+            EXPECT_EQ(size, limit < sizes[i] ? 0 : sizes[i]);
+            for (size_t at = 0; at < size; at++)
+                EXPECT_EQ(((char *)data)[at], pattern(at));
+            free(data);
+            weft_http_response_free(response);
+        }
+    }
+}
+
+Test(http_response, a_whole_body_of_unknown_length_is_gathered)
+{
+    on_web(&defaults, gathered);
+}
+
 static void no_text(struct web *web)
 {
     struct weft_http_response *response =

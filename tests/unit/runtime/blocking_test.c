@@ -42,6 +42,30 @@ static int hand_over_at_once(void *arg)
     return weft_group_join(&group);
 }
 
+static int see_main(const char *text, size_t size, void *arg)
+{
+    char *seen = arg;
+    EXPECT(strlen(seen) + size < 4096);
+    strncat(seen, text, size);
+    return 0;
+}
+
+static int look_at_oneself(void *arg)
+{
+    char text[4096] = "";
+    (void)arg;
+    EXPECT_EQ(weft_blocking_begin(), 0);
+    EXPECT_EQ(weft_dump(weft_runtime_self(), 0, see_main, text), 0);
+    EXPECT_EQ(weft_blocking_end(), 0);
+    EXPECT(strstr(text, " s, and worker 0 goes on without it") != NULL);
+    return 0;
+}
+
+Test(blocking, a_dump_says_that_the_worker_goes_on_without_it)
+{
+    on_fibers(1, look_at_oneself, NULL);
+}
+
 Test(blocking, an_announced_call_does_not_block_the_worker)
 {
     run(1, WEFT_HANDOFF_NEVER, hand_over_at_once, NULL);

@@ -350,15 +350,23 @@ Test(datagram, options_reach_the_socket)
     on_fibers_counting_fds(1, set_options, NULL);
 }
 
-static int join_a_group(void *arg)
+static void expect_option(struct weft_datagram *datagram, int option, int expected)
+{
+    int value = -1;
+    socklen_t size = sizeof(value);
+    EXPECT_EQ(getsockopt(weft_datagram_fd(datagram), IPPROTO_IPV6, option, &value, &size), 0);
+    EXPECT_EQ(value, expected);
+}
+
+/* One address of this host, any address, and a group: all of one family. */
+static void join_a_group_of(const char *here, const char *anywhere, const char *everybody)
 {
     struct weft_datagram_options options = {.reuse_address = true};
     struct weft_address any, group, local;
-    struct weft_datagram *receivers[2], *sender = bind_local("127.0.0.1", &local);
+    struct weft_datagram *receivers[2], *sender = bind_local(here, &local);
     unsigned loopback = if_nametoindex("lo");
-    (void)arg;
-    EXPECT_EQ(weft_address_inet("0.0.0.0", 0, &any), 0);
-    EXPECT_EQ(weft_address_inet("239.255.77.1", 0, &group), 0);
+    EXPECT_EQ(weft_address_inet(anywhere, 0, &any), 0);
+    EXPECT_EQ(weft_address_inet(everybody, 0, &group), 0);
     for (int i = 0; i < 2; i++) {
         EXPECT_EQ(weft_datagram_bind(&any, &options, &receivers[i]), 0);
         EXPECT_EQ(weft_datagram_local_address(receivers[i], &any), 0);
@@ -369,18 +377,60 @@ static int join_a_group(void *arg)
     EXPECT_EQ(weft_datagram_set_multicast(sender, loopback, 256, true), -EINVAL);
     EXPECT_EQ(weft_datagram_set_multicast(sender, loopback, 1, true), 0);
     weft_address_set_port(&group, weft_address_port(&any));
-    EXPECT_EQ(weft_datagram_send(sender, &group, "all", 3), 0);
-    expect_message(receivers[0], "all", &local);
-    expect_message(receivers[1], "all", &local);
+    int sent = weft_datagram_send(sender, &group, "all", 3);
+    if (weft_address_family(&group) == AF_INET6) {
+        expect_option(sender, IPV6_MULTICAST_IF, (int)loopback);
+        expect_option(sender, IPV6_MULTICAST_HOPS, 1);
+        expect_option(sender, IPV6_MULTICAST_LOOP, 1);
+    } else {
+        EXPECT_EQ(sent, 0);
+    }
+    if (sent == 0) {
+        expect_message(receivers[0], "all", &local);
+        expect_message(receivers[1], "all", &local);
+    } else {
+        EXPECT_EQ(sent, -ENETUNREACH); /* the loopback of most hosts has no IPv6 multicast */
+    }
     EXPECT_EQ(weft_datagram_leave(receivers[0], &group, loopback), 0);
     EXPECT_EQ(weft_datagram_leave(receivers[0], &group, loopback), -EADDRNOTAVAIL);
     weft_datagram_free(receivers[0]);
     weft_datagram_free(receivers[1]);
     weft_datagram_free(sender);
+}
+
+static int join_groups(void *arg)
+{
+    struct weft_listener *probe;
+    (void)arg;
+    join_a_group_of("127.0.0.1", "0.0.0.0", "239.255.77.1");
+    if (weft_listen_tcp("::1", 0, &probe) == 0) { /* a host may be without IPv6 */
+        weft_listener_free(probe);
+        join_a_group_of("::1", "::", "ff01::7701");
+    }
     return 0;
 }
 
 Test(datagram, every_member_of_a_multicast_group_receives)
 {
-    on_fibers_counting_fds(1, join_a_group, NULL);
+    on_fibers_counting_fds(1, join_groups, NULL);
+}
+
+static int join_what_has_none(void *arg)
+{
+    struct weft_address path, group, local;
+    struct weft_datagram *inet = bind_local("127.0.0.1", &local), *unix_one;
+    (void)arg;
+    EXPECT_EQ(weft_address_unix("@weft-datagram-test-multicast", &path), 0);
+    EXPECT_EQ(weft_address_inet("239.255.77.1", 0, &group), 0);
+    EXPECT_EQ(weft_datagram_bind(&path, NULL, &unix_one), 0);
+    EXPECT_EQ(weft_datagram_join(inet, &path, 0), -EINVAL);
+    EXPECT_EQ(weft_datagram_set_multicast(unix_one, 0, 1, true), -EINVAL);
+    weft_datagram_free(unix_one);
+    weft_datagram_free(inet);
+    return 0;
+}
+
+Test(datagram, unix_sockets_have_no_multicast)
+{
+    on_fibers_counting_fds(1, join_what_has_none, NULL);
 }

@@ -2,6 +2,8 @@
 /* Calls that cost their process. */
 #include "support/test.h"
 
+#include <time.h>
+
 #include "core/base.h"
 #include "support/pool.h"
 
@@ -103,6 +105,48 @@ static int spend_cpu(void *arg)
 Test(pool_death, one_that_computes_too_long_meets_its_limit)
 {
     on_fibers_counting_fds(1, spend_cpu, NULL);
+}
+
+/* Computes for 30 ms of its process's time, and says which process that is. */
+static WEFT_POOL_FUNCTION(compute)
+{
+    struct timespec now;
+    pid_t pid = getpid();
+    (void)input, (void)size;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    uint64_t until =
+        (uint64_t)now.tv_sec * WEFT_SECOND + (uint64_t)now.tv_nsec + 30 * WEFT_MILLISECOND;
+    do
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    while ((uint64_t)now.tv_sec * WEFT_SECOND + (uint64_t)now.tv_nsec < until);
+    return weft_pool_write(output, &pid, sizeof(pid));
+}
+
+static int spend_it_in_parts(void *arg)
+{
+    struct weft_pool_options options;
+    struct weft_pool *pool;
+    pid_t first = 0;
+    (void)arg;
+    weft_pool_options_init(&options);
+    options.processes = 1;
+    options.cpu_limit_ns = 200 * WEFT_MILLISECOND;
+    EXPECT_EQ(weft_pool_new(&options, &pool), 0);
+    for (int i = 0; i < 10; i++) {
+        struct weft_pool_reply reply;
+        EXPECT_EQ(weft_pool_call(pool, compute, "", 0, WEFT_NO_DEADLINE, &reply, NULL), 0);
+        EXPECT_EQ(reply.size, sizeof(first));
+        EXPECT(i == 0 || memcmp(reply.data, &first, sizeof(first)) == 0);
+        memcpy(&first, reply.data, sizeof(first));
+        free(reply.data);
+    }
+    pool_ends(pool);
+    return 0;
+}
+
+Test(pool_death, the_limit_is_that_of_one_call_and_not_of_the_process)
+{
+    on_fibers_counting_fds(1, spend_it_in_parts, NULL);
 }
 
 static WEFT_POOL_FUNCTION(allocate)

@@ -156,6 +156,45 @@ Test(trace, turns_waits_wakes_and_marks_are_in_the_json)
     }
 }
 
+static int spin(void *stop)
+{
+    while (!atomic_load((atomic_bool *)stop))
+        ;
+    return 0;
+}
+
+/* The spinner takes this worker; the other one steals what comes next. */
+static int be_stolen(void *arg)
+{
+    struct weft_runtime *runtime = weft_runtime_self();
+    struct weft_group group;
+    atomic_bool stop = false;
+
+    EXPECT_EQ(weft_trace_start(runtime, 0), 0);
+    weft_group_init(&group);
+    EXPECT_EQ(weft_group_spawn(&group, "spinner", spin, &stop), 0);
+    weft_trace_stop(runtime);
+    *(struct buffer *)arg = export_trace(runtime);
+    atomic_store(&stop, true);
+    return weft_group_join(&group);
+}
+
+Test(trace, a_steal_says_from_whom)
+{
+    struct buffer trace = {0};
+    struct weft_options options;
+
+    weft_options_init(&options);
+    options.workers = 2;
+    options.handle_signals = false;
+    options.handoff_ns = WEFT_HANDOFF_NEVER; /* or the worker might be given away instead */
+    EXPECT_EQ(weft_run(&options, be_stolen, &trace), 0);
+    check(&trace, "phase i 1");
+    cr_assert(says(&trace, "\"name\":\"steal\""));
+    cr_assert(says(&trace, ",\"from worker\":"));
+    free(trace.data);
+}
+
 /* --- the ring */
 
 static int overwrite(void *arg)
