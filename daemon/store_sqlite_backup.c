@@ -38,14 +38,24 @@ static int refuse(struct sqlite_backup *backup, int err, struct problem *problem
     return problem_set(problem, err, "the backup %s: %s", backup->path, strerror(-err));
 }
 
+static int errno_of(int code)
+{
+    switch (code & 0xff) {
+    case SQLITE_FULL:
+        return -ENOSPC;
+    case SQLITE_NOMEM:
+        return -ENOMEM;
+    default:
+        return -EIO;
+    }
+}
+
 /* After a failed call on the copy. */
 static int copy_problem(struct sqlite_backup *backup, int code, struct problem *problem)
 {
-    int err = (code & 0xff) == SQLITE_FULL    ? -ENOSPC
-              : (code & 0xff) == SQLITE_NOMEM ? -ENOMEM
-                                              : -sqlite3_system_errno(backup->db);
-    return problem_set(problem, err < 0 ? err : -EIO, "the backup %s: %s", backup->path,
-                       sqlite3_errmsg(backup->db));
+    int err = errno_of(code), system = sqlite3_system_errno(backup->db);
+    return problem_set(problem, err == -EIO && system ? -system : err, "the backup %s: %s",
+                       backup->path, sqlite3_errmsg(backup->db));
 }
 
 static void backup_free(struct sqlite_backup *backup)
@@ -139,7 +149,8 @@ int sqlite_backup_step(void *backend, struct problem *problem)
         return 0;
     if (code == SQLITE_OK || code == SQLITE_BUSY || code == SQLITE_LOCKED)
         return 1;
-    return problem_set(problem, -EIO, "the backup %s: %s", backup->path, sqlite3_errstr(code));
+    return problem_set(problem, errno_of(code), "the backup %s: %s", backup->path,
+                       sqlite3_errstr(code));
 }
 
 static int sync_file(const char *path)

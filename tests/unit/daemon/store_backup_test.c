@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A copy of the store while it is written. */
-#include "store_support.h"
+#include "store_vfs.h"
 
 static char backup_path[128];
 
@@ -160,4 +160,82 @@ Test(store_backup, a_stop_ends_one_that_is_under_way)
     cr_assert_eq(access(new_path, F_OK), -1);
     store_free(store);
     folder_remove(folder);
+}
+
+struct two_backups {
+    struct store_op first; /* when it is done, the store's thread asks for both at once */
+    struct waited_op backups[2];
+    struct store *store;
+};
+
+static void ask_for_both(struct store_op *op)
+{
+    struct two_backups *two = op->owner;
+    store_push(two->store, &two->backups[0].op);
+    store_push(two->store, &two->backups[1].op);
+}
+
+Test(store_backup, there_is_one_at_a_time)
+{
+    char folder[64], other[128];
+    struct problem problems[2] = {0};
+    struct store *store = boot(folder_for(folder));
+    struct two_backups two = {.store = store};
+    cr_assert_eq(insert_range(store, 1, 10), 0);
+    path_in(other, folder, "other.db");
+    for (int i = 0; i < 2; i++) {
+        two.backups[i].op = (struct store_op){.kind = STORE_BACKUP,
+                                              .done = op_wake,
+                                              .path = i == 0 ? backup_path : other,
+                                              .problem = &problems[i]};
+        sem_init(&two.backups[i].ended, 0, 0);
+    }
+    two.first = (struct store_op){.kind = STORE_PING, .done = ask_for_both, .owner = &two};
+    store_push(store, &two.first);
+    for (int i = 0; i < 2; i++)
+        while (sem_wait(&two.backups[i].ended) < 0)
+            ;
+    cr_assert_eq(two.backups[0].op.err, 0, "%s", problems[0].text);
+    cr_assert_eq(two.backups[1].op.err, -EBUSY);
+    cr_assert_not_null(strstr(problems[1].text, "another backup is being made"));
+    cr_assert_eq(access(other, F_OK), -1);
+    cr_assert_eq(jobs_in(backup_path), 10u);
+    store_free(store);
+    folder_remove(folder);
+}
+
+/* The disk fails at each step of the copy in turn: it says which file, leaves nothing, and the store
+ * goes on. */
+static void fail_copy(int code, int err)
+{
+    char folder[64], new_path[128];
+    struct problem problem;
+    long step = 0;
+    int got = err;
+    struct store *store = boot(folder_for(folder));
+    cr_assert_eq(insert_range(store, 1, 40), 0);
+    path_in(new_path, folder, "copy.db.new");
+    for (; got == err && step < 1000; step++) {
+        disk_fail_after(step, code);
+        got = back_up(store, backup_path, NULL, &problem);
+        disk_fail_after(-1, code);
+        cr_assert_eq(access(new_path, F_OK), -1);
+        cr_assert(got == 0 || strstr(problem.text, backup_path), "%s", problem.text);
+        cr_assert(got != 0 || access(backup_path, F_OK) == 0);
+    }
+    cr_assert_eq(got, 0, "%d at step %ld: %s", got, step, problem.text);
+    cr_assert_gt(step, 1);
+    cr_assert_eq(insert_range(store, 41, 1), 0, "the store is well");
+    store_free(store);
+    folder_remove(folder);
+}
+
+Test(store_backup, a_disk_that_is_full_is_said_so_and_leaves_nothing, .init = disk_install)
+{
+    fail_copy(SQLITE_FULL, -ENOSPC);
+}
+
+Test(store_backup, a_disk_that_fails_is_said_so_and_leaves_nothing, .init = disk_install)
+{
+    fail_copy(SQLITE_IOERR_WRITE, -EIO);
 }
