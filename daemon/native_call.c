@@ -196,18 +196,22 @@ int weft_result_data(struct weft_attempt *call, const void *data, size_t size)
     return weft_result_bytes(call, "data", data, size);
 }
 
-/* The member of that name, made if it is not there. */
-static json_t *member(struct weft_attempt *call, const char *name, json_t *(*make)(void))
+/* The member of that name and type, made if it is not there.  NULL: call->err says why not. */
+static json_t *member(struct weft_attempt *call, const char *name, json_type type,
+                      json_t *(*make)(void))
 {
     json_t *found = json_object_get(members(call), name);
     if (!found && set(call, name, make()) == 0)
         found = json_object_get(call->result, name);
-    return found;
+    if (!found || json_typeof(found) == type)
+        return found;
+    failed(call, -EINVAL);
+    return NULL;
 }
 
 int weft_result_append(struct weft_attempt *call, const char *name, const char *text)
 {
-    json_t *list = member(call, name, json_array);
+    json_t *list = member(call, name, JSON_ARRAY, json_array);
     if (!list)
         return call->err;
     if (!text)
@@ -218,7 +222,7 @@ int weft_result_append(struct weft_attempt *call, const char *name, const char *
 int weft_result_text_in(struct weft_attempt *call, const char *name, const char *key,
                         const char *text)
 {
-    json_t *map = member(call, name, json_object);
+    json_t *map = member(call, name, JSON_OBJECT, json_object);
     if (!map)
         return call->err;
     return json_object_set_new(map, key, job_text_to_json(text)) < 0 ? failed(call, -ENOMEM) : 0;

@@ -193,7 +193,8 @@ int weft_result_bytes(struct weft_attempt *attempt, const char *name, const void
                       size_t size);
 
 /** Append a text to the list that is the member `name`, which is made by the first; NULL: make it
- * only.  What is no UTF-8 in it is written as '?'.  Errors: -ENOMEM. */
+ * only.  What is no UTF-8 in it is written as '?'.  Errors: -ENOMEM, -EINVAL the member is there
+ * already and is no list. */
 int weft_result_append(struct weft_attempt *attempt, const char *name, const char *text);
 
 /** Set the member `key` of the object that is the member `name`, as weft_result_append(). */

@@ -164,6 +164,82 @@ Test(native, reply_of_a_module_nests_as_deep_as_a_result)
     cr_assert_eq(read_nested(100000), -EPROTO);
 }
 
+static void expect_result(struct weft_attempt *call, const char *expected)
+{
+    char *text = json_dumps(call->result, JSON_COMPACT | JSON_SORT_KEYS);
+    cr_assert_str_eq(text, expected);
+    free(text);
+}
+
+Test(native, a_result_has_members_of_every_kind)
+{
+    struct weft_attempt call = {0};
+    cr_assert_eq(weft_result_text(&call, "text", "\xc3\xa4"), 0);
+    cr_assert_eq(weft_result_integer(&call, "integer", INT64_MIN), 0);
+    cr_assert_eq(weft_result_number(&call, "number", 0.5), 0);
+    cr_assert_eq(weft_result_boolean(&call, "yes", true), 0);
+    cr_assert_eq(weft_result_append(&call, "empty", NULL), 0);
+    cr_assert_eq(weft_result_append(&call, "list", "a"), 0);
+    cr_assert_eq(weft_result_append(&call, "list", "b\xff"), 0);
+    cr_assert_eq(weft_result_text_in(&call, "map", "key", "value"), 0);
+    cr_assert_eq(weft_result_text_in(&call, "map", "key", "other"), 0);
+    cr_assert_eq(call.err, 0);
+    expect_result(&call, "{\"empty\":[],\"integer\":-9223372036854775808,\"list\":[\"a\",\"b?\"],"
+                         "\"map\":{\"key\":\"other\"},\"number\":0.5,\"text\":\"\xc3\xa4\","
+                         "\"yes\":true}");
+    native_call_destroy(&call);
+}
+
+Test(native, what_a_result_cannot_hold_fails_the_call_by_its_first_error)
+{
+    struct weft_attempt call = {0};
+    cr_assert_eq(weft_result_number(&call, "n", 0.0 / 0.0), -EDOM);
+    cr_assert_eq(weft_result_number(&call, "n", 1.0 / 0.0), -EDOM);
+    cr_assert_eq(weft_result_text(&call, "t", "\xff"), -EILSEQ);
+    cr_assert_eq(weft_result_text(&call, "t", NULL), -EILSEQ);
+    cr_assert_eq(weft_result_integer(&call, "fine", 1), 0);
+    cr_assert_eq(call.err, -EDOM);
+    expect_result(&call, "{\"fine\":1}");
+    native_call_destroy(&call);
+}
+
+Test(native, a_member_that_is_no_list_is_not_appended_to)
+{
+    struct weft_attempt call = {0};
+    cr_assert_eq(weft_result_text(&call, "name", "text"), 0);
+    cr_assert_eq(weft_result_append(&call, "name", "x"), -EINVAL);
+    cr_assert_eq(weft_result_text_in(&call, "name", "key", "x"), -EINVAL);
+    cr_assert_eq(weft_result_append(&call, "name", NULL), -EINVAL);
+    cr_assert_eq(call.err, -EINVAL);
+    expect_result(&call, "{\"name\":\"text\"}");
+    native_call_destroy(&call);
+}
+
+/* ---- arguments ------------------------------------------------------------------------------- */
+
+Test(native, arguments_are_read_by_name_and_type)
+{
+    size_t size;
+    struct weft_attempt call = {
+        .args = json_loads("{\"n\":0.25,\"i\":7,\"b\":false,\"t\":\"x\"}", 0, NULL)};
+    cr_assert(weft_arg_has(&call, "n"));
+    cr_assert_not(weft_arg_has(&call, "m"));
+    cr_assert_eq(weft_arg_number(&call, "n", 9), 0.25);
+    cr_assert_eq(weft_arg_number(&call, "i", 9), 7);
+    cr_assert_eq(weft_arg_number(&call, "t", 9), 9);
+    cr_assert_eq(weft_arg_number(&call, "m", 9), 9);
+    cr_assert_eq(weft_arg_integer(&call, "i", 9), 7);
+    cr_assert_eq(weft_arg_boolean(&call, "b", true), false);
+    cr_assert_str_eq(weft_arg_text(&call, "t", ""), "x");
+    cr_assert_eq(strlen(weft_args_json(&call, &size)), size);
+    json_decref((json_t *)call.args);
+    native_call_destroy(&call);
+    call = (struct weft_attempt){0};
+    cr_assert_not(weft_arg_has(&call, "n"));
+    cr_assert_str_eq(weft_args_json(&call, NULL), "{}");
+    native_call_destroy(&call);
+}
+
 /* ---- progress -------------------------------------------------------------------------------- */
 
 static void keep_said(void *arg, const struct run_progress *said)
