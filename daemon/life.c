@@ -29,6 +29,9 @@
 /* How long replies may still be written after the jobs have been stopped. */
 #define FAREWELL (2 * WEFT_SECOND)
 
+/* How long fibers may then take to end: no job has any left, but a module may have started some. */
+#define LAST_GRACE WEFT_SECOND
+
 const char *life_config_path(const char *given, char buffer[static 4096])
 {
     const char *home;
@@ -303,6 +306,7 @@ static int run(struct life *life)
     if (options.handoff_ns == 0)
         options.handoff_ns = WEFT_HANDOFF_NEVER;
     options.handle_signals = false;
+    options.grace_ns = LAST_GRACE;
     int err = weft_run(&options, life_main, life);
     struct problem problem = {0};
     if (store_error(life->store, &problem))

@@ -21,6 +21,13 @@ void life_hurry(struct life *life)
         server_stop(life->server, weft_now_ns());
 }
 
+/* As things are. */
+static void leave(void)
+{
+    log_stop();
+    _exit(EXIT_FAILURE);
+}
+
 /* First: stop.  Second: hurry.  Third: leave as things are; the store is good at any moment. */
 static void on_stop_signal(struct life *life, int signal)
 {
@@ -34,8 +41,7 @@ static void on_stop_signal(struct life *life, int signal)
         life_hurry(life);
     } else {
         log_error("SIG%s for the third time: leaving at once", sigabbrev_np(signal));
-        log_stop();
-        _exit(EXIT_FAILURE);
+        leave();
     }
 }
 
@@ -132,27 +138,54 @@ int life_feed_watchdog(void *arg)
 
 /* ---- the clock of a stop ------------------------------------------------------------------- */
 
-#define STEP (2 * WEFT_SECOND)
+#define STEP          (2 * WEFT_SECOND)
+#define LEAST_RESERVE WEFT_SECOND /* for killing and a commit, however short the grace */
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t running(struct life *life)
+{
+    struct engine_stats stats;
+    engine_stats(life->engine, &stats);
+    return stats.live[JOB_RUNNING];
+}
+
+/* A handler that never comes back, or a process that the kernel does not let go.  Whoever manages us
+ * is asked for no more time; the next start recovers. */
+static void leave_unless_stopped(struct life *life)
+{
+    if (atomic_load(&life->jobs_stopped))
+        return;
+    log_error("the grace is over, and %llu jobs do not end: leaving them",
+              (unsigned long long)running(life));
+    leave();
+}
 
 int life_watch_stop(void *arg)
 {
     struct life *life = arg;
     /* What is left after the hurry is for writing replies and the last commit. */
-    uint64_t reserve = life->grace / 10;
-    uint64_t hurry_at = life->stop_deadline - (reserve < STEP ? reserve : STEP);
-    bool hurried = false;
+    uint64_t reserve = earlier(life->grace / 10, STEP);
+    uint64_t hurry_at = life->stop_deadline - reserve;
+    uint64_t leave_at = hurry_at + (reserve > LEAST_RESERVE ? reserve : LEAST_RESERVE);
+    uint64_t next = hurry_at; /* of these two */
     for (;;) {
-        struct engine_stats stats;
-        engine_stats(life->engine, &stats);
         notify_extend(3 * STEP);
-        notify_status("stopping: %llu jobs running", (unsigned long long)stats.live[JOB_RUNNING]);
-        uint64_t next = weft_now_ns() + STEP;
-        if (weft_sleep_until(!hurried && hurry_at < next ? hurry_at : next))
+        notify_status("stopping: %llu jobs running", (unsigned long long)running(life));
+        if (weft_sleep_until(earlier(weft_now_ns() + STEP, next)))
             return 0;
-        if (!hurried && weft_now_ns() >= hurry_at) {
+        if (weft_now_ns() < next)
+            continue;
+        if (next == leave_at) {
+            leave_unless_stopped(life);
+            next = WEFT_NO_DEADLINE;
+        } else if (next == hurry_at) {
             log_warning("the grace is nearly over: killing what is left");
             life_hurry(life);
-            hurried = true;
+            next = leave_at;
         }
     }
 }

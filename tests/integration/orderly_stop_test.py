@@ -242,6 +242,50 @@ class Drain(support.WeftdTest):
         self.weftd.call('job.cancel', ids=[job])
 
 
+class Endless(support.WeftdTest):
+    """A trusted handler that never comes back, whatever it is told."""
+
+    MODULE = os.path.join(support.BUILD, 'tests', 'modules', 'trouble.so')
+    config = f"""
+[daemon]
+drain = 0
+grace = 1s
+[exec]
+kill_grace = 100ms
+[modules]
+trusted = {MODULE}
+"""
+
+    def trouble(self, kind):
+        return self.weftd.call('job.submit', call='trouble', args={'kind': kind})['id']
+
+    def stop(self):
+        self.weftd.send_signal(signal.SIGTERM)
+        status = self.weftd.await_exit()
+        self.weftd.drop_connection()
+        return status
+
+    def test_it_does_not_keep_weftd(self):
+        job = self.trouble('loop')
+        done = self.weftd.echo({'n': 1})
+        self.weftd.wait(done)
+        self.weftd.await_state(job, 'running')
+        self.assertEqual(self.stop(), 1)
+        self.assertIn('the grace is nearly over: killing what is left', self.weftd.log())
+        self.assertIn('the grace is over, and 1 jobs do not end: leaving them', self.weftd.log())
+        self.weftd.configure(self.config + '[queue default]\nconcurrency = 0\n')
+        self.weftd.start()
+        self.assertEqual(self.weftd.get(done)['result'], {'n': 1})
+        self.assertEqual(self.weftd.get(job)['state'], 'queued')
+
+    def test_nor_does_what_a_handler_has_left_behind(self):
+        job = self.weftd.wait(self.trouble('left'))
+        self.assertEqual(job['state'], 'succeeded')
+        self.assertEqual(self.stop(), 1)
+        self.weftd.start()
+        self.assertEqual(self.weftd.get(job['id'])['state'], 'succeeded')
+
+
 class Idle(support.WeftdTest):
     """Nothing to do, and yet to be stopped."""
 

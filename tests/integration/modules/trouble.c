@@ -10,8 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const kinds[] = {"segfault", "abort", "exit", "loop",
-                                    "leak",     "deep",  "fail", NULL};
+static const char *const kinds[] = {"segfault", "abort", "exit", "loop", "leak",
+                                    "deep",     "fail",  "left", "nan",  NULL};
 
 static const struct weft_param trouble_params[] = {
     {"kind", WEFT_PARAM_TEXT, .required = true, .choices = kinds},
@@ -40,6 +40,14 @@ static void reply_deep(void)
     _exit(0);
 }
 
+static int loop(void *arg)
+{
+    (void)arg;
+    for (volatile int forever = 1; forever;)
+        ;
+    return 0;
+}
+
 static void make_trouble(const char *kind)
 {
     if (strcmp(kind, "segfault") == 0) {
@@ -55,8 +63,7 @@ static void make_trouble(const char *kind)
     } else if (strcmp(kind, "deep") == 0) {
         reply_deep();
     }
-    for (volatile int forever = 1; forever;)
-        ;
+    loop(NULL);
 }
 
 static int trouble(struct weft_attempt *attempt)
@@ -67,6 +74,10 @@ static int trouble(struct weft_attempt *attempt)
         return weft_result_integer(attempt, "attempt", weft_attempt_number(attempt));
     if (strcmp(kind, "fail") == 0)
         return weft_attempt_fail(attempt, -EIO, "no luck");
+    if (strcmp(kind, "left") == 0) /* the call ends, and what it started does not */
+        return weft_runtime_spawn(weft_runtime_self(), "left", loop, NULL);
+    if (strcmp(kind, "nan") == 0)
+        return weft_result_number(attempt, "n", 0.0 / 0.0) ? 0 : -EPROTO;
     make_trouble(kind);
     return 0;
 }
