@@ -86,8 +86,12 @@ int command_number(struct command *command, const char *option, int64_t min, int
 /* Check a duration; *ret_text is borrowed, untouched if the option was not given. */
 int command_duration(struct command *command, const char *option, const char **ret_text);
 
-/* "a,b" as a list of strings.  NULL: out of memory. */
+/* "a,b" as a list of strings.  NULL: not UTF-8, or out of memory. */
 json_t *command_split(const char *text);
+
+/* Put a value, which is taken over, into an object of the request.  A NULL value is a text that was
+ * not UTF-8: what was asked for must never be left out of what is sent. */
+int command_put(struct command *command, json_t *object, const char *member, json_t *value);
 
 /* ---- printing ---- */
 

@@ -63,10 +63,22 @@ json_t *command_split(const char *text)
     json_t *list = json_array();
     while (list && *text) {
         size_t size = strcspn(text, ",");
-        json_array_append_new(list, json_stringn(text, size));
+        if (json_array_append_new(list, json_stringn(text, size)) < 0) {
+            json_decref(list);
+            return NULL;
+        }
         text += size + (text[size] == ',');
     }
     return list;
+}
+
+int command_put(struct command *command, json_t *object, const char *member, json_t *value)
+{
+    if (!value)
+        return command_misuse(command, "%s: not UTF-8 text", member);
+    if (json_object_set_new(object, member, value) < 0)
+        return command_explain(command, -ENOMEM, NULL);
+    return COMMAND_OK;
 }
 
 struct ids {

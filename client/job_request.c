@@ -60,20 +60,12 @@ static int no_memory(struct command *command)
     return command_explain(command, -ENOMEM, NULL);
 }
 
-/* Take over value; it is NULL if text was not UTF-8. */
-static int put(struct command *command, json_t *job, const char *member, json_t *value)
-{
-    if (!value)
-        return command_misuse(command, "%s: not UTF-8 text", member);
-    return json_object_set_new(job, member, value) ? no_memory(command) : COMMAND_OK;
-}
-
 /* ---- options ---- */
 
 static int put_text(struct command *command, json_t *job, const char *option, const char *member)
 {
     const char *text = arguments_value(&command->arguments, option);
-    return text ? put(command, job, member, json_string(text)) : COMMAND_OK;
+    return text ? command_put(command, job, member, json_string(text)) : COMMAND_OK;
 }
 
 static int put_number(struct command *command, json_t *job, const char *option)
@@ -82,7 +74,7 @@ static int put_number(struct command *command, json_t *job, const char *option)
     if (!arguments_has(&command->arguments, option))
         return COMMAND_OK;
     int status = command_number(command, option, INT32_MIN, INT32_MAX, &number);
-    return status ? status : put(command, job, option, json_integer(number));
+    return status ? status : command_put(command, job, option, json_integer(number));
 }
 
 static int put_duration(struct command *command, json_t *job, const char *option,
@@ -90,7 +82,7 @@ static int put_duration(struct command *command, json_t *job, const char *option
 {
     const char *text = NULL;
     int status = command_duration(command, option, &text);
-    return status || !text ? status : put(command, job, member, json_string(text));
+    return status || !text ? status : command_put(command, job, member, json_string(text));
 }
 
 /* A number is seconds since 1970, as `date +%s` prints them. */
@@ -103,9 +95,9 @@ static int put_time(struct command *command, json_t *job, const char *option, co
         return COMMAND_OK;
     double seconds = strtod(text, &end);
     if (isdigit((unsigned char)*text) && *end == '\0')
-        return put(command, job, member, json_real(seconds));
+        return command_put(command, job, member, json_real(seconds));
     if (timestamp_parse(text, &ns) == 0)
-        return put(command, job, member, json_string(text));
+        return command_put(command, job, member, json_string(text));
     return command_misuse(command,
                           "--%s: '%s' is no time such as 2026-11-29T06:30:00Z, "
                           "2026-11-29T07:30:00+01:00 or what date +%%s prints",
@@ -127,7 +119,7 @@ static int put_tags(struct command *command, json_t *job)
         json_decref(tags);
         return status;
     }
-    return put(command, job, "tags", tags);
+    return command_put(command, job, "tags", tags);
 }
 
 /* Ids with commas between them. */
@@ -163,14 +155,14 @@ static int put_after(struct command *command, json_t *job)
         return status;
     }
     json_t *after = ok ? ids : json_pack("{s:o, s:s}", "ids", ids, "when", "end");
-    return after ? put(command, job, "after", after) : no_memory(command);
+    return after ? command_put(command, job, "after", after) : no_memory(command);
 }
 
 static int put_no_durable(struct command *command, json_t *job)
 {
     if (!arguments_has(&command->arguments, "no-durable"))
         return COMMAND_OK;
-    return put(command, job, "durable", json_false());
+    return command_put(command, job, "durable", json_false());
 }
 
 static int put_options(struct command *command, json_t *job)
@@ -232,7 +224,7 @@ static int put_env(struct command *command, json_t *job)
         json_decref(env);
         return status;
     }
-    return put(command, job, "env", env);
+    return command_put(command, job, "env", env);
 }
 
 /* A path as seen from here; NULL: here. */
@@ -240,13 +232,13 @@ static int put_path(struct command *command, json_t *job, const char *member, co
 {
     char here[PATH_MAX], path[2 * PATH_MAX];
     if (given && *given == '/')
-        return put(command, job, member, json_string(given));
+        return command_put(command, job, member, json_string(given));
     if (!getcwd(here, sizeof here))
         return command_fail(command, COMMAND_FAILED,
                             "where is this? %s; name a folder with --cwd, and files from / on",
                             strerrordesc_np(errno));
     snprintf(path, sizeof path, "%s%s%s", here, given ? "/" : "", given ? given : "");
-    return put(command, job, member, json_string(path));
+    return command_put(command, job, member, json_string(path));
 }
 
 static int put_cwd(struct command *command, json_t *job)
@@ -288,7 +280,7 @@ static int put_limits(struct command *command, json_t *job)
         json_decref(limits);
         return status;
     }
-    return put(command, job, "limits", limits);
+    return command_put(command, job, "limits", limits);
 }
 
 /* How it is run. */
@@ -347,7 +339,7 @@ static int put_stdin(struct command *command, json_t *job)
     int status = read_text(command, file, is_own ? "standard input" : path, &text);
     if (!is_own)
         fclose(file);
-    return status ? status : put(command, job, "stdin", text);
+    return status ? status : command_put(command, job, "stdin", text);
 }
 
 static int put_argv(struct command *command, json_t *job)
@@ -360,7 +352,7 @@ static int put_argv(struct command *command, json_t *job)
             return command_misuse(command, "an argument of the program is not UTF-8 text");
         }
     }
-    return put(command, job, "argv", argv);
+    return command_put(command, job, "argv", argv);
 }
 
 static int put_program(struct command *command, json_t *job)
@@ -386,7 +378,7 @@ static int put_call(struct command *command, json_t *job)
     const struct arguments *arguments = &command->arguments;
     json_t *args;
     struct rpc_error error;
-    int status = put(command, job, "call", json_string(arguments->words[0]));
+    int status = command_put(command, job, "call", json_string(arguments->words[0]));
     if (!status)
         status = put_options(command, job);
     if (status || arguments->words_count < 2)
@@ -401,7 +393,7 @@ static int put_call(struct command *command, json_t *job)
         json_decref(args);
         return command_misuse(command, "the arguments must be a JSON object: {\"name\": value}");
     }
-    return put(command, job, "args", args);
+    return command_put(command, job, "args", args);
 }
 
 /* ---- the three ---- */

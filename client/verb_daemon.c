@@ -89,9 +89,12 @@ int verb_reload(struct command *command)
 int verb_backup(struct command *command)
 {
     json_t *params = json_object(), *answer;
+    int status = COMMAND_OK;
     if (command->arguments.words_count > 0)
-        json_object_set_new(params, "name", json_string(command->arguments.words[0]));
-    int status = command_call(command, "daemon.backup", params, &answer);
+        status = command_put(command, params, "name", json_string(command->arguments.words[0]));
+    if (!status)
+        status = command_call(command, "daemon.backup", json_incref(params), &answer);
+    json_decref(params);
     if (status)
         return status;
     if (command->json)

@@ -33,7 +33,7 @@ static int add_number(struct listening *listening, const char *option)
     int64_t number = -1;
     int status = command_number(listening->command, option, 0, (INT64_C(1) << 53) - 1, &number);
     if (!status && number >= 0)
-        json_object_set_new(listening->params, option, json_integer(number));
+        status = command_put(listening->command, listening->params, option, json_integer(number));
     return status;
 }
 
@@ -64,7 +64,7 @@ static int read_options(struct listening *listening)
     if (!status)
         status = add_number(listening, "epoch");
     if (!status && queue)
-        json_object_set_new(listening->params, "queue", json_string(queue));
+        status = command_put(command, listening->params, "queue", json_string(queue));
     return status ? status : add_ids(listening);
 }
 

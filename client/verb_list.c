@@ -28,30 +28,50 @@ const struct option_spec list_options[] = {
 
 struct listing {
     struct command *command;
-    const char *states, *queues, *name, *tag; /* NULL: all */
-    json_t *user;                             /* NULL: all */
-    int64_t before;                           /* 0: from the newest */
-    int64_t left;                             /* jobs still wanted */
+    json_t *params; /* which jobs; and, of each page, from where on and how many */
+    int64_t before; /* 0: from the newest */
+    int64_t left;   /* jobs still wanted */
     size_t printed;
 };
 
-static json_t *page_params(const struct listing *listing)
+/* ---- asking ---- */
+
+/* A number is one, whatever users are called. */
+static json_t *user_of(const char *text)
+{
+    char *end;
+    long long uid = strtoll(text, &end, 10);
+    return *text >= '0' && *text <= '9' && *end == '\0' ? json_integer(uid) : json_string(text);
+}
+
+static int add_filters(struct listing *listing)
+{
+    static const struct {
+        const char *option;
+        json_t *(*value_of)(const char *text);
+    } filters[] = {{"state", command_split},
+                   {"queue", command_split},
+                   {"name", json_string},
+                   {"tag", json_string},
+                   {"user", user_of}};
+    int status = COMMAND_OK;
+    for (size_t i = 0; !status && i < sizeof filters / sizeof filters[0]; i++) {
+        const char *text = arguments_value(&listing->command->arguments, filters[i].option);
+        if (text)
+            status = command_put(listing->command, listing->params, filters[i].option,
+                                 filters[i].value_of(text));
+    }
+    return status;
+}
+
+static int add_page(struct listing *listing)
 {
     json_int_t limit = listing->left < PAGE_MAX ? listing->left : PAGE_MAX;
-    json_t *params = json_pack("{s:I}", "limit", limit);
-    if (listing->before > 0)
-        json_object_set_new(params, "before", json_integer(listing->before));
-    if (listing->states)
-        json_object_set_new(params, "state", command_split(listing->states));
-    if (listing->queues)
-        json_object_set_new(params, "queue", command_split(listing->queues));
-    if (listing->name)
-        json_object_set_new(params, "name", json_string(listing->name));
-    if (listing->tag)
-        json_object_set_new(params, "tag", json_string(listing->tag));
-    if (listing->user)
-        json_object_set(params, "user", listing->user);
-    return params;
+    int status = command_put(listing->command, listing->params, "limit", json_integer(limit));
+    if (!status && listing->before > 0)
+        status =
+            command_put(listing->command, listing->params, "before", json_integer(listing->before));
+    return status;
 }
 
 /* ---- printing ---- */
@@ -108,7 +128,9 @@ static int print_page(struct listing *listing, const json_t *jobs)
 static int list_page(struct listing *listing, bool *ret_more)
 {
     json_t *result;
-    int status = command_call(listing->command, "job.list", page_params(listing), &result);
+    int status = add_page(listing);
+    if (!status)
+        status = command_call(listing->command, "job.list", json_incref(listing->params), &result);
     if (status)
         return status;
     const json_t *jobs = json_object_get(result, "jobs");
@@ -133,32 +155,16 @@ static int read_options(struct listing *listing)
     return status;
 }
 
-/* A number is one, whatever users are called. */
-static json_t *user_of(const char *text)
-{
-    char *end;
-    if (!text)
-        return NULL;
-    long long uid = strtoll(text, &end, 10);
-    return *text >= '0' && *text <= '9' && *end == '\0' ? json_integer(uid) : json_string(text);
-}
-
 int verb_list(struct command *command)
 {
-    struct listing listing = {
-        .command = command,
-        .states = arguments_value(&command->arguments, "state"),
-        .queues = arguments_value(&command->arguments, "queue"),
-        .name = arguments_value(&command->arguments, "name"),
-        .tag = arguments_value(&command->arguments, "tag"),
-        .user = user_of(arguments_value(&command->arguments, "user")),
-        .left = LIMIT_DEFAULT,
-    };
+    struct listing listing = {.command = command, .params = json_object(), .left = LIMIT_DEFAULT};
     bool more = true;
     int status = read_options(&listing);
+    if (!status)
+        status = add_filters(&listing);
     while (!status && more && command_flush(command))
         status = list_page(&listing, &more);
-    json_decref(listing.user);
+    json_decref(listing.params);
     if (!status && !more && listing.before > 0 && !command->json)
         fprintf(command->err, "more: weft list --before %lld, or --all\n",
                 (long long)listing.before);

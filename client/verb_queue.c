@@ -149,12 +149,35 @@ static int list(struct command *command, const struct action *action)
     return ask(command, action->method, NULL);
 }
 
+/* Params that name a queue: never none, which would mean the default one. */
+static int name_queue(struct command *command, const char *name, json_t **ret_params)
+{
+    json_t *params = json_object();
+    int status = command_put(command, params, "queue", json_string(name));
+    if (status)
+        json_decref(params);
+    else
+        *ret_params = params;
+    return status;
+}
+
 /* Takes over params. */
 static int ask_frozen(struct command *command, const struct action *action, json_t *params)
 {
-    if (params && arguments_has(&command->arguments, "freeze"))
-        json_object_set_new(params, "freeze", json_true());
-    return ask(command, action->method, params);
+    int status = COMMAND_OK;
+    if (arguments_has(&command->arguments, "freeze"))
+        status = command_put(command, params, "freeze", json_true());
+    if (!status)
+        return ask(command, action->method, params);
+    json_decref(params);
+    return status;
+}
+
+static int ask_of(struct command *command, const struct action *action, const char *name)
+{
+    json_t *params;
+    int status = name_queue(command, name, &params);
+    return status ? status : ask_frozen(command, action, params);
 }
 
 static int pause_or_resume(struct command *command, const struct action *action)
@@ -171,7 +194,7 @@ static int pause_or_resume(struct command *command, const struct action *action)
         return ask_frozen(command, action, json_object()); /* "default", as a job that names none */
     int status = COMMAND_OK;
     for (size_t i = 1; !status && i < arguments->words_count; i++)
-        status = ask_frozen(command, action, json_pack("{s:s}", "queue", arguments->words[i]));
+        status = ask_of(command, action, arguments->words[i]);
     return status;
 }
 
@@ -181,7 +204,7 @@ static int add_count(struct command *command, json_t *params, const char *option
     int64_t count = -1;
     int status = command_number(command, option, 0, INT64_C(1) << 32, &count);
     if (!status && count >= 0)
-        json_object_set_new(params, member, json_integer(count));
+        status = command_put(command, params, member, json_integer(count));
     return status;
 }
 
@@ -191,11 +214,13 @@ static int add_settings(struct command *command, json_t *params)
                                           "max_waiting", "paused",           "drained"};
     const char *rate = arguments_value(&command->arguments, "rate");
     bool reset = arguments_has(&command->arguments, "reset");
-    for (size_t i = 0; reset && i < sizeof members / sizeof members[0]; i++)
-        json_object_set_new(params, members[i], json_null());
-    if (rate)
-        json_object_set_new(params, "rate", json_string(rate));
-    int status = add_count(command, params, "concurrency", "concurrency");
+    int status = COMMAND_OK;
+    for (size_t i = 0; reset && !status && i < sizeof members / sizeof members[0]; i++)
+        status = command_put(command, params, members[i], json_null());
+    if (!status && rate)
+        status = command_put(command, params, "rate", json_string(rate));
+    if (!status)
+        status = add_count(command, params, "concurrency", "concurrency");
     if (!status)
         status = add_count(command, params, "concurrency-user", "concurrency_user");
     if (!status)
@@ -205,8 +230,11 @@ static int add_settings(struct command *command, json_t *params)
 
 static int set(struct command *command, const struct action *action)
 {
-    json_t *params = json_pack("{s:s}", "queue", command->arguments.words[1]);
-    int status = params ? add_settings(command, params) : command_explain(command, -ENOMEM, NULL);
+    json_t *params;
+    int status = name_queue(command, command->arguments.words[1], &params);
+    if (status)
+        return status;
+    status = add_settings(command, params);
     if (!status && json_object_size(params) == 1)
         status = command_misuse(command, "set what?");
     if (!status)
@@ -222,12 +250,16 @@ static void print_purged(FILE *to, long long count)
 
 static int purge(struct command *command, const struct action *action)
 {
-    json_t *result;
+    json_t *result, *params;
     const char *states = arguments_value(&command->arguments, "state");
-    json_t *params = json_pack("{s:s}", "queue", command->arguments.words[1]);
-    if (params && states)
-        json_object_set_new(params, "state", command_split(states));
-    int status = command_call(command, action->method, params, &result);
+    int status = name_queue(command, command->arguments.words[1], &params);
+    if (status)
+        return status;
+    if (states)
+        status = command_put(command, params, "state", command_split(states));
+    if (!status)
+        status = command_call(command, action->method, json_incref(params), &result);
+    json_decref(params);
     if (status)
         return status;
     if (command->json)
