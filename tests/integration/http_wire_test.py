@@ -184,6 +184,33 @@ class PathsTest(SharedCase):
         self.assertEqual(connection.body(headers), b'two\n')
         self.assertEqual(connection.call('GET', f'/v1/jobs/{number}').json['state'], 'succeeded')
 
+    def test_follow_goes_on_with_the_next_attempt_from_its_start(self):
+        folder = self.weftd.path('attempts')
+        os.mkdir(folder)
+        os.mkfifo(f'{folder}/1')
+        os.mkfifo(f'{folder}/2')
+        number = self.weftd.shell('echo "attempt $WEFT_ATTEMPT"; read word < "$0/$WEFT_ATTEMPT"; '
+                                  'exit "$word"', folder, retries=1)
+        connection = self.http()
+        connection.send('GET', f'/v1/jobs/{number}/logs?follow=1')
+        _, headers = connection.head()
+        self.assertEqual(connection.chunk(), b'attempt 1\n')
+        for attempt, status in ((1, 3), (2, 0)):
+            with open(f'{folder}/{attempt}', 'w', encoding='utf-8') as file:
+                file.write(f'{status}\n')
+            if attempt == 1:
+                self.assertEqual(connection.chunk(), b'attempt 2\n')
+        self.assertEqual(connection.body(headers), b'')
+
+    def test_follow_may_be_said_to_be_off(self):
+        number = self.weftd.shell('echo one; exec sleep 3600')
+        support.wait_until(lambda: self.weftd.logs(number) == b'one\n', 'its output')
+        for off in ('0', 'false'):
+            self.assertEqual(self.ask('GET', f'/v1/jobs/{number}/logs?follow={off}').body, b'one\n')
+        self.assert_name(self.ask('GET', f'/v1/jobs/{number}/logs?follow=maybe', status=400),
+                         'invalid_params')
+        self.weftd.call('job.cancel', ids=[number])
+
     # -- events
 
     def test_events_of_a_job_and_going_on_from_one_of_them(self):

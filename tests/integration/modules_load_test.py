@@ -213,6 +213,12 @@ class Trouble(support.WeftdTest):
         self.assertEqual((job['state'], job['attempt']), ('dead', 2))
         self.assertEqual(job['error'], 'no luck: Input/output error')
 
+    def test_a_result_that_is_no_json_fails_the_call(self):
+        job = self.weftd.wait(self.trouble('nan'))
+        self.assertEqual((job['state'], job['attempt']), ('failed', 1))
+        self.assertIn('result cannot be written as JSON: Numerical argument out of domain',
+                      job['error'])
+
     def test_an_endless_loop_is_killed_at_its_timeout(self):
         timeout = '3s' if support.SANITIZER else '300ms'  # its start is in it
         job = self.weftd.wait(self.trouble('loop', until=2, timeout=timeout, retries=20))
@@ -243,10 +249,37 @@ class CannotLoad(unittest.TestCase):
                                  ('missing', 'No such file')):
                 cases.append((f'{key} = {module(name)}', (module(name), reason)))
         cases.append((f'load = {module("crash_at_load")}', ('crash_at_load.so', 'signal 11')))
+        cases.append((f'load = {module("exit_at_load")}',
+                      ('exit_at_load.so', 'its process ended with exit status 3')))
+        cases.append((f'load = {module("silent_at_load")}',
+                      ('silent_at_load.so', 'did not say what it has')))
         cases.append((f'load = {GREETER} {GREETER}', ('handler "greet" is there already', GREETER)))
         cases.append((f'trusted = {GREETER}\nload = {GREETER}', ('is there already',)))
         cases.append(('load = greeter.so', ('greeter.so', 'absolute path')))
         self.refusals(*cases)
+
+    def test_a_folder_stands_for_the_objects_in_it(self):
+        weftd = support.Weftd()
+        try:
+            folder = weftd.path('modules')
+            os.mkdir(folder)
+            weftd.configure(f'[modules]\nload = {folder}\n')
+            weftd.start()  # with none
+            weftd.stop()
+            os.symlink(GREETER, os.path.join(folder, '20-greeter.so'))
+            os.symlink(module('trouble'), os.path.join(folder, '10-trouble.so'))
+            for name in ('.hidden.so', 'readme.txt', '.so', 'greeter.so.bak'):
+                os.symlink(module('no_module'), os.path.join(folder, name))
+            weftd.start()
+            names = [one['name'] for one in weftd.call('hello')['modules']]
+            self.assertEqual(names[-2:], ['trouble', 'greeter'], 'in the order of their names')
+            weftd.stop()
+            os.symlink(module('no_module'), os.path.join(folder, '15-no.so'))
+            status, text = weftd.refused('--check')
+            self.assertEqual(status, 78, text)
+            self.assertIn(os.path.join(folder, '15-no.so'), text)
+        finally:
+            weftd.destroy()
 
     def test_it_does_not_start_either(self):
         weftd = support.Weftd(f'[modules]\nload = {module("no_module")}\n')

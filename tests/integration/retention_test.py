@@ -12,6 +12,21 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
 from support import weftd as support  # noqa: E402
 
 
+class Volatile(support.WeftdTest):
+    config = '[daemon]\nrecent = 1\n'
+
+    def test_a_job_that_is_not_durable_goes_with_its_output_when_it_leaves_memory(self):
+        numbers = [self.weftd.shell('echo out; echo err >&2', durable=False) for _ in range(3)]
+        self.weftd.wait_all(numbers)
+        support.wait_until(
+            lambda: len({name.split('.')[0] for _, _, names in
+                         os.walk(os.path.join(self.weftd.state, 'output')) for name in names}) == 1,
+            'the output of one is left')
+        known = [one for one in numbers if one in [job['id'] for job in self.weftd.list()]]
+        self.assertEqual(len(known), 1)
+        self.assertEqual(self.weftd.logs(known[0]), b'out\n')
+
+
 class Forgotten(support.WeftdTest):
     config = '[jobs]\nretain = 1s\n'
 
@@ -59,12 +74,13 @@ class Forgotten(support.WeftdTest):
         self.weftd.kill()
         self.plant('0', f'{numbers[0]}.1.out')
         self.plant('0', f'{numbers[1]}.7.err.dropped')
+        self.plant('0', '900.1.out')  # no such id was given: it may be of a job to come
         self.plant('0', 'notes')
         self.plant('other', 'notes')
         self.weftd.start()
         support.wait_until(lambda: sorted(name for name in os.listdir(self.output('0'))
                                           if not name.startswith(f'{keeps}.')) ==
-                           [f'{kept}.1.out', 'notes'],
+                           sorted([f'{kept}.1.out', '900.1.out', 'notes']),
                            'what has no job is gone')
         support.wait_until(lambda: self.weftd.logs(keeps) == b'kept\n', 'its second output')
         self.assertTrue(os.path.exists(self.output('other', 'notes')), 'it is not ours')

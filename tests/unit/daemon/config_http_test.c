@@ -124,6 +124,12 @@ Test(config_http, bad_token_files_are_refused_by_name, .init = begin, .fini = en
     write_token(TOKEN " " TOKEN, 0600);
     refused("127.0.0.1:0", "one word");
     unlink(token_file);
+    if (geteuid() == 0) {
+        write_token(TOKEN, 0600);
+        cr_assert_eq(chown(token_file, 65534, (gid_t)-1), 0);
+        refused("127.0.0.1:0", "belongs to another user (uid 65534)");
+        unlink(token_file);
+    }
     cr_assert_eq(load_with_token("127.0.0.1:0"), -ENOENT);
     cr_assert_not_null(strstr(problem.text, token_file));
     cr_assert_eq(load("listen = 127.0.0.1:0\ntoken_file = /dev/zero\n"), -EINVAL);

@@ -294,6 +294,12 @@ Test(config, grace_must_leave_room_for_drain_and_kill)
                    "daemon.grace (15s) must exceed daemon.drain + exec.kill_grace (15s)");
 }
 
+Test(config, a_retry_waits_no_longer_than_the_cap)
+{
+    assert_refused("[jobs]\nretry_base = 2s\nretry_cap = 1s\n",
+                   "jobs.retry_cap is less than jobs.retry_base");
+}
+
 Test(config, overlong_socket_path_is_refused_by_its_own_error)
 {
     char path[200] = "/";

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -184,4 +185,44 @@ Test(log, many_threads_lose_nothing_that_fits, .init = capture)
     cr_assert_eq(count_lines(text, "thread C says 199\n"), 1);
     cr_assert_eq(log_lost(), 0);
     free(text);
+}
+
+/* As where a terminal is shared with a program that made it non-blocking. */
+Test(log, a_full_pipe_that_does_not_block_is_waited_for, .init = capture)
+{
+    static const char filler[4096] = {'-'};
+    size_t filled = 0;
+    ssize_t n;
+    int flags = fcntl(STDERR_FILENO, F_GETFL);
+    cr_assert_eq(fcntl(STDERR_FILENO, F_SETFL, flags | O_NONBLOCK), 0);
+    while ((n = write(STDERR_FILENO, filler, sizeof filler)) > 0)
+        filled += (size_t)n;
+    cr_assert_eq(log_start(CONFIG_LOG_INFO), 0);
+    log_info("it comes whole");
+    char *text = malloc(filled + 1);
+    for (size_t got = 0; got < filled; got += (size_t)n) {
+        n = read(out_fd, text + got, filled - got);
+        cr_assert_gt(n, 0);
+    }
+    free(text);
+    log_stop();
+    text = captured();
+    cr_assert_not_null(strstr(text, " info    it comes whole\n"), "%s", text);
+    free(text);
+}
+
+Test(log, nobody_needs_to_be_there)
+{
+    int ends[2];
+    signal(SIGPIPE, SIG_IGN); /* as weftd has it */
+    cr_assert_eq(pipe(ends), 0);
+    close(ends[0]);
+    saved_stderr = dup(STDERR_FILENO);
+    dup2(ends[1], STDERR_FILENO);
+    close(ends[1]);
+    cr_assert_eq(log_start(CONFIG_LOG_INFO), 0);
+    for (int i = 0; i < 100; i++)
+        log_info("for nobody");
+    log_stop(); /* it does come back */
+    dup2(saved_stderr, STDERR_FILENO);
 }

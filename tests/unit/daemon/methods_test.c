@@ -162,6 +162,28 @@ Test(methods, list_passes_its_filter_on, .init = ask_as_ourselves)
     refused("job.list", "{\"user\":-1}", RPC_INVALID_PARAMS, "user");
 }
 
+Test(methods, list_has_a_limit_of_queues, .init = ask_as_ourselves)
+{
+    char queues[4096] = "{\"queue\":[\"q\"";
+    for (int i = 1; i < 32; i++)
+        strcat(queues, ",\"q\"");
+    char *end = queues + strlen(queues);
+    strcpy(end, "]}");
+    cr_assert_not_null(ask("job.list", queues), "%s", error.message);
+    strcpy(end, ",\"q\"]}");
+    refused("job.list", queues, RPC_INVALID_PARAMS, "33 queues are more than 32");
+}
+
+Test(methods, list_shows_the_jobs_of_others_to_admins_alone, .init = ask_as_ourselves)
+{
+    char own[64];
+    snprintf(own, sizeof own, "{\"user\":%u}", (unsigned)peer.uid);
+    cr_assert_not_null(ask("job.list", "{\"user\":4294967}"));
+    peer.admin = false;
+    cr_assert_not_null(ask("job.list", own), "%s", error.message);
+    refused("job.list", "{\"user\":4294967}", RPC_PERMISSION_DENIED, "only admins see");
+}
+
 Test(methods, wait_keeps_order_and_timeout, .init = ask_as_ourselves)
 {
     const char *page = ask("job.wait", "{\"ids\":[3,1,3]}");

@@ -114,6 +114,75 @@ Test(store_verify, what_no_edge_leads_to_is_a_fault)
     folder_remove(folder);
 }
 
+static struct job_record record_of(enum job_state state)
+{
+    struct job_record record = record_ended(5, state);
+    record.queue = "default";
+    if (!job_state_is_end(state)) {
+        record.finished_at = 0;
+        record.result = NULL;
+    }
+    record.attempt = state == JOB_WAITING ? 0 : 1;
+    record.due_at = state == JOB_DELAYED ? 5 : 0;
+    return record;
+}
+
+/* The record is the only one that may be wrong.  piece: of what is said; NULL: it is right. */
+static void assert_judged(const struct job_record *record, const char *piece)
+{
+    char folder[64];
+    struct store *store = boot(make_folder(folder));
+    cr_assert_eq(insert(store, 5, JOB_QUEUED, record->spec), 0);
+    cr_assert_eq(put_record(store, STORE_UPDATE, record), 0);
+    store_free(store);
+    assert_faults(folder, piece ? 1 : 0, piece ? piece : "");
+    folder_remove(folder);
+}
+
+Test(store_verify, times_and_attempts_fit_the_state)
+{
+    static const enum job_state states[] = {JOB_RUNNING, JOB_SUCCEEDED, JOB_DELAYED, JOB_WAITING};
+    struct job_record record;
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+        record = record_of(states[i]);
+        assert_judged(&record, NULL);
+    }
+    record = record_of(JOB_RUNNING);
+    record.started_at = 0;
+    assert_judged(&record, "job 5 is running and has never started");
+    record = record_of(JOB_SUCCEEDED);
+    record.finished_at = 0;
+    assert_judged(&record, "job 5 is succeeded and has no time of its end");
+    record = record_of(JOB_RUNNING);
+    record.finished_at = 7;
+    assert_judged(&record, "job 5 is running and has a time of its end");
+    record = record_of(JOB_DELAYED);
+    record.due_at = 0;
+    assert_judged(&record, "job 5 is delayed and is not due at any time");
+    record = record_of(JOB_WAITING);
+    record.attempt = 1;
+    assert_judged(&record, "job 5 is waiting and has had an attempt");
+}
+
+Test(store_verify, a_job_is_in_the_queue_that_it_asked_for)
+{
+    char folder[64];
+    struct store *store = boot(make_folder(folder));
+    cr_assert_eq(insert(store, 5, JOB_QUEUED, "{\"argv\":[\"a\"],\"queue\":\"slow\"}"), 0);
+    store_free(store);
+    assert_faults(folder, 1, "job 5 is in queue default and asked for slow");
+    folder_remove(folder);
+}
+
+Test(store_verify, a_spec_without_its_job_is_a_fault)
+{
+    char folder[64];
+    make_folder(folder);
+    change(folder, "INSERT INTO long_spec (id, spec) VALUES (900, '{}')");
+    assert_faults(folder, 1, "the spec of job 900 is there, and the job is not");
+    folder_remove(folder);
+}
+
 Test(store_verify, specs_keys_and_dependencies_are_looked_at)
 {
     char folder[64];
