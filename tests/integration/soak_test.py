@@ -100,7 +100,7 @@ crash_limit = {soak_acts.CRASH_LIMIT}
 trusted = {MODULES[0]}
 load = {MODULES[1]}
 [queue default]
-concurrency = 8
+concurrency = 32
 [queue apart]
 concurrency = 2
 [queue side]

@@ -259,10 +259,11 @@ class Client:
             self.ended(result['id'], result={'n': n})
 
     def keyed(self):
-        job = {'call': 'sleep', 'args': {'seconds': 0.05}, 'key': self.fresh()}
-        number = self.submit('keyed', **job)
+        job = {'call': 'echo', 'delay': '1h', 'key': self.fresh()}  # it lives until it is cancelled
+        number = self.submit('keyed', 'cancelled', **job)
         self.check(self.call('job.submit', **job) == {'id': number, 'existing': True}, number)
-        self.ended(number, state='succeeded')
+        self.call('job.cancel', ids=[number])
+        self.ended(number, state='cancelled')
 
     def delayed(self):
         soon = self.submit('delayed', call='echo', delay='50ms')
@@ -273,16 +274,27 @@ class Client:
         for number, state in ((soon, 'succeeded'), (past, 'succeeded'), (never, 'cancelled')):
             self.ended(number, state=state)
 
+    def gated(self, ends):
+        """A program that exits with the status that is written to a fifo: (id, open end of that)."""
+        path = self.path()
+        os.mkfifo(path)
+        gate = os.open(path, os.O_RDWR)  # which waits for nobody
+        return self.shell('chain', 'read status <"$0"; rm "$0"; exit $status', path, ends=ends), gate
+
     def chain(self):
-        first = self.submit('chain', call='sleep', args={'seconds': 0.05})
-        bad = self.shell('chain', 'sleep 0.05; exit 1', ends='failed')
+        first, gate = self.gated('succeeded')
+        bad, bad_gate = self.gated('failed')
         both = self.submit('chain', call='echo', after=[first])
         any_end = self.submit('chain', argv=['true'], after={'ids': [first, bad], 'when': 'end'})
         doomed = self.submit('chain', 'cancelled', call='echo', after=[first, bad])
         too = self.submit('chain', 'cancelled', call='echo', after=[doomed])
+        for end, status in ((gate, b'0\n'), (bad_gate, b'1\n')):
+            os.write(end, status)
         for number, state in ((both, 'succeeded'), (any_end, 'succeeded'), (doomed, 'cancelled'),
                               (too, 'cancelled')):
             self.ended(number, state=state)
+        os.close(gate)
+        os.close(bad_gate)
 
     def retries(self):
         number = self.shell('retries', 'exit 3', ends='dead', retries=2)
@@ -386,10 +398,10 @@ class Client:
             with self.weftd.connect() as other:
                 while True:
                     answer, passed = self.ask_descriptor(other, number)
-                    if passed is not None:
-                        file = passed if file is None else file
-                        if passed is not file:
-                            os.close(passed)
+                    if file is None:
+                        file = passed
+                    elif passed is not None:
+                        os.close(passed)
                     if answer is None or answer['eof']:
                         return os.pread(file, 1 << 16, 0) if file is not None and answer else None
         finally:
