@@ -7,8 +7,8 @@
 
 I1  What an act begins it sees to its end, or leaves to weftd alone: no connection outlives it.
 I2  Every job that was acknowledged is in the journal, with the ends that it may have.
-I3  A job that is not known any more was kept for `[jobs] retain` after its end; that is checked when
-    its end is known (Journal.too_early).
+I3  A client who finds a job forgotten notes when that was: whether it had been kept for `[jobs] retain`
+    is checked when all ends are known (soak_test.py).
 """
 
 import base64
