@@ -63,7 +63,7 @@ one() {
     report=$([ "$status" = 0 ] || explain "$2" "$log")
     printf '%-10s %10s executions, %6s edges (%s at the start), %5s MB: %s\n%s' "$2" \
         "$(last 'stat::number_of_executed_units:' "$log")" "$(last ' cov:' "$log")" \
-        "$(sed -n 's/.*INITED cov: \([0-9]*\).*/\1/p' "$log" | tail -n 1)" \
+        "$(last 'INITED cov:' "$log")" \
         "$(last 'stat::peak_rss_mb:' "$log")" "$verdict" "${report:+$report
 }"
     [ "$status" = 0 ]
