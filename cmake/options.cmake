@@ -18,6 +18,10 @@ find_package(Libev REQUIRED)
 
 add_library(weft_options INTERFACE)
 target_compile_definitions(weft_options INTERFACE _GNU_SOURCE WEFT_VERSION="${PROJECT_VERSION}")
+# The C library declares the functions behind errno, <ctype.h> and pthread_self() to be const: called
+# once, their results hold.  Not in a fiber, which goes on on another thread: the attribute becomes one
+# that means nothing.  docs/decisions/043-compilers.md
+target_compile_definitions(weft_options INTERFACE __const__=__unused__)
 target_compile_options(weft_options INTERFACE
   $<$<COMPILE_LANGUAGE:C>:-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
   -Wno-missing-field-initializers -fno-omit-frame-pointer>)

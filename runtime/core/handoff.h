@@ -60,10 +60,17 @@ void handoff_forgive(struct fiber *self);
  * From the stack pointer over the fiber to its worker, and on to its queues, is a chain of loads
  * that each switch has to wait for.  The thread's own worker is at hand without it; that it is the
  * fiber's is left to the branch predictor to know and to the branch to check.
+ *
+ * Only where a thread-local is addressed by a segment, which follows the thread.  Elsewhere the
+ * compiler may keep the thread's pointer across a switch, and that thread may have ended since.
  */
 static ALWAYS_INLINE struct worker *worker_enter(struct fiber *self)
 {
+#ifdef __x86_64__
     struct worker *guess = worker_guess;
+#else
+    struct worker *guess = NULL;
+#endif
     struct worker *worker = guess;
 
     ASSERT(!atomic_load_explicit(&self->inside, memory_order_relaxed));

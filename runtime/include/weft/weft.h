@@ -5,7 +5,10 @@
  * Unless a function says otherwise:
  *  - pointers are non-NULL and borrowed for the length of the call;
  *  - it may be called only from a fiber, it may suspend the fiber, and the fiber may resume on
- *    another thread: hold no pthread mutex and keep no address of a thread-local across it;
+ *    another thread: hold no pthread mutex and keep no address of a thread-local across it.
+ *    Compilers keep errno's, which the C library calls constant: in a function that looks at errno
+ *    both before and after such a call, compile with -D__const__=__unused__ (gcc, clang), or look
+ *    at it in functions of their own that are not inlined;
  *  - it returns 0 or more on success and -errno on failure, and leaves `ret_` parameters
  *    untouched on failure.  errno itself is never set, and is the fiber's own across suspensions;
  *  - a suspending call made inside a cancelled scope returns -ECANCELED, or -ETIMEDOUT where a
