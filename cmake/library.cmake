@@ -26,6 +26,7 @@ endfunction()
 # weft_library(NAME EXPORT-NAME [MAP]): the static library NAME exists; for users it is
 # weft::EXPORT-NAME_static, and the shared one weft::EXPORT-NAME.
 function(weft_library name export_name)
+  weft_hardened(${name})
   set(maps ${PROJECT_SOURCE_DIR}/cmake/exports.map ${ARGN})
   list(GET maps -1 map)
   weft_library_code(${name})
@@ -43,7 +44,7 @@ function(weft_library name export_name)
   set_target_properties(${name} PROPERTIES EXPORT_NAME ${export_name}_static)
   # Bound to itself; complete; and never unloaded: it has handlers of signals, and threads.
   target_link_options(${name}-shared PRIVATE -Wl,--version-script=${map} -Wl,-Bsymbolic -Wl,-z,defs
-    -Wl,-z,nodelete)
+    -Wl,-z,nodelete ${WEFT_HARDENED_LINK})
   set_property(GLOBAL APPEND PROPERTY WEFT_INSTALLED_LIBRARIES ${name} ${name}-shared)
 endfunction()
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Makes the Debian packages, in build/package, from a copy of the tracked files with packaging/debian in
-# place, and has lintian judge them.  Ends with the verdict and the list of packages; fails if lintian
-# finds an error.
+# place, and has check-hardening.sh and lintian judge them.  Ends with the verdict and the list of
+# packages; fails if something in them is not hardened, or lintian finds an error.
 # usage: tools/package.sh
 set -eu
 cd "$(dirname "$0")/.."
@@ -51,9 +51,13 @@ echo "package: building $(dpkg-parsechangelog -l "$made/weft/debian/changelog" -
     die "dpkg-buildpackage failed: see $log"
 }
 
+hardened=0
+tools/check-hardening.sh "$made"/weft/debian/weft*/usr/bin/* "$made"/weft/debian/lib*/usr/lib/*/*.so.*.*.* || hardened=1
+
 status=0
 lintian --allow-root --fail-on error "$made"/*.changes >"$made/lintian" 2>&1 || status=$?
 cat "$made/lintian"
 ls -1 "$made"/*.deb
 echo "lintian: $(grep -c '^E:' "$made/lintian" || :) errors, $(grep -c '^W:' "$made/lintian" || :) warnings"
+[ "$hardened" = 0 ] || die "what is in the packages is not hardened"
 exit "$status"
