@@ -114,7 +114,7 @@ static int which(struct request *request, const char **ret_name)
 static int change_which(struct request *request, const struct queue_change *wish,
                         json_t **ret_result)
 {
-    const char *name;
+    const char *name = NULL;
     int err = which(request, &name);
     return err ? err : change(request, name, wish, ret_result);
 }
@@ -124,7 +124,7 @@ static int freeze_which(struct request *request, json_t **ret_result)
 {
     struct engine_queue *queues;
     size_t count;
-    const char *name;
+    const char *name = NULL;
     bool frozen = params_bool(request->params, "freeze", false);
     int err = which(request, &name);
     if (!err)

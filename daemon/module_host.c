@@ -161,7 +161,7 @@ static int run_call(const json_t *request)
 
 int module_host_main(char *const *argv)
 {
-    const struct weft_module *module;
+    const struct weft_module *module = NULL;
     struct problem problem = {0};
     if (!argv[0] || !argv[1])
         return EXIT_FAILURE;

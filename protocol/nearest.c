@@ -48,7 +48,7 @@ size_t nearest_distance(const char *a, const char *b)
 
 void nearest_init(struct nearest *nearest, const char *word)
 {
-    size_t size = strnlen(word, NEAREST_NAME_MAX + 1);
+    size_t size = smaller(strlen(word), NEAREST_NAME_MAX + 1);
     size_t too_far = (size < 3 ? 1 : size / 3) + 1;
     *nearest = (struct nearest){.word = word, .distance = smaller(too_far, size)};
 }

@@ -227,12 +227,13 @@ int units_seconds_to_ns(double seconds, uint64_t *ret_ns)
 /* Append "WHOLE.FRACTION UNIT" of value in units of `unit` ns, without trailing zeros. */
 static size_t put_fractional(char *to, size_t size, uint64_t value, uint64_t unit, const char *name)
 {
-    char fraction[16] = "";
+    char fraction[32] = "";
     int digits = unit == NS_PER_S ? 9 : unit == 1000000 ? 6 : unit == 1000 ? 3 : 0;
-    if (value % unit != 0) {
-        int used = snprintf(fraction, sizeof(fraction), ".%0*" PRIu64, digits, value % unit);
-        while (fraction[used - 1] == '0')
-            fraction[--used] = '\0';
+    uint64_t rest = value % unit;
+    if (rest > 0) {
+        for (; rest % 10 == 0; rest /= 10)
+            digits--;
+        snprintf(fraction, sizeof(fraction), ".%0*" PRIu64, digits, rest);
     }
     return (size_t)snprintf(to, size, "%" PRIu64 "%s%s", value / unit, fraction, name);
 }

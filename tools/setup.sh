@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Installs the Debian packages that a group of commands needs; quick when all are there.
-# usage: tools/setup.sh [build] [test] [lint] [browser] [system] [bench] [coverage] [package]
+# usage: tools/setup.sh [build] [test] [lint] [browser] [system] [bench] [coverage] [package] [cross]
 #                       (default: build test lint browser)
+#        tools/setup.sh --list GROUP    prints the group's packages
 #
 # Without the groups build, test, coverage and package nothing goes, so failing to install them is an error.
 # What only some checks need (the other groups) is wanted, not required: this script says what is
@@ -27,7 +28,8 @@ packages() {
             redis-server beanstalkd parallel task-spooler ;;
         coverage) echo gcovr ;;
         package) echo debhelper dpkg-dev git lintian ;;
-        *) die "unknown group '$1': build test lint browser system bench coverage package" 2 ;;
+        cross) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user ;;
+        *) die "unknown group '$1': build test lint browser system bench coverage package cross" 2 ;;
     esac
 }
 
@@ -104,6 +106,10 @@ group() {
     echo "setup: going on without $lacking" >&2
 }
 
+if [ "${1:-}" = --list ]; then
+    packages "${2:?}"
+    exit 0
+fi
 [ $# -gt 0 ] || set -- build test lint browser
 for wanted in "$@"; do
     packages "$wanted" >/dev/null

@@ -242,7 +242,7 @@ __attribute__((noinline)) static int block_unannounced(void *arg)
     struct ticking *ticking = arg;
 
     weft_event_set(&ticking->stuck);
-    while (reports_count(&slow, WEFT_REPORT_SLOW_FIBER) == 0)
+    while (reports_count(&slow, WEFT_REPORT_SLOW_FIBER) == 0 || atomic_load(&ticking->ticked) == 0)
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     return 0;
 }
