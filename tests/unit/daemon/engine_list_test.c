@@ -92,7 +92,7 @@ static void list_by_filter(struct world *world)
     char more[128];
     for (uint64_t id = 1; id <= 8; id++) {
         const char *name = names[(id - 1) % 4];
-        uint64_t made;
+        uint64_t made = 0;
         struct rpc_error error = {0};
         snprintf(more, sizeof(more), ",\"tags\":[\"all\",\"%s\"],\"queue\":\"%s\"%s%s%s",
                  id % 2 ? "odd" : "even", id <= 4 ? id % 2 ? "wide" : "one" : "paused",
