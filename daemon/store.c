@@ -10,68 +10,32 @@
  * I2  `head` becomes CLOSED once, by the thread that ends the store, and never changes again.
  * I3  `failure` is written once, before `error` (release), and read after it (acquire).
  * I4  An op is not touched after its done: the list is advanced first.
+ * I5  A batch for which there is no memory was rolled back, and is tried again for a few seconds: it
+ *     may hold the end of a job, which nobody could be refused.
  *
  * It knows no SQL, no files and no jobs beyond the length of a record's strings.
  */
-#include "daemon/store.h"
-
 #include "daemon/config.h"
 #include "daemon/failpoint.h"
-#include "daemon/store_backend.h"
 #include "daemon/store_files.h"
+#include "daemon/store_impl.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <semaphore.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#define BATCH_BYTES  (UINT64_C(8) << 20) /* of records in one transaction; one op may exceed it */
-#define ROW_BYTES    256                 /* a row without its strings, with its index entries */
-#define DISK_FACTOR  3                   /* a row is in the WAL, in its table, and fills no page */
-#define IDLE_BATCHES 16                  /* at the latest after these the backend may tidy up */
+#define BATCH_BYTES          (UINT64_C(8) << 20) /* of records in one transaction; one op may exceed it */
+#define ROW_BYTES            256 /* a row without its strings, with its index entries */
+#define DISK_FACTOR          3   /* a row is in the WAL, in its table, and fills no page */
+#define MEMORY_TRIES         24  /* of a batch (I5): for four seconds */
+#define MEMORY_PAUSE_NS      1000000
+#define MEMORY_PAUSE_MOST_NS 256000000
+#define IDLE_BATCHES         16 /* at the latest after these the backend may tidy up */
 
 #define CLOSED ((struct store_op *)-1)
-
-struct op_list {
-    struct store_op *first, *last;
-};
-
-struct store {
-    _Atomic(struct store_op *) head; /* newest first; pairs release push with acquire take */
-    sem_t arrived;                   /* I1 */
-    const struct store_backend_ops *ops;
-    void *backend; /* store thread's once it runs, else the opener's */
-    struct store_life life;
-    int lock; /* descriptor of STATE/lock, or -1 */
-
-    struct op_list todo;     /* store thread only: taken, not yet in a batch */
-    unsigned since_idle;     /* store thread only: batches since the backend tidied up */
-    struct store_op *backup; /* store thread only: under way, or NULL */
-    bool closing;            /* store thread only: stop_op went by */
-    struct store_op stop;    /* pushed by store_stop() */
-    void (*failed)(void *);  /* set before the start */
-    void *failed_arg;
-
-    atomic_int error; /* I3 */
-    struct problem failure;
-    _Atomic uint32_t batch_max;
-
-    pthread_mutex_t ending; /* guards the two below, and store_stop() against itself */
-    bool started, stopped;
-    pthread_t thread;
-
-    struct { /* atomic, relaxed: figures for people */
-        _Atomic uint64_t commits, writes, reads, batch_max, commit_ns, commit_max_ns, pending,
-            file_bytes, wal_bytes;
-    } stats;
-};
-
-#define COUNT(counter, n) atomic_fetch_add_explicit(&(counter), (n), memory_order_relaxed)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -195,8 +159,7 @@ void store_stats(struct store *store, struct store_stats *ret_stats)
 
 /* ---- the list of requests -------------------------------------------------------------------- */
 
-/* The one place that ends an op (I4). */
-static void op_complete(struct store *store, struct store_op *op, int err)
+void store_op_complete(struct store *store, struct store_op *op, int err)
 {
     op->err = err;
     COUNT(store->stats.pending, (uint64_t)-1);
@@ -210,7 +173,7 @@ void store_push(struct store *store, struct store_op *op)
     do {
         if (head == CLOSED) {
             int err = store_error(store, NULL);
-            op_complete(store, op, err ? err : -ESHUTDOWN);
+            store_op_complete(store, op, err ? err : -ESHUTDOWN);
             return;
         }
         op->next = head;
@@ -387,7 +350,7 @@ static int commit_writes(struct store *store, uint64_t rows, struct problem *pro
     return 0;
 }
 
-static int write_batch(struct store *store, struct op_list batch, struct problem *problem)
+static int try_batch(struct store *store, struct op_list batch, struct problem *problem)
 {
     uint64_t rows = 0;
     int err = apply_writes(store, batch, problem, &rows);
@@ -395,6 +358,21 @@ static int write_batch(struct store *store, struct op_list batch, struct problem
         err = commit_writes(store, rows, problem);
     if (err)
         store->ops->rollback(store->backend);
+    return err;
+}
+
+/* I5.  Nobody else needs this thread meanwhile; what is pushed waits. */
+static int write_batch(struct store *store, struct op_list batch, struct problem *problem)
+{
+    struct timespec pause = {.tv_nsec = MEMORY_PAUSE_NS};
+    int err = try_batch(store, batch, problem);
+    for (int i = 1; err == -ENOMEM && i < MEMORY_TRIES; i++) {
+        nanosleep(&pause, NULL);
+        if (pause.tv_nsec < MEMORY_PAUSE_MOST_NS)
+            pause.tv_nsec *= 2;
+        *problem = (struct problem){0};
+        err = try_batch(store, batch, problem);
+    }
     return err;
 }
 
@@ -410,55 +388,6 @@ static int read_op(struct store *store, struct store_op *op)
     return err;
 }
 
-/* ---- a backup beside the batches --------------------------------------------------------------- */
-
-static void backup_ended(struct store *store, int err)
-{
-    struct store_op *op = store->backup;
-    store->backup = NULL;
-    op_complete(store, op, err);
-}
-
-/* One piece of it.  Batches come in between. */
-static void backup_go_on(struct store *store)
-{
-    struct store_op *op = store->backup;
-    struct problem dropped;
-    int rc =
-        op->give_up && atomic_load_explicit(op->give_up, memory_order_relaxed) ? -ECANCELED : 0;
-    if (rc == 0 && store_error(store, NULL))
-        rc = store_error(store, NULL);
-    if (rc == 0)
-        rc = store->ops->backup_step(store->backend, op->problem);
-    if (rc == 1)
-        return;
-    int end_rc =
-        store->ops->backup_end(store->backend, rc < 0 ? &dropped : op->problem, &op->bytes);
-    backup_ended(store, rc < 0 ? rc : end_rc);
-}
-
-/* Returns whether the op is under way now; else op->err says why not. */
-static bool backup_begin(struct store *store, struct store_op *op)
-{
-    if (store->backup || !store->ops->backup_begin)
-        op->err = store->backup ? problem_set(op->problem, -EBUSY, "another backup is being made")
-                                : problem_set(op->problem, -EOPNOTSUPP, "it cannot be backed up");
-    else
-        op->err = store->ops->backup_begin(store->backend, op->path, op->problem);
-    if (op->err == 0)
-        store->backup = op;
-    return op->err == 0;
-}
-
-static void backup_abort(struct store *store)
-{
-    struct problem dropped;
-    if (!store->backup)
-        return;
-    (void)store->ops->backup_end(store->backend, &dropped, &store->backup->bytes);
-    backup_ended(store, -ESHUTDOWN);
-}
-
 /* Tell everybody, in order of arrival; reads are done when their turn comes, so that they hold up
  * nobody who came before them. */
 static void complete_batch(struct store *store, struct op_list batch)
@@ -466,11 +395,11 @@ static void complete_batch(struct store *store, struct op_list batch)
     for (struct store_op *op = batch.first, *next; op; op = next) {
         next = op->next;
         int err = store_error(store, NULL);
-        if (!err && op->kind == STORE_BACKUP && backup_begin(store, op))
+        if (!err && op->kind == STORE_BACKUP && store_backup_begin(store, op))
             continue; /* it is told when it is through */
         if (!err)
             err = op_reads(op) ? read_op(store, op) : op->err;
-        op_complete(store, op, err);
+        store_op_complete(store, op, err);
     }
 }
 
@@ -499,7 +428,7 @@ static void tidy(struct store *store)
     do {
         more = store->ops->idle(store->backend, &problem);
     } while (more > 0 && !is_busy(store));
-    if (more < 0)
+    if (more < 0 && more != -ENOMEM) /* then another time (I5) */
         fail(store, more, &problem);
     measure(store);
 }
@@ -528,13 +457,13 @@ static void *store_main(void *arg)
         if (store->todo.first)
             run_batch(store);
         if (store->backup)
-            backup_go_on(store);
+            store_backup_go_on(store);
     }
-    backup_abort(store);
+    store_backup_abort(store);
     take_pushed(store, CLOSED, &store->todo); /* I2: nothing comes after this */
     while (store->todo.first)
         run_batch(store);
-    backup_abort(store);
+    store_backup_abort(store);
     return NULL;
 }
 
@@ -564,7 +493,7 @@ static void refuse_pushed(struct store *store)
     take_pushed(store, CLOSED, &left);
     for (struct store_op *op = left.first, *next; op; op = next) {
         next = op->next;
-        op_complete(store, op, -ESHUTDOWN);
+        store_op_complete(store, op, -ESHUTDOWN);
     }
 }
 

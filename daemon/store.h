@@ -13,6 +13,8 @@
  * I2  The first failed apply, commit or sync is sticky: that op and every later one completes with
  *     the same -errno and text, writes and reads alike, and nothing is ever acknowledged again.
  *     The whole batch was rolled back.  The daemon then stops; a restart recovers.
+ *     A batch for which memory is short is tried again for some seconds first: -ENOMEM is sticky
+ *     only after that.
  *     Exceptions, which fail one op and are not sticky: -ENOSPC of an insert refused by the
  *     reserve *before* the transaction, -ENOMEM of a read, and any error of a backup: -EEXIST the
  *     path, -EBUSY another backup is being made, -ENOSPC beyond the reserve, the system's.

@@ -4,7 +4,8 @@
  * the opening thread before it starts), never by two threads at once, may block.
  *
  * Each call returns 0 or -errno with problem.  An error of begin, apply or commit is final: the
- * store calls rollback, then close, and nothing else (store.h, I2).
+ * store calls rollback, then close, and nothing else (store.h, I2).  But not -ENOMEM, which says
+ * that nothing of the transaction is on disk: after the rollback the same is begun again.
  */
 #pragma once
 

@@ -7,7 +7,8 @@
  * I2  SQLite never folds the WAL back by itself: not by autocheckpoint, and not at close.  So a
  *     store that is refused, or that failed, stays byte for byte as it was found.
  * I3  After an error nothing more is written: a failed fsync may have dropped what it was to sync,
- *     and trying again would succeed without it.
+ *     and trying again would succeed without it.  A shortage of memory is no such error: the
+ *     transaction is rolled back, and whatever of it reached the WAL is overwritten.
  *
  * locking_mode is NORMAL, not EXCLUSIVE: sqlite3 and backups can read while weftd runs, which
  * costs a few fcntl(2) per batch.  A second weftd is kept out by the lock of store_files.h.
@@ -166,6 +167,7 @@ static int committed(void *arg, sqlite3 *db, const char *schema, int frames)
     (void)db;
     (void)schema;
     store->wal_bytes = (uint64_t)frames * PAGE;
+    store->committed = true;
     return SQLITE_OK;
 }
 
@@ -280,22 +282,33 @@ int sqlite_run(struct sqlite_store *store, enum sqlite_statement which, const ch
     return code == SQLITE_OK ? 0 : sqlite_problem(store, code, doing, problem);
 }
 
-static int sqlite_begin(void *backend, struct problem *problem)
-{
-    return sqlite_run(backend, SQL_BEGIN, "begin", problem);
-}
-
-static int sqlite_commit(void *backend, struct problem *problem)
-{
-    return sqlite_run(backend, SQL_COMMIT, "commit", problem);
-}
-
+/* Where memory was short SQLite may have rolled back by itself. */
 static void sqlite_rollback(void *backend)
 {
     struct sqlite_store *store = backend;
-    store->failed = true; /* I3 */
+    if (!sqlite3_get_autocommit(store->db)) {
+        sqlite3_step(store->statements[SQL_ROLLBACK]);
+        sqlite3_reset(store->statements[SQL_ROLLBACK]);
+    }
+}
+
+static int sqlite_begin(void *backend, struct problem *problem)
+{
+    struct sqlite_store *store = backend;
+    sqlite_rollback(store); /* a rollback may lack memory too */
     if (!sqlite3_get_autocommit(store->db))
-        sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+        return problem_set(problem, -ENOMEM, "%s: roll back: no memory", store->path);
+    store->committed = false;
+    return sqlite_run(store, SQL_BEGIN, "begin", problem);
+}
+
+/* Short of memory for what comes after it, a commit that is through reports that, too: then all is
+ * well. */
+static int sqlite_commit(void *backend, struct problem *problem)
+{
+    struct sqlite_store *store = backend;
+    int err = sqlite_run(store, SQL_COMMIT, "commit", problem);
+    return err == -ENOMEM && store->committed ? 0 : err;
 }
 
 /* ---- housekeeping ---------------------------------------------------------------------------- */

@@ -24,6 +24,7 @@
 enum sqlite_statement {
     SQL_BEGIN,
     SQL_COMMIT,
+    SQL_ROLLBACK,
     SQL_INSERT_LONG,
     SQL_GET_LONG,
     SQL_LIST,
@@ -60,6 +61,7 @@ struct sqlite_store {
     uint64_t deleted;             /* rows, since free pages were looked at */
     uint64_t starts;              /* number of this start */
     struct sqlite_backup *backup; /* under way, or NULL */
+    bool committed;               /* the transaction that is being ended is on disk */
     int version; /* of the schema on disk; this program's once recovery is through */
     bool failed; /* an error that is not a shortage of memory: no checkpoint at close */
     _Atomic uint64_t reserve, checkpoint, wal_max;

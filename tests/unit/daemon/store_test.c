@@ -10,6 +10,7 @@ enum { FAKE_OPS_MAX = 20000 };
 struct fake {
     unsigned begins, commits, rollbacks, idles, closes, calls_after_rollback;
     size_t rows_in_transaction, rows_most;
+    unsigned begins_without_memory, applies_without_memory, commits_without_memory;
     int begin_err, apply_err, commit_err, read_err, idle_err;
     unsigned apply_countdown; /* the nth apply fails with apply_err; 0: never */
     uint64_t room;
@@ -32,10 +33,22 @@ static int fake_recover(void *backend, int (*row)(void *arg, const struct job_re
     return row(arg, &record);
 }
 
+/* Whether memory is short, once more. */
+static int lack_memory(unsigned *times, struct problem *problem)
+{
+    if (*times == 0)
+        return 0;
+    --*times;
+    return problem_set(problem, -ENOMEM, "no memory");
+}
+
 static int fake_begin(void *backend, struct problem *problem)
 {
     struct fake *fake = backend;
     fake->begins++;
+    fake->rows_in_transaction = 0;
+    if (lack_memory(&fake->begins_without_memory, problem))
+        return -ENOMEM;
     fake->calls_after_rollback += fake->rollbacks;
     return fake->begin_err ? problem_set(problem, fake->begin_err, "begin broke") : 0;
 }
@@ -43,6 +56,8 @@ static int fake_begin(void *backend, struct problem *problem)
 static int fake_apply(void *backend, const struct store_op *op, struct problem *problem)
 {
     struct fake *fake = backend;
+    if (lack_memory(&fake->applies_without_memory, problem))
+        return -ENOMEM;
     fake->rows_in_transaction += op->count;
     if (fake->apply_countdown && --fake->apply_countdown == 0)
         return problem_set(problem, fake->apply_err, "apply broke");
@@ -56,6 +71,8 @@ static int fake_commit(void *backend, struct problem *problem)
         sem_post(fake->held);
         sem_wait(fake->hold);
     }
+    if (lack_memory(&fake->commits_without_memory, problem))
+        return -ENOMEM;
     if (fake->commit_err)
         return problem_set(problem, fake->commit_err, "commit broke");
     fake->commits++;
@@ -406,6 +423,40 @@ Test(store, a_read_without_memory_fails_alone)
     cr_assert_eq(op_run(store, &get), -ENOMEM);
     cr_assert_eq(store_error(store, NULL), 0);
     cr_assert_eq(fake_insert(store, 2), 0);
+    store_free(store);
+}
+
+Test(store, a_batch_without_memory_is_tried_again)
+{
+    struct fake fake = {
+        .begins_without_memory = 1, .applies_without_memory = 2, .commits_without_memory = 1};
+    struct store *store = fake_start(&fake);
+    cr_assert_eq(fake_insert(store, 1), 0);
+    cr_assert_eq(store_error(store, NULL), 0);
+    cr_assert_eq(fake.rollbacks, 4u);
+    cr_assert_eq(fake.commits, 1u);
+    cr_assert_eq(fake.rows_most, 1u);
+    store_free(store);
+}
+
+Test(store, memory_that_stays_short_is_an_error_and_sticky)
+{
+    struct fake fake = {.commits_without_memory = 1000};
+    struct store *store = fake_start(&fake);
+    cr_assert_eq(fake_insert(store, 1), -ENOMEM);
+    fake.commits_without_memory = 0;
+    cr_assert_eq(fake_insert(store, 2), -ENOMEM);
+    cr_assert_eq(fake.commits, 0u);
+    store_free(store);
+}
+
+Test(store, housekeeping_without_memory_is_left_for_later)
+{
+    struct fake fake = {.idle_err = -ENOMEM};
+    struct store *store = fake_start(&fake);
+    cr_assert_eq(fake_insert(store, 1), 0);
+    cr_assert_eq(fake_insert(store, 2), 0);
+    cr_assert_gt(fake.idles, 0u);
     store_free(store);
 }
 
