@@ -72,9 +72,12 @@ int engine_key_from_record(struct job *job)
 {
     if (!strstr(job->record.spec, "\"key\":")) /* most have none, and need not be parsed */
         return 0;
-    json_t *spec = json_loads(job->record.spec, JSON_ALLOW_NUL, NULL);
-    int rc = engine_key_new(json_string_value(json_object_get(spec, "key")), job);
-    json_decref(spec);
+    char *key;
+    int rc = job_spec_text_key(job->record.spec, &key);
+    if (rc < 0)
+        return rc;
+    rc = engine_key_new(key, job);
+    free(key);
     return rc;
 }
 

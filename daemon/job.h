@@ -184,8 +184,11 @@ int job_spec_from_text(const char *text, struct job_spec **ret_spec, struct rpc_
  * Cheap, however long the text is: the name comes first in it. */
 const char *job_spec_text_name(const char *text, size_t *ret_size);
 
-/* Whether two stored forms have the same key; false where one has none.  Parses both. */
-bool job_spec_text_same_key(const char *a, const char *b);
+/* The key in a stored form, the caller's to free; NULL: it has none.  Parses it.  Errors: -ENOMEM. */
+int job_spec_text_key(const char *text, char **ret_key);
+
+/* Whether two stored forms have the same key: 1, or 0, as where one has none.  Errors: -ENOMEM. */
+int job_spec_text_same_key(const char *a, const char *b);
 
 void job_spec_free(struct job_spec *spec); /* NULL is fine */
 

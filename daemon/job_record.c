@@ -7,6 +7,7 @@
  * Pure: any thread.
  */
 #include "daemon/job.h"
+#include "protocol/json_memory.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
@@ -96,8 +97,11 @@ static int add_result(json_t *job, const char *text)
 {
     if (!text)
         return 0;
-    json_t *result = json_loads(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-    return json_object_set_new_nocheck(job, "result", result ? result : job_text_to_json(text));
+    json_t *result;
+    int rc = json_memory_load(text, strlen(text), JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL, &result);
+    if (rc == -EINVAL)
+        result = job_text_to_json(text);
+    return rc == -ENOMEM ? -1 : json_object_set_new_nocheck(job, "result", result);
 }
 
 static int add_state(json_t *job, const struct job_record *record)
@@ -153,8 +157,11 @@ static int add_spec(json_t *job, const json_t *spec)
 /* The store's text of a spec that cannot be read is shown as no spec: the job itself still is. */
 int job_record_to_json(const struct job_record *record, json_t **ret_json)
 {
+    json_t *spec = NULL;
+    const char *text = record->spec;
+    if (text && json_memory_load(text, strlen(text), JSON_ALLOW_NUL, NULL, &spec) == -ENOMEM)
+        return -ENOMEM;
     json_t *job = json_object();
-    json_t *spec = record->spec ? json_loads(record->spec, JSON_ALLOW_NUL, NULL) : NULL;
     json_t *name = json_object_get(spec, "name"); /* goes first */
     int rc = json_object_set_new_nocheck(job, "id", json_integer((json_int_t)record->id));
     if (name)

@@ -10,6 +10,7 @@
 #include "daemon/job.h"
 
 #include "daemon/program.h"
+#include "protocol/json_memory.h"
 #include "protocol/timestamp.h"
 #include "protocol/units.h"
 
@@ -171,29 +172,55 @@ const char *job_spec_text_name(const char *text, size_t *ret_size)
     return name;
 }
 
-bool job_spec_text_same_key(const char *a, const char *b)
+/* *ret_spec NULL: it cannot be read.  Errors: -ENOMEM. */
+static int load(const char *text, json_t **ret_spec)
 {
-    json_t *one = json_loads(a, JSON_ALLOW_NUL, NULL), *two = json_loads(b, JSON_ALLOW_NUL, NULL);
-    const char *key = json_string_value(json_object_get(one, "key"));
-    const char *other = json_string_value(json_object_get(two, "key"));
-    bool same = key && other && strcmp(key, other) == 0;
-    json_decref(one);
-    json_decref(two);
-    return same;
+    *ret_spec = NULL;
+    int rc = json_memory_load(text, strlen(text), JSON_ALLOW_NUL, NULL, ret_spec);
+    return rc == -ENOMEM ? rc : 0;
+}
+
+int job_spec_text_key(const char *text, char **ret_key)
+{
+    json_t *spec;
+    int rc = load(text, &spec);
+    if (rc < 0)
+        return rc;
+    const char *key = json_string_value(json_object_get(spec, "key"));
+    char *copy = key ? strdup(key) : NULL;
+    json_decref(spec);
+    if (key && !copy)
+        return -ENOMEM;
+    *ret_key = copy;
+    return 0;
+}
+
+int job_spec_text_same_key(const char *a, const char *b)
+{
+    char *key = NULL, *other = NULL;
+    int rc = job_spec_text_key(a, &key);
+    if (rc == 0)
+        rc = job_spec_text_key(b, &other);
+    if (rc == 0)
+        rc = key && other && strcmp(key, other) == 0;
+    free(key);
+    free(other);
+    return rc;
 }
 
 int job_spec_from_text(const char *text, struct job_spec **ret_spec, struct rpc_error *error)
 {
     json_error_t where;
-    json_t *json = json_loads(text, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &where);
-    if (!json && json_error_code(&where) == json_error_out_of_memory) {
+    json_t *json;
+    int rc = json_memory_load(text, strlen(text), JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &where,
+                              &json);
+    if (rc == -ENOMEM)
         rpc_error_set(error, RPC_INTERNAL_ERROR, "out of memory");
-        return -ENOMEM;
-    }
-    if (!json)
-        return rpc_error_set(error, RPC_INTERNAL_ERROR, "the stored job cannot be read: %s",
-                             where.text);
-    int rc = job_spec_from_json(json, ret_spec, error);
+    else if (rc < 0)
+        rpc_error_set(error, RPC_INTERNAL_ERROR, "the stored job cannot be read: %s", where.text);
+    if (rc < 0)
+        return rc;
+    rc = job_spec_from_json(json, ret_spec, error);
     json_decref(json);
     return rc;
 }

@@ -13,6 +13,7 @@
 #include "daemon/module_host.h"
 #include "daemon/notify.h"
 #include "daemon/store_verify.h"
+#include "protocol/json_memory.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -275,6 +276,7 @@ int main(int argc, char **argv)
 {
     struct arguments arguments = {.life.inherited_fd = -1};
     struct config *config;
+    json_memory_watch(malloc);
     if (argc > 1 && strcmp(argv[1], MODULE_HOST_OPTION) == 0)
         return module_host_main(argv + 2);
     prctl(PR_SET_NAME, "weftd"); /* after a restart for [memory] it would be "exe" */

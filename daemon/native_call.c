@@ -14,6 +14,7 @@
 
 #include "daemon/job.h"
 #include "daemon/run.h"
+#include "protocol/json_memory.h"
 #include "protocol/jsonrpc.h"
 #include "protocol/params.h"
 
@@ -230,15 +231,14 @@ int weft_result_text_in(struct weft_attempt *call, const char *name, const char 
 
 int weft_result_json(struct weft_attempt *call, const char *json, size_t size)
 {
-    json_t *whole;
+    json_t *whole = NULL;
+    int rc = -EINVAL;
     if (call->args && json == call->args_text && size == strlen(json)) /* echo: it is JSON */
         whole = json_incref((json_t *)call->args);
-    else if (jsonrpc_depth(json, size, JSONRPC_DEPTH_MAX) > JSONRPC_DEPTH_MAX) /* I3 */
-        whole = NULL;
-    else
-        whole = json_loadb(json, size, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    else if (jsonrpc_depth(json, size, JSONRPC_DEPTH_MAX) <= JSONRPC_DEPTH_MAX) /* I3 */
+        rc = json_memory_load(json, size, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL, &whole);
     if (!whole)
-        return failed(call, -EINVAL);
+        return failed(call, rc);
     json_decref(call->result);
     call->result = whole;
     return 0;

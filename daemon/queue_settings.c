@@ -7,6 +7,7 @@
  */
 #include "daemon/queue_settings.h"
 
+#include "protocol/json_memory.h"
 #include "protocol/params.h"
 
 #include <errno.h>
@@ -157,14 +158,14 @@ int queue_change_to_text(const char *name, const struct queue_change *live, char
 int queue_change_from_text(const char *text, char ret_name[static QUEUE_NAME_MAX + 1],
                            struct queue_change *ret_live)
 {
-    json_error_t where;
     struct rpc_error error;
     struct queue_change live;
     const char *name;
-    json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, &where);
-    if (!object)
-        return json_error_code(&where) == json_error_out_of_memory ? -ENOMEM : -EBADMSG;
-    int rc = queue_change_from_json(object, &name, &live, &error) < 0 ? -EBADMSG : 0;
+    json_t *object;
+    int rc = json_memory_load(text, strlen(text), JSON_REJECT_DUPLICATES, NULL, &object);
+    if (rc < 0)
+        return rc == -ENOMEM ? rc : -EBADMSG;
+    rc = queue_change_from_json(object, &name, &live, &error) < 0 ? -EBADMSG : 0;
     if (rc == 0) {
         strcpy(ret_name, name);
         *ret_live = live;

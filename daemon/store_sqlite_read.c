@@ -220,9 +220,12 @@ static int has_its_key(struct sqlite_store *store, const struct job_record *reco
     int err = get_one(store, id, problem, &other);
     if (err)
         return err;
-    *ret_has =
-        other && other->uid == record->uid && job_spec_text_same_key(other->spec, record->spec);
+    bool may_have = other && other->uid == record->uid;
+    int has = may_have ? job_spec_text_same_key(other->spec, record->spec) : 0;
     job_record_free(other);
+    if (has < 0)
+        return problem_set(problem, has, "%s: look for a key: no memory", store->path);
+    *ret_has = has;
     return 0;
 }
 

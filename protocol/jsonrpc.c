@@ -11,6 +11,8 @@
  * Pure: any thread.  Does not know any method, and takes no line apart. */
 #include "protocol/jsonrpc.h"
 
+#include "protocol/json_memory.h"
+
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
@@ -41,17 +43,9 @@ size_t jsonrpc_depth(const char *text, size_t size, size_t limit)
     return deepest;
 }
 
-/* jansson says why a text is wrong; where an allocation failed outside its lexer it says
- * nothing. */
-static bool is_out_of_memory(const json_error_t *cause)
+static int refuse_json(int rc, const json_error_t *cause, struct rpc_error *error)
 {
-    return json_error_code(cause) == json_error_out_of_memory ||
-           json_error_code(cause) == json_error_unknown;
-}
-
-static int refuse_json(const json_error_t *cause, struct rpc_error *error)
-{
-    if (is_out_of_memory(cause)) {
+    if (rc == -ENOMEM) {
         rpc_error_set(error, RPC_INTERNAL_ERROR, "out of memory while reading the line");
         return -ENOMEM;
     }
@@ -65,12 +59,10 @@ int jsonrpc_parse_value(const char *text, size_t size, json_t **ret_value, struc
         return rpc_error_set(error, RPC_TOO_DEEP,
                              "the JSON nests more than %d levels deep; flatten it",
                              JSONRPC_DEPTH_MAX);
-    json_error_t cause = {0}; /* jansson does not set the code of every failure */
-    json_t *value = json_loadb(text, size, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &cause);
-    if (value == NULL)
-        return refuse_json(&cause, error);
-    *ret_value = value;
-    return 0;
+    json_error_t cause;
+    int rc =
+        json_memory_load(text, size, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &cause, ret_value);
+    return rc < 0 ? refuse_json(rc, &cause, error) : 0;
 }
 
 static int check_batch(const json_t *root, struct rpc_error *error)
