@@ -89,7 +89,7 @@ char *job_command(const json_t *job, char *buffer, size_t size)
     if (!to)
         return buffer;
     print_command(to, job);
-    if (fclose(to) == 0)
+    if (fclose(to) == 0 && text) /* without memory for its last piece it is NULL */
         text_safe(text, text_size, buffer, size);
     free(text);
     return buffer;

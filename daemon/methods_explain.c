@@ -8,213 +8,237 @@
  */
 #include "daemon/engine.h"
 #include "daemon/methods_impl.h"
+#include "protocol/jsonrpc.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 /* ---- words ----------------------------------------------------------------------------------- */
 
-static void say_time(FILE *to, int64_t at)
+/* A stream into memory (open_memstream) would not tell that there is none. */
+struct words {
+    struct jsonrpc_text text;
+    bool failed; /* out of memory */
+};
+
+__attribute__((format(printf, 2, 3))) static void say(struct words *to, const char *format, ...)
+{
+    char *text;
+    va_list args;
+    va_start(args, format);
+    int size = vasprintf(&text, format, args);
+    va_end(args);
+    if (size < 0) {
+        to->failed = true;
+        return;
+    }
+    to->failed |= jsonrpc_text_append(&to->text, text, (size_t)size) < 0;
+    free(text);
+}
+
+static void say_time(struct words *to, int64_t at)
 {
     char text[32];
     struct tm tm;
     time_t seconds = (time_t)(at / 1000000000);
     if (gmtime_r(&seconds, &tm) && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) > 0)
-        fputs(text, to);
+        say(to, "%s", text);
     else
-        fputs("a time without a name", to);
+        say(to, "a time without a name");
 }
 
-static void say_error(FILE *to, const struct job_record *record)
+static void say_error(struct words *to, const struct job_record *record)
 {
     if (record->error)
-        fprintf(to, ": %s", record->error);
+        say(to, ": %s", record->error);
 }
 
 /* Of its timeout_total the error says what there is to say. */
-static void say_timeout(FILE *to, const struct job_record *record)
+static void say_timeout(struct words *to, const struct job_record *record)
 {
     if (record->error && record->expires_at && strcmp(record->error, "timed out") != 0)
-        fputs(record->error, to);
+        say(to, "%s", record->error);
     else
-        fprintf(to, "attempt %u ran longer than its timeout", record->attempt);
+        say(to, "attempt %u ran longer than its timeout", record->attempt);
 }
 
-static void say_end(FILE *to, const struct job_record *record)
+static void say_end(struct words *to, const struct job_record *record)
 {
     switch (record->state) {
     case JOB_SUCCEEDED:
-        fprintf(to, "attempt %u succeeded", record->attempt);
+        say(to, "attempt %u succeeded", record->attempt);
         break;
     case JOB_TIMED_OUT:
         say_timeout(to, record);
         break;
     case JOB_CANCELLED:
-        fputs("it was cancelled", to);
+        say(to, "it was cancelled");
         if (record->attempt == 0) /* then it is no attempt's error, but why it was cancelled */
             say_error(to, record);
         break;
     case JOB_DEAD:
-        fprintf(to, "it was given up after attempt %u", record->attempt);
+        say(to, "it was given up after attempt %u", record->attempt);
         say_error(to, record);
         break;
     default:
-        fprintf(to, "attempt %u failed", record->attempt);
+        say(to, "attempt %u failed", record->attempt);
         say_error(to, record);
     }
 }
 
-static void say_ended(FILE *to, const struct engine_explanation *facts)
+static void say_ended(struct words *to, const struct engine_explanation *facts)
 {
     say_end(to, facts->record);
     if (!job_state_may_retry(facts->record->state))
-        fputs("; there is nothing to retry", to);
+        say(to, "; there is nothing to retry");
     else if (!facts->configured)
-        fprintf(to, "; it cannot be retried: its queue \"%s\" is not in the configuration any more",
-                facts->record->queue);
+        say(to, "; it cannot be retried: its queue \"%s\" is not in the configuration any more",
+            facts->record->queue);
     else if (facts->draining)
-        fputs("; it can be retried once weftd, which is stopping, has started again", to);
+        say(to, "; it can be retried once weftd, which is stopping, has started again");
     else
-        fputs("; it can be retried", to);
+        say(to, "; it can be retried");
 }
 
-static void say_retrying(FILE *to, const struct engine_explanation *facts)
+static void say_retrying(struct words *to, const struct engine_explanation *facts)
 {
     say_end(to, facts->record);
-    fputs("; it is being retried", to);
+    say(to, "; it is being retried");
 }
 
-static void say_cancelling(FILE *to, const struct engine_explanation *facts)
+static void say_cancelling(struct words *to, const struct engine_explanation *facts)
 {
     (void)facts;
-    fputs("it is being cancelled", to);
+    say(to, "it is being cancelled");
 }
 
-static void say_running(FILE *to, const struct engine_explanation *facts)
+static void say_running(struct words *to, const struct engine_explanation *facts)
 {
-    fprintf(to, "attempt %u has been running since ", facts->record->attempt);
+    say(to, "attempt %u has been running since ", facts->record->attempt);
     say_time(to, facts->record->started_at);
 }
 
-static void say_frozen(FILE *to, const struct engine_explanation *facts)
+static void say_frozen(struct words *to, const struct engine_explanation *facts)
 {
     say_running(to, facts);
-    fprintf(to, ", and stands still: queue \"%s\" has been frozen", facts->record->queue);
+    say(to, ", and stands still: queue \"%s\" has been frozen", facts->record->queue);
 }
 
-static void say_ending(FILE *to, const struct engine_explanation *facts)
+static void say_ending(struct words *to, const struct engine_explanation *facts)
 {
-    fprintf(to, "attempt %u is over, and how it ended is being stored", facts->record->attempt);
+    say(to, "attempt %u is over, and how it ended is being stored", facts->record->attempt);
 }
 
-static void say_stopping(FILE *to, const struct engine_explanation *facts)
+static void say_stopping(struct words *to, const struct engine_explanation *facts)
 {
-    fprintf(to, "weftd is stopping: attempt %u is being ended, and the job goes back to its queue",
-            facts->record->attempt);
+    say(to, "weftd is stopping: attempt %u is being ended, and the job goes back to its queue",
+        facts->record->attempt);
 }
 
-static void say_draining(FILE *to, const struct engine_explanation *facts)
-{
-    (void)facts;
-    fputs("weftd is stopping and starts nothing more; the job waits for its next start", to);
-}
-
-static void say_drained(FILE *to, const struct engine_explanation *facts)
+static void say_draining(struct words *to, const struct engine_explanation *facts)
 {
     (void)facts;
-    fputs("an admin has drained weftd: it starts nothing until that is undone (daemon.drain)", to);
+    say(to, "weftd is stopping and starts nothing more; the job waits for its next start");
 }
 
-static void say_delay(FILE *to, const struct engine_explanation *facts)
+static void say_drained(struct words *to, const struct engine_explanation *facts)
 {
-    fputs("its client asked for a delay, until ", to);
+    (void)facts;
+    say(to, "an admin has drained weftd: it starts nothing until that is undone (daemon.drain)");
+}
+
+static void say_delay(struct words *to, const struct engine_explanation *facts)
+{
+    say(to, "its client asked for a delay, until ");
     say_time(to, facts->record->due_at);
 }
 
-static void say_dependencies(FILE *to, const struct engine_explanation *facts)
+static void say_dependencies(struct words *to, const struct engine_explanation *facts)
 {
     size_t shown = facts->waits_for_count < 3 ? facts->waits_for_count : 3;
-    fprintf(to, "it waits for the end of job%s", facts->waits_for_count == 1 ? "" : "s");
+    say(to, "it waits for the end of job%s", facts->waits_for_count == 1 ? "" : "s");
     for (size_t i = 0; i < shown; i++)
-        fprintf(to, "%s %" PRIu64, i > 0 ? "," : "", facts->waits_for[i]);
+        say(to, "%s %" PRIu64, i > 0 ? "," : "", facts->waits_for[i]);
     if (facts->waits_for_count > shown)
-        fprintf(to, " and %zu more", facts->waits_for_count - shown);
+        say(to, " and %zu more", facts->waits_for_count - shown);
 }
 
-static void say_backoff(FILE *to, const struct engine_explanation *facts)
+static void say_backoff(struct words *to, const struct engine_explanation *facts)
 {
-    fprintf(to, "attempt %u failed", facts->record->attempt);
+    say(to, "attempt %u failed", facts->record->attempt);
     say_error(to, facts->record);
-    fputs("; the next is due at ", to);
+    say(to, "; the next is due at ");
     say_time(to, facts->record->due_at);
 }
 
-static void say_queue_paused(FILE *to, const struct engine_explanation *facts)
+static void say_queue_paused(struct words *to, const struct engine_explanation *facts)
 {
-    fprintf(to, "queue \"%s\" is paused", facts->record->queue);
+    say(to, "queue \"%s\" is paused", facts->record->queue);
 }
 
-static void say_queue_off(FILE *to, const struct engine_explanation *facts)
+static void say_queue_off(struct words *to, const struct engine_explanation *facts)
 {
-    fprintf(to, "queue \"%s\" has a concurrency of 0 and starts nothing", facts->record->queue);
+    say(to, "queue \"%s\" has a concurrency of 0 and starts nothing", facts->record->queue);
 }
 
-static void say_ahead(FILE *to, const struct engine_explanation *facts)
+static void say_ahead(struct words *to, const struct engine_explanation *facts)
 {
     if (facts->ahead == 0)
-        fputs("it is the next", to);
+        say(to, "it is the next");
     else if (facts->ahead == 1)
-        fputs("1 job is ahead of it", to);
+        say(to, "1 job is ahead of it");
     else
-        fprintf(to, "%s%zu jobs are ahead of it",
-                facts->ahead >= ENGINE_AHEAD_MAX ? "at least " : "", facts->ahead);
+        say(to, "%s%zu jobs are ahead of it", facts->ahead >= ENGINE_AHEAD_MAX ? "at least " : "",
+            facts->ahead);
 }
 
-static void say_queue_rate(FILE *to, const struct engine_explanation *facts)
+static void say_queue_rate(struct words *to, const struct engine_explanation *facts)
 {
     char rate[UNITS_TEXT_MAX];
-    fprintf(to, "queue \"%s\" starts at most %s, the next at ", facts->record->queue,
-            units_format_rate(facts->rate, rate));
+    say(to, "queue \"%s\" starts at most %s, the next at ", facts->record->queue,
+        units_format_rate(facts->rate, rate));
     say_time(to, facts->next_start_at);
-    fputs(", and ", to);
+    say(to, ", and ");
     say_ahead(to, facts);
 }
 
-static void say_queue_full(FILE *to, const struct engine_explanation *facts)
+static void say_queue_full(struct words *to, const struct engine_explanation *facts)
 {
     if (facts->concurrency == 1)
-        fputs("the one slot", to);
+        say(to, "the one slot");
     else
-        fprintf(to, "all %u slots", facts->concurrency);
-    fprintf(to, " of queue \"%s\" %s taken, and ", facts->record->queue,
-            facts->concurrency == 1 ? "is" : "are");
+        say(to, "all %u slots", facts->concurrency);
+    say(to, " of queue \"%s\" %s taken, and ", facts->record->queue,
+        facts->concurrency == 1 ? "is" : "are");
     say_ahead(to, facts);
 }
 
-static void say_user_full(FILE *to, const struct engine_explanation *facts)
+static void say_user_full(struct words *to, const struct engine_explanation *facts)
 {
-    fprintf(to, "its user has %u of the %u slots that each may have in queue \"%s\"",
-            facts->running_user, facts->concurrency_user, facts->record->queue);
+    say(to, "its user has %u of the %u slots that each may have in queue \"%s\"",
+        facts->running_user, facts->concurrency_user, facts->record->queue);
 }
 
-static void say_queue_order(FILE *to, const struct engine_explanation *facts)
+static void say_queue_order(struct words *to, const struct engine_explanation *facts)
 {
-    fprintf(to, "a slot of queue \"%s\" is free, and ", facts->record->queue);
+    say(to, "a slot of queue \"%s\" is free, and ", facts->record->queue);
     say_ahead(to, facts);
 }
 
-static void say_next(FILE *to, const struct engine_explanation *facts)
+static void say_next(struct words *to, const struct engine_explanation *facts)
 {
-    fprintf(to, "a slot of queue \"%s\" is free: it is about to start", facts->record->queue);
+    say(to, "a slot of queue \"%s\" is free: it is about to start", facts->record->queue);
 }
 
 static const struct {
     const char *name;
-    void (*say)(FILE *to, const struct engine_explanation *facts);
-} words[ENGINE_WHY_COUNT] = {
+    void (*say)(struct words *to, const struct engine_explanation *facts);
+} sentences[ENGINE_WHY_COUNT] = {
     [ENGINE_WHY_ENDED] = {"ended", say_ended},
     [ENGINE_WHY_RETRYING] = {"retrying", say_retrying},
     [ENGINE_WHY_CANCELLING] = {"cancelling", say_cancelling},
@@ -244,16 +268,13 @@ static bool waits(const struct engine_explanation *facts)
 /* NULL: out of memory. */
 static json_t *reason_json(const struct engine_explanation *facts)
 {
-    char *text = NULL;
-    size_t size;
-    FILE *to = open_memstream(&text, &size);
-    if (!to)
-        return NULL;
-    words[facts->why].say(to, facts);
+    struct words to = {0};
+    sentences[facts->why].say(&to, facts);
     if (waits(facts) && !facts->configured)
-        fputs("; its queue is not in the configuration any more", to);
-    json_t *reason = fclose(to) == 0 ? job_text_to_json(text) : NULL;
-    free(text);
+        say(&to, "; its queue is not in the configuration any more");
+    to.failed |= jsonrpc_text_append(&to.text, "", 1) < 0;
+    json_t *reason = to.failed ? NULL : job_text_to_json(to.text.data);
+    jsonrpc_text_destroy(&to.text);
     return reason;
 }
 
@@ -337,9 +358,9 @@ static int explanation_json(const struct engine_explanation *facts, json_t **ret
         return err;
     json_t *result = json_pack(
         "{s:I, s:s, s:s, s:o, s:o, s:I, s:I, s:b}", "id", (json_int_t)record->id, "state",
-        job_state_name(record->state), "why", words[facts->why].name, "reason", reason_json(facts),
-        "queue", queue_json(facts), "failures", (json_int_t)record->failures, "crashes",
-        (json_int_t)record->crashes, "draining", (int)facts->draining);
+        job_state_name(record->state), "why", sentences[facts->why].name, "reason",
+        reason_json(facts), "queue", queue_json(facts), "failures", (json_int_t)record->failures,
+        "crashes", (json_int_t)record->crashes, "draining", (int)facts->draining);
     bool whole = result && add_of_job(result, job) == 0 && add_ahead(result, facts) == 0 &&
                  add_needs(result, facts) == 0 && add_end(result, facts) == 0;
     json_decref(job);

@@ -239,17 +239,29 @@ static bool is_first(const struct weft_http_field *headers, size_t i)
     return true;
 }
 
-/* All values of one name, as RFC 9110 joins them; those of Set-Cookie, which it does not, by lines. */
-static char *joined(const struct weft_http_response *response, const char *name)
+/* Into `to` if that is not NULL.  Returns its length. */
+static size_t join(const struct weft_http_response *response, const char *name, char *to)
 {
     const char *between = strcasecmp(name, "Set-Cookie") == 0 ? "\n" : ", ", *value;
-    char *text = NULL;
-    size_t size;
-    FILE *to = open_memstream(&text, &size);
-    for (size_t i = 0; to && (value = weft_http_response_header_at(response, name, i)); i++)
-        fprintf(to, "%s%s", i ? between : "", value);
-    if (to)
-        fclose(to);
+    size_t size = 0;
+    for (size_t i = 0; (value = weft_http_response_header_at(response, name, i)); i++) {
+        const char *parts[] = {i ? between : "", value};
+        for (size_t part = 0; part < 2; part++) {
+            if (to)
+                strcpy(to + size, parts[part]);
+            size += strlen(parts[part]);
+        }
+    }
+    return size;
+}
+
+/* All values of one name, as RFC 9110 joins them; those of Set-Cookie, which it does not, by lines.
+ * NULL: out of memory. */
+static char *joined(const struct weft_http_response *response, const char *name)
+{
+    char *text = calloc(1, join(response, name, NULL) + 1);
+    if (text)
+        join(response, name, text);
     return text;
 }
 

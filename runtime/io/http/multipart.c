@@ -111,52 +111,63 @@ static const struct http_source_class multipart_class = {multipart_read, multipa
 
 /* ---- making ----------------------------------------------------------------------------- */
 
-/* A name in quotes, as browsers write it: quote and ends of line are percent-encoded. */
-static void write_quoted(FILE *text, const char *name)
+/* A name in quotes, as browsers write it: quote and ends of line are percent-encoded.  Returns: where
+ * it ends. */
+static char *write_quoted(char *at, const char *name)
 {
-    fputc('"', text);
+    *at++ = '"';
     for (; *name; name++) {
         if (*name == '"' || *name == '\r' || *name == '\n')
-            fprintf(text, "%%%02X", (unsigned)*name);
+            at += sprintf(at, "%%%02X", (unsigned)*name);
         else
-            fputc(*name, text);
+            *at++ = *name;
     }
-    fputc('"', text);
+    *at++ = '"';
+    return at;
 }
 
-static void write_part_header(FILE *text, const struct weft_http_part *part)
+static const char *type_of(const struct weft_http_part *part)
 {
-    const char *type = part->content_type;
+    if (part->content_type)
+        return part->content_type;
+    return part->filename ? "application/octet-stream" : NULL;
+}
 
-    fputs("Content-Disposition: form-data; name=", text);
-    write_quoted(text, part->name);
+static void write_part_header(char *at, const struct weft_http_part *part)
+{
+    const char *type = type_of(part);
+
+    at = stpcpy(at, "Content-Disposition: form-data; name=");
+    at = write_quoted(at, part->name);
     if (part->filename) {
-        fputs("; filename=", text);
-        write_quoted(text, part->filename);
+        at = stpcpy(at, "; filename=");
+        at = write_quoted(at, part->filename);
     }
-    if (!type && part->filename)
-        type = "application/octet-stream";
     if (type)
-        fprintf(text, "\r\nContent-Type: %s", type);
-    fputs("\r\n\r\n", text);
+        at = stpcpy(stpcpy(at, "\r\nContent-Type: "), type);
+    strcpy(at, "\r\n\r\n");
+}
+
+/* As much as write_part_header writes, or more: each character may become three. */
+static size_t part_header_most(const struct weft_http_part *part)
+{
+    const char *type = type_of(part);
+
+    return 128 + 3 * strlen(part->name) + (part->filename ? 3 * strlen(part->filename) : 0) +
+           (type ? strlen(type) : 0);
 }
 
 /* `part` NULL: the closing boundary. */
 static int make_header(const struct multipart *multipart, const struct weft_http_part *part,
                        bool first, char **ret_header)
 {
-    char *header = NULL;
-    size_t size;
-    FILE *text = open_memstream(&header, &size);
-    if (!text)
+    char *header = malloc(BOUNDARY + 16 + (part ? part_header_most(part) : 0));
+    if (!header)
         return -ENOMEM;
-    fprintf(text, "%s--%s%s\r\n", first ? "" : "\r\n", multipart->boundary, part ? "" : "--");
+    int size =
+        sprintf(header, "%s--%s%s\r\n", first ? "" : "\r\n", multipart->boundary, part ? "" : "--");
     if (part)
-        write_part_header(text, part);
-    if (fclose(text) != 0) {
-        free(header);
-        return -ENOMEM;
-    }
+        write_part_header(header + size, part);
     *ret_header = header;
     return 0;
 }
