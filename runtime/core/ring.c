@@ -35,6 +35,7 @@
 
 #include "core/fiber.h"
 #include "core/handoff.h"
+#include "core/loop.h"
 #include "core/runtime.h"
 #include "core/wait.h"
 #include "core/worker.h"
@@ -201,7 +202,10 @@ static bool ring_start(struct ring *ring, struct ring_op *op, const struct io_ur
 
 static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
 {
-    (void)loop, (void)watcher, (void)events; /* on_check reaps */
+    /* on_check reaps.  A watcher that the kernel has refused was stopped: it is tried again, in each
+     * turn. */
+    if (events & EV_ERROR)
+        ev_io_start(loop, watcher);
 }
 
 static void on_prepare(struct ev_loop *loop, struct ev_prepare *watcher, int events)
@@ -283,8 +287,15 @@ static int ring_open(struct ring *ring)
     return r;
 }
 
-static void ring_watch(struct ring *ring, struct ev_loop *loop)
+static int ring_watch(struct ring *ring, struct ev_loop *loop)
 {
+    int r;
+    loop_lock();
+    r = loop_reserve(ring->uring.ring_fd);
+    if (r < 0) {
+        loop_unlock();
+        return r;
+    }
     ev_io_init(&ring->io, on_readable, ring->uring.ring_fd, EV_READ);
     ev_prepare_init(&ring->prepare, on_prepare);
     ev_check_init(&ring->check, on_check);
@@ -293,6 +304,8 @@ static void ring_watch(struct ring *ring, struct ev_loop *loop)
     ev_prepare_start(loop, &ring->prepare);
     ev_check_start(loop, &ring->check);
     ev_async_start(loop, &ring->call);
+    loop_unlock();
+    return 0;
 }
 
 static int ring_new(struct worker *worker)
@@ -307,7 +320,12 @@ static int ring_new(struct worker *worker)
     }
     ring->worker = worker;
     list_init(&ring->cancels);
-    ring_watch(ring, worker->loop);
+    r = ring_watch(ring, worker->loop);
+    if (r < 0) {
+        io_uring_queue_exit(&ring->uring);
+        free(ring);
+        return r;
+    }
     atomic_store_explicit(&worker->ring, ring, memory_order_release);
     return 0;
 }

@@ -51,20 +51,16 @@ static void scope_arm(struct scope *scope)
     struct fiber *self = fiber_self();
     struct wait_batch batch = {0};
     struct worker *worker;
-    int r = -ETIMEDOUT;
 
     scope->timer = (struct timer){.index = TIMER_IDLE, .scope = scope};
-    if (scope->deadline_ns > weft_now_ns()) {
+    scope->timer_armed = scope->deadline_ns > weft_now_ns();
+    if (scope->timer_armed) {
         worker = worker_enter(self);
-        r = worker_add_timer(worker, fiber_worker(self)->runtime, &scope->timer,
-                             scope->deadline_ns);
+        worker_add_timer(worker, fiber_worker(self)->runtime, &scope->timer, scope->deadline_ns);
         worker_exit(self);
-    }
-    scope->timer_armed = r == 0;
-    if (r == 0)
         return;
-    /* Passed already; or no memory for the heap: let it strike at once rather than never. */
-    scope_expire(scope, &batch);
+    }
+    scope_expire(scope, &batch); /* passed already */
     wait_batch_wake(&batch);
 }
 

@@ -3,7 +3,7 @@
  * cache line (16-byte entries). */
 #include "core/timer.h"
 
-#include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "core/park.h"
@@ -68,39 +68,55 @@ static void publish_next(struct timers *timers)
 {
     uint64_t next = timers->count ? timers->heap[0].deadline_ns : UINT64_MAX;
 
+    for (struct timer *timer = timers->spilled; unlikely(timer != NULL); timer = timer->next)
+        next = timer->deadline_ns < next ? timer->deadline_ns : next;
     atomic_store_explicit(&timers->next_ns, next, memory_order_relaxed);
 }
 
-static int heap_reserve(struct timers *timers)
+static bool heap_reserve(struct timers *timers)
 {
     size_t capacity = timers->capacity ? timers->capacity * 2 : INITIAL_CAPACITY;
     struct timer_entry *heap;
 
     if (timers->count < timers->capacity)
-        return 0;
+        return true;
     heap = realloc(timers->heap, capacity * sizeof(*heap));
     if (!heap)
-        return -ENOMEM;
+        return false;
     timers->heap = heap;
     timers->capacity = capacity;
-    return 0;
+    return true;
 }
 
-int timer_add(struct timers *timers, struct timer *timer, uint64_t deadline_ns)
+/* M3. */
+static void spill(struct timers *timers, struct timer *timer, uint64_t deadline_ns)
 {
-    int r;
+    timer->index = TIMER_SPILLED;
+    timer->deadline_ns = deadline_ns;
+    timer->next = timers->spilled;
+    timers->spilled = timer;
+}
 
+static void spilled_remove(struct timers *timers, struct timer *timer)
+{
+    struct timer **link = &timers->spilled;
+
+    while (*link != timer)
+        link = &(*link)->next;
+    *link = timer->next;
+    timer->index = TIMER_IDLE;
+}
+
+void timer_add(struct timers *timers, struct timer *timer, uint64_t deadline_ns)
+{
     timer->home = timers;
     spin_lock(&timers->lock);
-    r = heap_reserve(timers);
-    if (r == 0) {
+    if (likely(heap_reserve(timers)))
         heap_sift_up(timers, timers->count++, (struct timer_entry){deadline_ns, timer});
-        publish_next(timers);
-    } else {
-        timer->index = TIMER_IDLE;
-    }
+    else
+        spill(timers, timer, deadline_ns);
+    publish_next(timers);
     spin_unlock(&timers->lock);
-    return r;
 }
 
 static void heap_remove(struct timers *timers, size_t index)
@@ -122,10 +138,36 @@ void timer_remove(struct timer *timer)
 
     spin_lock(&timers->lock);
     if (timer->index != TIMER_IDLE) {
-        heap_remove(timers, timer->index);
+        if (unlikely(timer->index == TIMER_SPILLED))
+            spilled_remove(timers, timer);
+        else
+            heap_remove(timers, timer->index);
         publish_next(timers);
     }
     spin_unlock(&timers->lock);
+}
+
+static void expire(struct timer *timer, struct wait_batch *batch)
+{
+    if (timer->fiber)
+        park_claim(timer->fiber, PARK_TIMEOUT, batch);
+    else
+        scope_expire(timer->scope, batch); /* M2: under the lock, which scope_leave takes */
+}
+
+static unsigned expire_spilled(struct timers *timers, uint64_t now_ns, struct wait_batch *batch)
+{
+    unsigned expired = 0;
+
+    for (struct timer *timer = timers->spilled, *next; timer; timer = next) {
+        next = timer->next;
+        if (timer->deadline_ns > now_ns)
+            continue;
+        spilled_remove(timers, timer);
+        expire(timer, batch);
+        expired++;
+    }
+    return expired;
 }
 
 unsigned timers_expire(struct timers *timers, uint64_t now_ns, struct wait_batch *batch)
@@ -140,11 +182,10 @@ unsigned timers_expire(struct timers *timers, uint64_t now_ns, struct wait_batch
 
         heap_remove(timers, 0);
         expired++;
-        if (timer->fiber)
-            park_claim(timer->fiber, PARK_TIMEOUT, batch);
-        else
-            scope_expire(timer->scope, batch); /* M2: under the lock, which scope_leave takes */
+        expire(timer, batch);
     }
+    if (unlikely(timers->spilled != NULL))
+        expired += expire_spilled(timers, now_ns, batch);
     publish_next(timers);
     spin_unlock(&timers->lock);
     return expired;
@@ -156,6 +197,8 @@ size_t timers_armed(struct timers *timers)
 
     spin_lock(&timers->lock);
     armed = timers->count;
+    for (struct timer *timer = timers->spilled; timer; timer = timer->next)
+        armed++;
     spin_unlock(&timers->lock);
     return armed;
 }

@@ -111,31 +111,16 @@ static ALWAYS_INLINE void shake_turn(void)
         (void)weft_yield();
 }
 
-/* The wait's deadline, on the timers of the worker.  Returns: false: no memory for it, and the wait
- * is over, now rather than never. */
-static bool set_deadline(struct worker *worker, struct fiber *self, struct timer *timer,
-                         uint64_t deadline_ns)
-{
-    struct wait_batch none = {0};
-
-    *timer = (struct timer){.index = TIMER_IDLE, .fiber = self};
-    if (timer_add(&worker->timers, timer, deadline_ns) == 0)
-        return true;
-    park_claim(self, PARK_TIMEOUT, &none);
-    return false;
-}
-
 static NOINLINE int suspend_until(struct waiter *waiter, uint64_t deadline_ns, struct fiber *next)
 {
     struct fiber *self = waiter->fiber;
     struct worker *worker = worker_enter_home(self);
-    struct timer timer;
-    bool timed = set_deadline(worker, self, &timer, deadline_ns);
+    struct timer timer = {.index = TIMER_IDLE, .fiber = self};
 
+    timer_add(&worker->timers, &timer, deadline_ns);
     leave_claimable(worker, self, next);
     shake_turn();
-    if (timed)
-        timer_remove(&timer);
+    timer_remove(&timer);
     return wait_outcome(self);
 }
 

@@ -30,6 +30,7 @@
 
 #include "core/handoff.h"
 #include "core/hooks.h"
+#include "core/loop.h"
 #include "core/ring.h"
 #include "core/runtime.h"
 #include "observe/monitor.h"
@@ -137,17 +138,14 @@ void worker_queue_pinned(struct fiber *fiber, struct worker *from)
     atomic_fetch_sub_explicit(&runtime->visitors, 1, memory_order_release);
 }
 
-int worker_add_timer(struct worker *worker, struct weft_runtime *runtime, struct timer *timer,
-                     uint64_t deadline_ns)
+void worker_add_timer(struct worker *worker, struct weft_runtime *runtime, struct timer *timer,
+                      uint64_t deadline_ns)
 {
-    int r;
+    struct worker *other = &runtime->worker[(uintptr_t)timer / CACHE_LINE % runtime->workers];
 
-    if (likely(worker != NULL))
-        return timer_add(&worker->timers, timer, deadline_ns);
-    worker = &runtime->worker[(uintptr_t)timer / CACHE_LINE % runtime->workers];
-    r = timer_add(&worker->timers, timer, deadline_ns);
-    worker_wake(worker, NULL); /* it may be about to block, having looked at its timers before */
-    return r;
+    timer_add(worker ? &worker->timers : &other->timers, timer, deadline_ns);
+    if (unlikely(!worker))
+        worker_wake(other, NULL); /* it may be about to block, having looked at its timers before */
 }
 
 /* --- the loop's callbacks: on the scheduler's stack, in ev_run */
@@ -532,18 +530,31 @@ void worker_loop(struct thread *thread)
 
 /* --- making and unmaking */
 
-static int worker_open_loop(struct worker *worker)
+static int worker_start_watchers(struct worker *worker)
 {
-    worker->loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOSIGMASK);
-    if (!worker->loop)
-        return -ENOMEM;
+    int r;
+
     ev_async_init(&worker->wake, on_wake);
-    ev_async_start(worker->loop, &worker->wake);
+    r = loop_start_wake(worker->loop, &worker->wake);
+    if (r < 0)
+        return r;
     ev_io_init(&worker->poll, on_poll, worker->poller.epoll_fd, EV_READ);
     ev_io_start(worker->loop, &worker->poll);
     ev_io_init(&worker->alarm, on_alarm, worker->timer_fd, EV_READ);
     ev_io_start(worker->loop, &worker->alarm);
-    return 0;
+    return loop_settle(worker->loop);
+}
+
+static int worker_open_loop(struct worker *worker)
+{
+    int r;
+
+    loop_lock();
+    r = loop_open(worker->poller.epoll_fd, &worker->loop); /* the newest */
+    if (r == 0)
+        r = worker_start_watchers(worker);
+    loop_unlock();
+    return r;
 }
 
 int worker_init(struct worker *worker, struct weft_runtime *runtime, unsigned index)

@@ -148,9 +148,9 @@ void worker_destroy(struct worker *worker);
  * worker. */
 void worker_loop(struct thread *thread);
 
-/** Arm a timer, from a fiber that runs on `worker` or (NULL) on none.  Errors: -ENOMEM. */
-int worker_add_timer(struct worker *worker, struct weft_runtime *runtime, struct timer *timer,
-                     uint64_t deadline_ns);
+/** Arm a timer, from a fiber that runs on `worker` or (NULL) on none. */
+void worker_add_timer(struct worker *worker, struct weft_runtime *runtime, struct timer *timer,
+                      uint64_t deadline_ns);
 
 /** Queue a pinned fiber where it belongs (K3).  `from`: the caller's own worker, or NULL. */
 void worker_queue_pinned(struct fiber *fiber, struct worker *from);
