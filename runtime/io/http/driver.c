@@ -30,6 +30,8 @@
  *       and tells us only then.  So a socket is never added at that moment, only changed, and the
  *       kernel decides: its key is the open file with the number, so a stranger's is not found.
  *       Then ours was closed, and leaves `sockets`; also when its number is opened again.
+ *   D9  Where libcurl lacks memory to have a socket watched, it says so to whoever called it, and the
+ *       transfer waits for ever.  It does not say which: all of them fail.
  *
  * Nobody else calls in here, but session.c to make and end it.
  */
@@ -246,30 +248,34 @@ static int select_bits(uint32_t events)
     return bits;
 }
 
+static void act(struct weft_http_session *session, curl_socket_t fd, int bits)
+{
+    int running;
+
+    if (curl_multi_socket_action(session->multi, fd, bits, &running) == CURLM_OUT_OF_MEMORY)
+        session->lacks_memory = true; /* D9 */
+}
+
 static bool run_events(struct weft_http_session *session)
 {
     struct epoll_event events[BATCH_EVENTS];
-    int running;
     int count = epoll_wait(session->epoll_fd, events, BATCH_EVENTS, 0);
 
     for (int i = 0; i < count; i++) {
         if (events[i].data.u64 & IDLE_SOCKET)
             sweep_soon(session);
         else
-            curl_multi_socket_action(session->multi, (curl_socket_t)events[i].data.u64,
-                                     select_bits(events[i].events), &running);
+            act(session, (curl_socket_t)events[i].data.u64, select_bits(events[i].events));
     }
     return count > 0;
 }
 
 static bool run_timer(struct weft_http_session *session)
 {
-    int running;
-
     if (session->timer_ns > weft_now_ns())
         return false;
     session->timer_ns = WEFT_NO_DEADLINE;
-    curl_multi_socket_action(session->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    act(session, CURL_SOCKET_TIMEOUT, 0);
     return true;
 }
 
@@ -302,6 +308,14 @@ static void wake_batch(struct weft_http_session *session)
     wait_batch_wake(&batch);
 }
 
+static void fail_active(struct weft_http_session *session, int error, const char *why)
+{
+    struct list *node;
+
+    while ((node = list_first(&session->active)))
+        transfer_fail(container_of(node, struct http_transfer, active), error, why);
+}
+
 /* Returns: whether there was anything to do. */
 static bool driver_step(struct weft_http_session *session)
 {
@@ -310,6 +324,9 @@ static bool driver_step(struct weft_http_session *session)
     any |= run_events(session);
     any |= run_timer(session);
     run_ends(session);
+    if (session->lacks_memory) /* D9 */
+        fail_active(session, -ENOMEM, "out of memory");
+    session->lacks_memory = false;
     if (session->sweep_ns <= weft_now_ns())
         sweep_run(session);
     wake_batch(session);
@@ -323,15 +340,13 @@ static bool driver_step(struct weft_http_session *session)
 static bool driver_nudge(struct weft_http_session *session)
 {
     uint64_t calls = session->calls;
-    int running;
 
     if (session->nudged || list_empty(&session->active))
         return false;
     /* From the end: a connection that ends is taken out meanwhile. */
     for (size_t i = session->socket_count; i-- > 0;) {
         if (i < session->socket_count && session->sockets[i].two)
-            curl_multi_socket_action(session->multi, session->sockets[i].fd, CURL_CSELECT_IN,
-                                     &running);
+            act(session, session->sockets[i].fd, CURL_CSELECT_IN);
     }
     run_ends(session);
     wake_batch(session);
@@ -378,15 +393,6 @@ static void driver_run(struct weft_http_session *session)
 
 /* ---- beginning and end ------------------------------------------------------------------ */
 
-static void fail_active(struct weft_http_session *session)
-{
-    struct list *node;
-
-    while ((node = list_first(&session->active)))
-        transfer_fail(container_of(node, struct http_transfer, active), -ESHUTDOWN,
-                      "the session was closed");
-}
-
 /* Returns: whether nothing was posted meanwhile, and nothing can be any more. */
 static bool driver_close(struct weft_http_session *session)
 {
@@ -401,7 +407,7 @@ static void driver_end(struct weft_http_session *session)
 {
     do {
         run_posts(session);
-        fail_active(session);
+        fail_active(session, -ESHUTDOWN, "the session was closed");
         wake_batch(session);
     } while (!driver_close(session));
     driver_destroy(session);

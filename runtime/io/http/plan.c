@@ -61,12 +61,14 @@ static int replace_part(CURLU *url, CURLUPart part, unsigned flags, char **text)
     return 0;
 }
 
-static bool is_http(CURLU *url)
+/* Returns: 1, or 0, or -ENOMEM. */
+static int is_http(CURLU *url)
 {
     char *scheme;
+    CURLUcode code = curl_url_get(url, CURLUPART_SCHEME, &scheme, 0);
 
-    if (curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK)
-        return false;
+    if (code != CURLUE_OK)
+        return code == CURLUE_OUT_OF_MEMORY ? -ENOMEM : 0;
     bool good = strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0;
     curl_free(scheme);
     return good;
@@ -96,7 +98,10 @@ static int take_user(struct http_plan *plan, CURLU *url)
 /* I1. */
 static int take_url(struct http_plan *plan, CURLU *url, const char **ret_reason)
 {
-    if (!is_http(url)) {
+    int http = is_http(url);
+    if (http < 0)
+        return http;
+    if (!http) {
         *ret_reason = "neither http:// nor https://";
         return -EPROTONOSUPPORT;
     }

@@ -63,6 +63,7 @@ struct weft_http_session {
     size_t sending_count; /* of them, those that have a body to send */
     uint64_t calls;       /* counts libcurl's calls for heads, bodies and ends */
     bool nudged;          /* nothing has happened since driver_nudge */
+    bool lacks_memory;    /* libcurl said so, and not of which transfer (driver.c, D9) */
     struct http_socket *sockets; /* D7 of driver.c */
     size_t socket_count, socket_room;
     size_t two_count;        /* of them, those that speak HTTP/2, or may */
