@@ -156,9 +156,10 @@ int loop_open(int fd, struct ev_loop **ret_loop)
     int r = loop_reserve(fd + FDS_AHEAD);
     if (r < 0)
         return r;
+    errno = 0;
     loop = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOSIGMASK);
     if (!loop)
-        return -ENOMEM;
+        return errno ? -errno : -ENOMEM; /* the first thing that it does is to ask for its set */
     warm(loop);
     *ret_loop = loop;
     return 0;

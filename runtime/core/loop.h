@@ -24,7 +24,7 @@ struct ev_loop;
 void loop_lock(void);
 void loop_unlock(void);
 
-/** A loop, and room for watchers of descriptors up to `fd`.  Errors: -ENOMEM. */
+/** A loop, and room for watchers of descriptors up to `fd`.  Errors: -ENOMEM, epoll_create1(2)'s. */
 int loop_open(int fd, struct ev_loop **ret_loop);
 
 /** Room for a few more watchers.  Errors: -ENOMEM. */
