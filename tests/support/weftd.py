@@ -160,8 +160,8 @@ def run(argv, text=True, timeout=DEADLINE, **options):
 class Weftd:
     """One state folder, and the weftd that runs on it, if one does."""
 
-    def __init__(self, config=''):
-        self.folder = tempfile.mkdtemp(prefix='weft-', dir='/tmp')
+    def __init__(self, config='', parent='/tmp'):
+        self.folder = tempfile.mkdtemp(prefix='weft-', dir=parent)
         self.state = os.path.join(self.folder, 'state')
         self.socket = os.path.join(self.folder, 'weft.sock')
         self.config_file = os.path.join(self.folder, 'weftd.conf')
