@@ -8,9 +8,9 @@
  *       loop_reserve() there.
  *   A2  A loop that runs takes no memory: loop_open() has it take, before, what it needs for its
  *       events, and its other arrays grow when watchers are started.
- *   A4  libev aborts, too, where it gets no descriptors for waking up: loop_start_wake() does not.
  *   A3  libev stops a watcher of a descriptor that the kernel refuses to watch (epoll_ctl: ENOMEM,
  *       ENOSPC), its own for waking up as well, of which it tells nobody: loop_settle() finds out.
+ *   A4  libev aborts, too, where it gets no descriptors for waking up: loop_start_wake() does not.
  *
  * libev has one allocator and one callback for errors in the whole process, so a program that uses
  * libev beside us gets ours: malloc's, with the reserve behind it, and what libev does without one.

@@ -5,10 +5,10 @@
  * waits.
  *
  *   M1  A timer is in the heap or not, as timer->index says; both change under the lock.
- *   M3  Arming a timer cannot fail, so that a wait with a deadline cannot either: what the heap has no
- *       memory for is in a list, and looked for there.
  *   M2  What expires is claimed under the lock, so that once timer_remove has returned nobody
  *       touches the timer any more.
+ *   M3  Arming a timer cannot fail, so that a wait with a deadline cannot either: what the heap has no
+ *       memory for is in a list, and looked for there.
  */
 #ifndef RUNTIME_CORE_TIMER_H
 #define RUNTIME_CORE_TIMER_H
