@@ -85,5 +85,6 @@ int main(void)
 
     weft_options_init(&options);
     options.workers = 2;
+    options.handoff_ns = WEFT_HANDOFF_NEVER; /* blocker keeps its worker, as the test expects */
     return weft_run(&options, main_fiber, NULL);
 }
