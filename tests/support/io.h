@@ -21,7 +21,7 @@ static inline void on_fibers_counting_fds(unsigned workers, int (*fn)(void *), v
 {
     int before = open_fds();
     on_fibers(workers, fn, arg);
-    EXPECT_EQ(open_fds(), before);
+    await_fds(before);
 }
 
 static inline void raw_pair(int fds[2])

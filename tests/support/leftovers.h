@@ -23,6 +23,16 @@ static inline int open_fds(void)
     return count_entries("/proc/self/fd") - 1;
 }
 
+/** Until there are no more descriptors than that.  A detached thread of another library, as libcurl's
+ * in getaddrinfo(3), may be about to close its own. */
+static inline void await_fds(int most)
+{
+    uint64_t end_ns = weft_deadline_after(10 * WEFT_SECOND);
+    while (open_fds() > most && weft_now_ns() < end_ns)
+        usleep(1000);
+    EXPECT_EQ(open_fds(), most);
+}
+
 /** Until there are no more threads than that.  One that was joined may still be listed. */
 static inline void await_threads(int most)
 {

@@ -180,7 +180,7 @@ static inline bool stress_level_holds(struct stress_level *level)
     uint64_t now_ns = weft_now_ns();
     size_t heap = mallinfo2().uordblks, *most = &level->heap[now_ns > level->half_ns];
 
-    EXPECT_EQ(open_fds(), level->fds);
+    await_fds(level->fds);
     await_threads(level->threads);
     *most = heap > *most ? heap : *most;
     if (level->heap[0])

@@ -214,6 +214,7 @@ Test(follow_files, pieces_go_on_from_where_the_files_came_to)
     int file = complete_file("first");
     const struct canned canned[] = {
         {"job.output", FILE_FROM(0, ""), &file},
+        {"job.wait", NULL, NULL},
         {"job.output", FILE_FROM(5, ""), NULL}, /* a proxy took it away */
         {"job.logs", REST, NULL},
         {"job.logs", NOTHING, NULL},
