@@ -79,18 +79,28 @@ class OutputDescriptor(support.WeftdTest):
             self.addCleanup(os.close, fd)
         return result, fds[0] if fds else None
 
+    # To write as well: who only reads sees the end once the one who wrote a line closes it.
+    OPEN = 'exec 3<>"$0"; '
+
+    def fifo(self):
+        path = self.weftd.path('go')
+        os.mkfifo(path)
+        return path
+
+    def go_on(self, path):
+        with open(path, 'w', encoding='utf-8') as fifo:
+            fifo.write('\n')
+
     def descriptors(self):
         return len(os.listdir(f'/proc/{self.weftd.pid}/fd'))
 
     def test_from_before_the_first_byte_to_the_end(self):
-        go = self.weftd.path('go')
-        os.mkfifo(go)
-        number = self.weftd.shell('read x <"$0"; echo one; read x <"$0"; head -c 70000 /dev/zero',
-                                  go)
+        go = self.fifo()
+        number = self.weftd.shell(self.OPEN + 'read x <&3; echo one; read x <&3; '
+                                  'head -c 70000 /dev/zero', go)
         self.weftd.await_state(number, 'running')
         self.assertEqual(self.ask(number), ({'attempt': 1, 'descriptor': False, 'eof': False}, None))
-        with open(go, 'w', encoding='utf-8') as fifo:
-            fifo.write('\n')
+        self.go_on(go)
         result, fd = support.wait_until(
             lambda: (lambda answer: answer if answer[1] else None)(self.ask(number)), 'a file')
         self.assertEqual(result, {'attempt': 1, 'descriptor': True, 'begin': 0, 'eof': False})
@@ -98,8 +108,7 @@ class OutputDescriptor(support.WeftdTest):
         self.assertFalse(is_complete(fd))
         with self.assertRaises(OSError):
             os.write(fd, b'x')
-        with open(go, 'w', encoding='utf-8') as fifo:
-            fifo.write('\n')
+        self.go_on(go)
         self.weftd.wait(number)
         self.assertTrue(is_complete(fd))
         self.assertEqual(os.fstat(fd).st_size, CAP)
@@ -157,16 +166,7 @@ class OutputDescriptor(support.WeftdTest):
         self.addCleanup(program.kill)
         return program
 
-    def fifo(self):
-        path = self.weftd.path('go')
-        os.mkfifo(path)
-        return path
-
-    def go_on(self, path):
-        with open(path, 'w', encoding='utf-8') as fifo:
-            fifo.write('\n')
-
-    WRITER = ('head -c 40000 /dev/zero; printf "%s" "attempt $WEFT_ATTEMPT"; read x <"$0"; '
+    WRITER = (OPEN + 'head -c 40000 /dev/zero; printf "%s" "attempt $WEFT_ATTEMPT"; read x <&3; '
               'head -c 20000 /dev/zero; exit 3')
 
     def written(self, attempt):
