@@ -61,10 +61,19 @@ static int system_error(struct sqlite_store *store)
     return err > 0 ? -err : -EIO;
 }
 
+/* I3.  The kernel may lack memory in a sync, which says no more of the disk than any other error. */
+static int sync_error(struct sqlite_store *store)
+{
+    int err = system_error(store);
+    return err == -ENOMEM ? -EIO : err;
+}
+
 static int errno_of(struct sqlite_store *store, int code)
 {
     if (code == SQLITE_IOERR_NOMEM)
         return -ENOMEM;
+    if (code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC)
+        return sync_error(store);
     switch (code & 0xff) {
     case SQLITE_NOMEM:
         return -ENOMEM;
@@ -343,13 +352,10 @@ static int read_pragma(struct sqlite_store *store, const char *sql, struct probl
                                                      : sqlite_problem(store, code, sql, problem);
 }
 
-/* I5.  Returns 1 if there is more to give back. */
-static int give_back_pages(struct sqlite_store *store, struct problem *problem)
+/* Returns 1 if pages were given back, 0 if there are too few. */
+static int give_back_some(struct sqlite_store *store, struct problem *problem)
 {
     int64_t pages, left, kind;
-    if (store->deleted == 0)
-        return 0;
-    store->deleted = 0;
     int err = read_pragma(store, "PRAGMA page_count", problem, &pages);
     if (!err)
         err = read_pragma(store, "PRAGMA freelist_count", problem, &left);
@@ -362,8 +368,16 @@ static int give_back_pages(struct sqlite_store *store, struct problem *problem)
     int code = sqlite3_exec(store->db, sql, NULL, NULL, NULL);
     if (code != SQLITE_OK)
         return sqlite_problem(store, code, "give back pages", problem);
-    store->deleted = 1; /* look again */
     return 1;
+}
+
+/* I5.  Returns 1 if there may be more to give back. */
+static int give_back_pages(struct sqlite_store *store, struct problem *problem)
+{
+    int more = store->deleted > 0 ? give_back_some(store, problem) : 0;
+    if (more == 0)
+        store->deleted = 0; /* after an error it looks again */
+    return more;
 }
 
 static int sqlite_idle(void *backend, struct problem *problem)

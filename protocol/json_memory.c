@@ -40,10 +40,12 @@ int json_memory_load(const char *text, size_t size, size_t flags, json_error_t *
     *cause = (json_error_t){0}; /* jansson does not set the code of every failure */
     uint64_t before = atomic_load_explicit(&refusals, memory_order_relaxed);
     json_t *value = json_loadb(text, size, flags, cause);
-    if (!value)
-        return says_so(cause) || atomic_load_explicit(&refusals, memory_order_relaxed) != before
-                   ? -ENOMEM
-                   : -EINVAL;
-    *ret_value = value;
-    return 0;
+    bool refused = atomic_load_explicit(&refusals, memory_order_relaxed) != before;
+    if (value && !refused) {
+        *ret_value = value;
+        return 0;
+    }
+    bool lacked = refused || says_so(cause);
+    json_decref(value); /* its lexer leaves out bytes of a string for which there is no room */
+    return lacked ? -ENOMEM : -EINVAL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* JSON text to values, and whether that lacked memory.  jansson does not always say so: where its
- * lexer lacks some, the text is wrong.  A client would be told to mend what is right, and what is
- * stored would be taken for damaged. */
+ * lexer lacks some, the text is wrong, or a string comes without some of its bytes.  A client would be
+ * told to mend what is right, and what is stored would be taken for damaged, or be another. */
 #pragma once
 
 #include <jansson.h>

@@ -6,6 +6,8 @@
 #include "store_vfs.h"
 
 #include <signal.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
 
 /* What is asked of a step does not depend on who watches the memory meanwhile; under a sanitizer,
  * where it takes ten times as long, fewer of them are enough. */
@@ -252,4 +254,32 @@ Test(store_crash, a_power_cut_at_any_step_loses_nothing_that_was_acknowledged, .
     }
     fprintf(stderr, "%d power cuts, %u jobs acknowledged\n", CUTS, acknowledged);
     cr_assert_gt(acknowledged, (unsigned)CUTS * 5 / 2);
+}
+
+static atomic_bool sync_lacks_memory;
+
+/* In place of libc's, for SQLite too. */
+int fdatasync(int fd)
+{
+    if (!atomic_load(&sync_lacks_memory))
+        return (int)syscall(SYS_fdatasync, fd);
+    errno = ENOMEM;
+    return -1;
+}
+
+/* It is not tried again, as a batch without memory is: what it was to sync may be lost already. */
+Test(store_crash, a_sync_without_memory_is_a_failed_sync)
+{
+    char folder[64];
+    struct problem problem;
+    struct store *store = boot(folder_make(folder, true));
+    cr_assert_eq(insert_range(store, 1, 1), 0);
+    atomic_store(&sync_lacks_memory, true);
+    cr_assert_eq(insert_range(store, 2, 1), -EIO);
+    atomic_store(&sync_lacks_memory, false);
+    cr_assert_eq(insert_range(store, 2, 1), -EIO);
+    cr_assert_eq(store_error(store, &problem), -EIO);
+    cr_assert_not_null(strstr(problem.text, "disk I/O error"), "%s", problem.text);
+    store_free(store);
+    folder_remove(folder);
 }

@@ -356,6 +356,31 @@ Test(jsonrpc, out_of_memory_is_refused_wherever_it_strikes)
     json_memory_watch(malloc);
 }
 
+static void *malloc_that_fails_once(size_t size)
+{
+    return allocations_left-- == 0 ? NULL : malloc(size);
+}
+
+/* jansson's lexer passes over what it has no room for: the string comes, but shorter. */
+Test(jsonrpc, a_line_that_lacks_bytes_for_want_of_memory_is_none)
+{
+    const char *line = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"events.subscribe\",\"params\":{"
+                       "\"text\":\"a string that is longer than what its room begins with\"}}";
+    struct jsonrpc_message message;
+    struct rpc_error error;
+    long n = 0;
+    json_memory_watch(malloc_that_fails_once);
+    for (allocations_left = 0; parse(line, &message, &error) == -ENOMEM; allocations_left = ++n)
+        cr_assert_eq(error.code, RPC_INTERNAL_ERROR);
+    json_memory_watch(malloc);
+    cr_assert_gt(n, 10);
+    cr_assert_geq(allocations_left, 0, "none failed, and still it is wrong: %s", error.message);
+    cr_assert_eq(message.count, 1);
+    cr_assert_str_eq(json_string_value(json_object_get(message.root, "method")),
+                     "events.subscribe");
+    jsonrpc_message_destroy(&message);
+}
+
 Test(jsonrpc, destroy_takes_null_and_what_was_destroyed)
 {
     struct jsonrpc_message message;
