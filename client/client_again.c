@@ -93,8 +93,9 @@ static int with_key(const struct weft_client *client, const json_t *job, json_t 
     int err = make_key(key);
     if (err)
         return err;
-    json_t *copy = json_copy((json_t *)job);
-    if (!copy || json_object_set_new(copy, "key", json_string(key)) < 0) {
+    json_t *copy = json_copy((json_t *)job); /* without what it lacked memory for, if so */
+    if (!copy || json_object_size(copy) != json_object_size(job) ||
+        json_object_set_new(copy, "key", json_string(key)) < 0) {
         json_decref(copy);
         return -ENOMEM;
     }

@@ -1,29 +1,103 @@
 /* SPDX-License-Identifier: MIT */
-/* json_memory: see json_memory.h. */
+/*
+ * json_memory: see json_memory.h.
+ *
+ * I1  A load that is refused memory is left at once, by longjmp(): jansson's lexer would go on without
+ *     the bytes that it had no room for, and, if one of them ended a string, behind the end of its
+ *     text (2.14, strbuffer_append() in lex_save()).  jansson keeps nothing outside its arguments, so
+ *     it may be left anywhere.
+ * I2  What the load had allocated by then is freed: each allocation and each release is logged, and
+ *     what was allocated more often than released is live.
+ * I3  A load does not leave its thread (it waits for nothing), so the load of a thread is in a
+ *     variable of that.
+ */
 #include "protocol/json_memory.h"
 
 #include <errno.h>
-#include <stdatomic.h>
+#include <setjmp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+
+enum {
+    LOG_BEGINS = 128 /* entries: most requests need no more */
+};
+
+/* A block, with the lowest bit set if it was released. */
+typedef uintptr_t entry;
+
+struct load {
+    jmp_buf left; /* I1 */
+    entry *log;
+    size_t count, capacity;
+    json_t *value;
+    entry begin[LOG_BEGINS];
+};
 
 static void *(*allocator)(size_t) = malloc; /* constant once there are threads */
-static _Atomic uint64_t
-    refusals; /* in all threads; relaxed: one's own are seen, others' do no harm */
+static _Thread_local struct load *loading;  /* I3 */
+
+static bool log_entry(struct load *load, entry one)
+{
+    if (load->count == load->capacity) {
+        entry *more = allocator(2 * load->capacity * sizeof *more);
+        if (!more)
+            return false;
+        memcpy(more, load->log, load->count * sizeof *more);
+        if (load->log != load->begin)
+            free(load->log);
+        load->log = more;
+        load->capacity *= 2;
+    }
+    load->log[load->count++] = one;
+    return true;
+}
 
 static void *allocate(size_t size)
 {
+    struct load *load = loading;
     void *block = allocator(size);
-    if (!block && size > 0)
-        atomic_fetch_add_explicit(&refusals, 1, memory_order_relaxed);
-    return block;
+    if (!load)
+        return block;
+    if (block && log_entry(load, (entry)block))
+        return block;
+    free(block);
+    longjmp(load->left, 1);
+}
+
+static void release(void *block)
+{
+    if (block && loading && !log_entry(loading, (entry)block | 1))
+        longjmp(loading->left, 1); /* by the log it is live */
+    free(block);
 }
 
 void json_memory_watch(void *(*with)(size_t))
 {
     allocator = with;
-    json_set_alloc_funcs(allocate, free);
+    json_set_alloc_funcs(allocate, release);
+}
+
+/* The entries of a block beside each other. */
+static int compare(const void *a, const void *b)
+{
+    entry one = *(const entry *)a >> 1, other = *(const entry *)b >> 1;
+    return one < other ? -1 : one > other;
+}
+
+/* I2 */
+static void free_live(struct load *load)
+{
+    qsort(load->log, load->count, sizeof *load->log, compare);
+    for (size_t i = 0, next; i < load->count; i = next) {
+        entry block = load->log[i] & ~(entry)1;
+        size_t releases = 0;
+        for (next = i; next < load->count && load->log[next] >> 1 == block >> 1; next++)
+            releases += load->log[next] & 1;
+        if (next - i > 2 * releases)
+            free((void *)block); /* NOLINT(performance-no-int-to-ptr): it was one */
+    }
 }
 
 static bool says_so(const json_error_t *cause)
@@ -32,20 +106,36 @@ static bool says_so(const json_error_t *cause)
            json_error_code(cause) == json_error_unknown; /* outside its lexer it says nothing */
 }
 
-int json_memory_load(const char *text, size_t size, size_t flags, json_error_t *cause,
-                     json_t **ret_value)
+/* Returns: whether it came to its end; load->value is NULL then, if the text is wrong. */
+static bool try_load(struct load *load, const char *text, size_t size, size_t flags,
+                     json_error_t *cause)
 {
+    if (setjmp(load->left) != 0)
+        return false;
+    load->value = json_loadb(text, size, flags, cause);
+    return true;
+}
+
+int __attribute__((noinline)) /* I3: by the thread that it is called on */
+json_memory_load(const char *text, size_t size, size_t flags, json_error_t *cause,
+                 json_t **ret_value)
+{
+    struct load load; /* as it is: most of it is not used */
     json_error_t ours;
     cause = cause ? cause : &ours;
     *cause = (json_error_t){0}; /* jansson does not set the code of every failure */
-    uint64_t before = atomic_load_explicit(&refusals, memory_order_relaxed);
-    json_t *value = json_loadb(text, size, flags, cause);
-    bool refused = atomic_load_explicit(&refusals, memory_order_relaxed) != before;
-    if (value && !refused) {
-        *ret_value = value;
-        return 0;
-    }
-    bool lacked = refused || says_so(cause);
-    json_decref(value); /* its lexer leaves out bytes of a string for which there is no room */
-    return lacked ? -ENOMEM : -EINVAL;
+    load.log = load.begin;
+    load.count = 0;
+    load.capacity = LOG_BEGINS;
+    loading = &load;
+    bool ended = try_load(&load, text, size, flags, cause);
+    loading = NULL;
+    if (!ended)
+        free_live(&load);
+    if (load.log != load.begin)
+        free(load.log);
+    if (!ended || (!load.value && says_so(cause)))
+        return -ENOMEM;
+    *ret_value = load.value;
+    return load.value ? 0 : -EINVAL;
 }

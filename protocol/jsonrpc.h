@@ -30,8 +30,7 @@ struct jsonrpc_request {
 /* Parse one line (no newline in it needed; NULs are refused, not fatal).
  * Errors: -EINVAL with *error filled: answer it with id null (parse_error, too_deep,
  *         invalid_request for a scalar, an empty or an over-long batch); -ENOMEM (*error
- *         filled: internal_error).  Without json_memory_watch() a lack of memory inside jansson's
- *         lexer comes out as parse_error, or as a shorter string. */
+ *         filled: internal_error).  That needs json_memory_watch(). */
 int jsonrpc_parse(const char *line, size_t size, struct jsonrpc_message *ret_message,
                   struct rpc_error *error);
 void jsonrpc_message_destroy(struct jsonrpc_message *message);

@@ -331,54 +331,74 @@ static void *failing_malloc(size_t size)
     return allocations_left-- > 0 ? malloc(size) : NULL;
 }
 
-/* Every allocation of jansson's fails in turn: always that, never a crash, a leak, or a word about
- * the text.  (Its lexer takes a string that it could not copy for a wrong token.) */
-Test(jsonrpc, out_of_memory_is_refused_wherever_it_strikes)
-{
-    const char *line = "{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"method\":\"m\",\"params\":{\"x\":[1,"
-                       "-2.5,\"\\u20ac\",{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5,\"f\":6,\"g\":7,"
-                       "\"h\":8,\"i\":9}]}}";
-    struct jsonrpc_message message;
-    struct rpc_error error;
-    int rc = -ENOMEM;
-    json_memory_watch(failing_malloc);
-    for (long n = 0; rc < 0; n++) {
-        error.code = RPC_OK;
-        allocations_left = n;
-        rc = parse(line, &message, &error);
-        cr_assert(rc == 0 || (rc == -ENOMEM && error.code == RPC_INTERNAL_ERROR),
-                  "allocation %ld: %d, %s", n, rc, error.message);
-    }
-    cr_assert_eq(message.count, 1);
-    jsonrpc_message_destroy(&message);
-    allocations_left = 100;
-    cr_assert_eq(parse("{\"a\" 1}", &message, &error), -EINVAL, "%s", error.message);
-    json_memory_watch(malloc);
-}
-
 static void *malloc_that_fails_once(size_t size)
 {
     return allocations_left-- == 0 ? NULL : malloc(size);
 }
 
-/* jansson's lexer passes over what it has no room for: the string comes, but shorter. */
-Test(jsonrpc, a_line_that_lacks_bytes_for_want_of_memory_is_none)
+/* Whether it was refused, as it must be if something was. */
+static bool lacks_memory(const char *line, struct jsonrpc_message *message)
 {
-    const char *line = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"events.subscribe\",\"params\":{"
-                       "\"text\":\"a string that is longer than what its room begins with\"}}";
+    struct rpc_error error = {.code = RPC_OK};
+    int rc = parse(line, message, &error);
+    if (rc == 0)
+        return false;
+    cr_assert_eq(rc, -ENOMEM, "%s", error.message);
+    cr_assert_eq(error.code, RPC_INTERNAL_ERROR);
+    return true;
+}
+
+/* Every allocation of jansson's fails in turn, alone or with all after it: always that, never a crash,
+ * a leak, a word about the text, or a string without the bytes that its lexer had no room for. */
+static void lack_memory_in(const char *line)
+{
+    void *(*const failing[])(size_t) = {failing_malloc, malloc_that_fails_once};
+    for (size_t i = 0; i < 2; i++) {
+        struct jsonrpc_message message;
+        long n = 0;
+        json_memory_watch(failing[i]);
+        for (allocations_left = 0; lacks_memory(line, &message); allocations_left = ++n)
+            ;
+        json_memory_watch(malloc);
+        cr_assert_gt(n, 10);
+        cr_assert_geq(allocations_left, 0, "number %ld was refused, and that was passed over", n);
+        cr_assert_eq(message.count, 1);
+        jsonrpc_message_destroy(&message);
+    }
+}
+
+Test(jsonrpc, out_of_memory_is_refused_wherever_it_strikes)
+{
     struct jsonrpc_message message;
     struct rpc_error error;
-    long n = 0;
-    json_memory_watch(malloc_that_fails_once);
-    for (allocations_left = 0; parse(line, &message, &error) == -ENOMEM; allocations_left = ++n)
-        cr_assert_eq(error.code, RPC_INTERNAL_ERROR);
+    lack_memory_in("{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"method\":\"m\",\"params\":{\"x\":[1,"
+                   "-2.5,\"\\u20ac\",{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5,\"f\":6,\"g\":7,"
+                   "\"h\":8,\"i\":9}]}}");
+    json_memory_watch(failing_malloc);
+    allocations_left = 100;
+    cr_assert_eq(parse("{\"a\" 1}", &message, &error), -EINVAL, "%s", error.message);
     json_memory_watch(malloc);
-    cr_assert_gt(n, 10);
-    cr_assert_geq(allocations_left, 0, "none failed, and still it is wrong: %s", error.message);
-    cr_assert_eq(message.count, 1);
-    cr_assert_str_eq(json_string_value(json_object_get(message.root, "method")),
-                     "events.subscribe");
-    jsonrpc_message_destroy(&message);
+}
+
+/* The room for a token is doubled when it is full, by any of its bytes: its last quote too. */
+Test(jsonrpc, out_of_memory_is_refused_in_strings_of_every_length)
+{
+    char line[512], text[200];
+    for (size_t length = 0; length < sizeof text - 1; length++) {
+        memset(text, 'x', length);
+        text[length] = '\0';
+        snprintf(line, sizeof line, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\"}", text);
+        lack_memory_in(line);
+    }
+}
+
+/* More than the load keeps in mind at its beginning. */
+Test(jsonrpc, out_of_memory_is_refused_in_long_lines)
+{
+    char line[4096] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"m\",\"params\":[";
+    for (int i = 0; i < 200; i++)
+        strcat(line, "\"x\",{\"a\":[]},");
+    lack_memory_in(strcat(line, "0]}"));
 }
 
 Test(jsonrpc, destroy_takes_null_and_what_was_destroyed)
