@@ -24,6 +24,7 @@ static void leak(void)
     for (;;) {
         char *piece = malloc(1 << 20);
         memset(piece, 1, 1 << 20);
+        __asm__ volatile("" ::"r"(piece) : "memory"); /* or the compiler may leave it all out */
     }
 }
 

@@ -157,6 +157,7 @@ static WEFT_POOL_FUNCTION(allocate)
         if (!memory)
             die_of(SIGSEGV); /* as most programs do then */
         memset(memory, 1, 16 << 20);
+        __asm__ volatile("" ::"r"(memory) : "memory"); /* or the compiler may leave it all out */
     }
     return 0;
 }
