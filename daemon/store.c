@@ -96,7 +96,7 @@ int store_open(const struct config_store *config, const char *state_dir, struct 
         err = store_folder_lock(state_dir, problem, &lock);
     if (err)
         return err;
-    struct store *store;
+    struct store *store = NULL;
     err = open_locked(config, state_dir, problem, &store);
     if (err) {
         close(lock);
