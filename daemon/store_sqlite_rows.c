@@ -533,7 +533,7 @@ static int read_setting(struct sqlite_store *store, sqlite3_stmt *statement,
                         int (*setting)(void *arg, const char *name, const char *value), void *arg,
                         struct problem *problem)
 {
-    const char *name, *value;
+    const char *name = NULL, *value = NULL;
     int err = column_text(store, statement, 0, problem, &name);
     if (!err)
         err = column_text(store, statement, 1, problem, &value);

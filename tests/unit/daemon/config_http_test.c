@@ -27,7 +27,7 @@ static void write_token(const char *text, mode_t mode)
 
 static int load(const char *http)
 {
-    char text[8192];
+    char text[8192 + 64];
     config_free(config);
     config = NULL;
     problem = (struct problem){0};

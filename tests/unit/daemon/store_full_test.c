@@ -123,7 +123,7 @@ Test(store_full, inserts_are_refused_before_the_disk_is_full_and_the_rest_goes_o
     char folder[64];
     struct problem problem = {0};
     struct config_store config = test_config;
-    struct store *store;
+    struct store *store = NULL;
     int err;
     config.reserve = 4 << 20;
     folder_make(folder, false);

@@ -273,7 +273,7 @@ Test(store_retain, a_reader_that_never_ends_does_not_make_the_log_grow_for_ever)
     char folder[64];
     struct config_store config = test_config;
     struct problem problem;
-    struct store *store;
+    struct store *store = NULL;
     config.checkpoint = 64 << 10;
     config.wal_max = 2 << 20;
     folder_make(folder, true);

@@ -294,7 +294,7 @@ Test(store_verify, a_lock_whose_holder_is_dead_is_waited_for)
 {
     char folder[64], byte;
     struct problem problem = {0};
-    struct store *store;
+    struct store *store = NULL;
     make_folder(folder);
     for (int turn = 0; turn < 2; turn++) {
         int ready[2];
