@@ -26,9 +26,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* How long replies may still be written after the jobs have been stopped. */
-#define FAREWELL (2 * WEFT_SECOND)
-
 /* How long fibers may then take to end: no job has any left, but a module may have started some. */
 #define LAST_GRACE WEFT_SECOND
 
@@ -162,7 +159,7 @@ static void stop_all(struct life *life, struct weft_group *helpers)
     if (err)
         log_error("jobs could not be stopped in order: %s", strerrordesc_np(-err));
     atomic_store(&life->jobs_stopped, true);
-    server_stop(life->server, weft_deadline_after(FAREWELL));
+    server_stop(life->server, weft_deadline_after(LIFE_FAREWELL));
 }
 
 static void free_all(struct life *life)

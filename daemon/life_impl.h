@@ -12,6 +12,9 @@
 
 #include <stdatomic.h>
 
+/* How long replies may still be written after the jobs have been stopped. */
+#define LIFE_FAREWELL (2 * WEFT_SECOND)
+
 struct output_store;
 
 struct life {

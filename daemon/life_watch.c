@@ -141,6 +141,9 @@ int life_feed_watchdog(void *arg)
 #define STEP          (2 * WEFT_SECOND)
 #define LEAST_RESERVE WEFT_SECOND /* for killing and a commit, however short the grace */
 
+/* When jobs have ended, for what is still to be told to clients. */
+#define LAST_WORDS (LIFE_FAREWELL + WEFT_SECOND)
+
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
@@ -171,7 +174,8 @@ int life_watch_stop(void *arg)
     uint64_t reserve = earlier(life->grace / 10, STEP);
     uint64_t hurry_at = life->stop_deadline - reserve;
     uint64_t leave_at = hurry_at + (reserve > LEAST_RESERVE ? reserve : LEAST_RESERVE);
-    uint64_t next = hurry_at; /* of these two */
+    uint64_t end_at = leave_at + LAST_WORDS;
+    uint64_t next = hurry_at; /* of these three */
     for (;;) {
         notify_extend(3 * STEP);
         notify_status("stopping: %llu jobs running", (unsigned long long)running(life));
@@ -179,10 +183,13 @@ int life_watch_stop(void *arg)
             return 0;
         if (weft_now_ns() < next)
             continue;
-        if (next == leave_at) {
+        if (next == end_at) {
+            log_error("the grace is over, and connections do not end: leaving them");
+            leave();
+        } else if (next == leave_at) {
             leave_unless_stopped(life);
-            next = WEFT_NO_DEADLINE;
-        } else if (next == hurry_at) {
+            next = end_at;
+        } else {
             log_warning("the grace is nearly over: killing what is left");
             life_hurry(life);
             next = leave_at;

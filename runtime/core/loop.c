@@ -95,13 +95,16 @@ void loop_unlock(void)
     pthread_mutex_unlock(&making);
 }
 
-static __thread jmp_buf *way_out; /* of loop_start_wake(), on this thread; not on fibers */
+/* Of loop_start_wake(), on this thread; not on fibers. */
+static __thread jmp_buf *way_out;
+static __thread int left_with; /* the errno */
 
 /* A4.  libev would try again at once, and for ever. */
 static void on_error(const char *message)
 {
+    left_with = errno;
     if (way_out)
-        longjmp(*way_out, errno);
+        longjmp(*way_out, 1);
     perror(message);
     abort();
 }
@@ -177,13 +180,13 @@ static void note_refusal(struct ev_loop *loop)
 int loop_start_wake(struct ev_loop *loop, struct ev_async *wake)
 {
     jmp_buf here;
-    int err = setjmp(here);
-    if (err == 0) {
+    left_with = 0;
+    if (setjmp(here) == 0) {
         way_out = &here;
         ev_async_start(loop, wake);
     }
     way_out = NULL;
-    return -err;
+    return -left_with;
 }
 
 /* libev forgets to close what it wakes itself with where the watcher of that was refused: it is

@@ -19,6 +19,9 @@
  *       that submitted it, which need not be the one that reaps it: if it is blocked it is
  *       interrupted for that, without its call's notice; if it computes, the next timer tick does.
  *       If it ends before, the operation is cancelled, and done in another way (RING_REFUSED).
+ *   I7  libev stops a watcher that the kernel refuses to watch (epoll_ctl: ENOMEM, ENOSPC).  While
+ *       operations are in flight it is started again in each turn, which reaps; when none are, it
+ *       waits for the next one.
  *
  * The ring's descriptor is an ev_io of the worker's loop, which wakes it; the completions are read
  * in the check phase of each turn, because a completion that the kernel brings by task work ends
@@ -66,6 +69,7 @@ struct ring_op {
 struct ring {
     struct io_uring uring;
     struct worker *worker; /* constant */
+    bool watched;          /* by the loop; the driving thread's */
     uint64_t known;        /* opcodes that the kernel has, by bit */
     uint64_t submitted;    /* operations, ever */
     atomic_uint in_flight; /* operations whose result has not come; the driving thread's, and
@@ -180,6 +184,14 @@ static void ring_cancel_some(struct ring *ring)
     }
 }
 
+/* The loop's watch on the ring, for what is in flight (I7). */
+static void ring_watch(struct ring *ring)
+{
+    if (unlikely(!ring->watched))
+        ev_io_start(ring->worker->loop, &ring->io);
+    ring->watched = true;
+}
+
 /* Give the request to the kernel, now or with the next turn of the loop (I5).  False: no room. */
 static bool ring_start(struct ring *ring, struct ring_op *op, const struct io_uring_sqe *request)
 {
@@ -191,6 +203,7 @@ static bool ring_start(struct ring *ring, struct ring_op *op, const struct io_ur
     io_uring_sqe_set_data64(sqe, (uintptr_t)op);
     ring->submitted++;
     ring_count(ring, 1);
+    ring_watch(ring);
     if (others == 0 || io_uring_sq_ready(&ring->uring) >= BATCH) {
         ring_submit(ring);
         ring_reap(ring);
@@ -202,10 +215,13 @@ static bool ring_start(struct ring *ring, struct ring_op *op, const struct io_ur
 
 static void on_readable(struct ev_loop *loop, struct ev_io *watcher, int events)
 {
-    /* on_check reaps.  A watcher that the kernel has refused was stopped: it is tried again, in each
-     * turn. */
-    if (events & EV_ERROR)
-        ev_io_start(loop, watcher);
+    struct ring *ring = container_of(watcher, struct ring, io);
+    (void)loop;
+    if (!(events & EV_ERROR))
+        return; /* on_check reaps */
+    ring->watched = false;
+    if (ring_in_flight(ring) > 0)
+        ring_watch(ring);
 }
 
 static void on_prepare(struct ev_loop *loop, struct ev_prepare *watcher, int events)
@@ -287,7 +303,7 @@ static int ring_open(struct ring *ring)
     return r;
 }
 
-static int ring_watch(struct ring *ring, struct ev_loop *loop)
+static int ring_join_loop(struct ring *ring, struct ev_loop *loop)
 {
     int r;
     loop_lock();
@@ -300,7 +316,8 @@ static int ring_watch(struct ring *ring, struct ev_loop *loop)
     ev_prepare_init(&ring->prepare, on_prepare);
     ev_check_init(&ring->check, on_check);
     ev_async_init(&ring->call, on_call);
-    ev_io_start(loop, &ring->io);
+    ev_io_start(loop, &ring->io); /* which makes room for starting it again */
+    ring->watched = true;
     ev_prepare_start(loop, &ring->prepare);
     ev_check_start(loop, &ring->check);
     ev_async_start(loop, &ring->call);
@@ -320,7 +337,7 @@ static int ring_new(struct worker *worker)
     }
     ring->worker = worker;
     list_init(&ring->cancels);
-    r = ring_watch(ring, worker->loop);
+    r = ring_join_loop(ring, worker->loop);
     if (r < 0) {
         io_uring_queue_exit(&ring->uring);
         free(ring);

@@ -31,7 +31,8 @@
  *       kernel decides: its key is the open file with the number, so a stranger's is not found.
  *       Then ours was closed, and leaves `sockets`; also when its number is opened again.
  *   D9  Where libcurl lacks memory to have a socket watched, it says so to whoever called it, and the
- *       transfer waits for ever.  It does not say which: all of them fail.
+ *       transfer waits for ever.  It does not say which: all of them fail.  So do they where the
+ *       kernel lacks some for the set.
  *
  * Nobody else calls in here, but session.c to make and end it.
  */
@@ -146,12 +147,13 @@ static void unwatch_socket(struct weft_http_session *session, int fd)
 
 /* A socket is added the first time it is heard of, and changed from then on, also after it was
  * idle: which of them it is, the set knows. */
-static void set_socket(int epoll_fd, int fd, uint32_t events, uint64_t data)
+static void set_socket(struct weft_http_session *session, int fd, uint32_t events)
 {
-    struct epoll_event event = {.events = events, .data.u64 = data};
+    struct epoll_event event = {.events = events, .data.u64 = (uint64_t)fd};
 
-    if (epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event) < 0)
-        epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event);
+    if (epoll_ctl(session->epoll_fd, EPOLL_CTL_MOD, fd, &event) < 0 &&
+        epoll_ctl(session->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+        session->lacks_memory = true; /* D9 */
 }
 
 static void set_socket_of(struct http_transfer *transfer, int fd)
@@ -175,7 +177,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *kn
         unwatch_socket(session, fd);
         return 0;
     }
-    set_socket(session->epoll_fd, fd, events_for(what), (uint64_t)fd);
+    set_socket(session, fd, events_for(what));
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
     if (transfer)
         set_socket_of((struct http_transfer *)(void *)transfer, fd);
@@ -316,6 +318,14 @@ static void fail_active(struct weft_http_session *session, int error, const char
         transfer_fail(container_of(node, struct http_transfer, active), error, why);
 }
 
+/* D9 */
+static void fail_if_memory_lacked(struct weft_http_session *session)
+{
+    if (session->lacks_memory)
+        fail_active(session, -ENOMEM, "out of memory");
+    session->lacks_memory = false;
+}
+
 /* Returns: whether there was anything to do. */
 static bool driver_step(struct weft_http_session *session)
 {
@@ -324,9 +334,7 @@ static bool driver_step(struct weft_http_session *session)
     any |= run_events(session);
     any |= run_timer(session);
     run_ends(session);
-    if (session->lacks_memory) /* D9 */
-        fail_active(session, -ENOMEM, "out of memory");
-    session->lacks_memory = false;
+    fail_if_memory_lacked(session);
     if (session->sweep_ns <= weft_now_ns())
         sweep_run(session);
     wake_batch(session);
@@ -349,6 +357,7 @@ static bool driver_nudge(struct weft_http_session *session)
             act(session, session->sockets[i].fd, CURL_CSELECT_IN);
     }
     run_ends(session);
+    fail_if_memory_lacked(session);
     wake_batch(session);
     session->nudged = session->calls == calls;
     return !session->nudged;
