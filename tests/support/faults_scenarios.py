@@ -60,7 +60,9 @@ class Client:
         return result and result['id']
 
     def wait(self, *numbers):
-        return self.call('job.wait', ids=[n for n in numbers if n], timeout=PATIENCE)
+        """For those that were acknowledged."""
+        numbers = [number for number in numbers if number]
+        return self.call('job.wait', ids=numbers, timeout=PATIENCE) if numbers else None
 
     def close(self):
         self.connection.close()
