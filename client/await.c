@@ -8,6 +8,7 @@
  */
 #include "client/await.h"
 
+#include "client/clock.h"
 #include "client/job_text.h"
 #include "client/text.h"
 
@@ -15,7 +16,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #define LOOK_NS   UINT64_C(500000000) /* as often as weftd tells what handlers say */
 #define BAR_CELLS 20
@@ -32,13 +32,6 @@ struct await {
 bool await_is_shown(const struct command *command)
 {
     return !command->json && command_width(command) > 0;
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
 /* ---- the line -------------------------------------------------------------------------------- */
@@ -96,7 +89,7 @@ static void draw(struct await *await, const json_t *job)
 static int wait_some(struct await *await, json_t **ret_job, struct weft_client_error *error)
 {
     json_t *result, *params = json_pack("{s:[I]}", "ids", (json_int_t)await->id);
-    uint64_t now = now_ns(), left = await->deadline_ns > now ? await->deadline_ns - now : 0;
+    uint64_t now = clock_now_ns(), left = await->deadline_ns > now ? await->deadline_ns - now : 0;
     bool is_last = await->columns == 0 || left <= LOOK_NS;
     if (params && !is_last)
         json_object_set_new(params, "timeout", json_real((double)LOOK_NS / 1e9));
@@ -134,7 +127,7 @@ int await_job(struct command *command, int64_t id, uint64_t timeout_ns, json_t *
         .deadline_ns = AWAIT_FOR_EVER,
     };
     json_t *job = NULL;
-    uint64_t now = now_ns();
+    uint64_t now = clock_now_ns();
     if (timeout_ns < AWAIT_FOR_EVER - now)
         await.deadline_ns = now + timeout_ns;
     int err = 0;

@@ -16,6 +16,7 @@
  *     first_id is the first of this one.
  */
 #include "client/client_impl.h"
+#include "client/clock.h"
 #include "client/socket_path.h"
 
 #include "protocol/error.h"
@@ -390,7 +391,7 @@ static int read_some(struct weft_client *client)
 /* Milliseconds until then, rounded up; -1: no end. */
 static int wait_ms(uint64_t deadline_ns)
 {
-    uint64_t now = client_now_ns();
+    uint64_t now = clock_now_ns();
     if (deadline_ns == CLIENT_FOR_EVER)
         return -1;
     uint64_t ms = deadline_ns > now ? (deadline_ns - now + 999999) / 1000000 : 0;
@@ -457,7 +458,7 @@ int weft_client_receive(struct weft_client *client, int64_t id, struct weft_repl
 int weft_client_receive_within(struct weft_client *client, int64_t id, uint64_t ns,
                                struct weft_reply *ret_reply)
 {
-    uint64_t now = client_now_ns();
+    uint64_t now = clock_now_ns();
     return receive_until(client, id, ns < CLIENT_FOR_EVER - now ? now + ns : CLIENT_FOR_EVER,
                          ret_reply);
 }

@@ -6,6 +6,7 @@
  * I2  weftd's answer "shutting_down" is no answer: its successor is asked.
  */
 #include "client/client_impl.h"
+#include "client/clock.h"
 
 #include "protocol/error.h"
 
@@ -13,20 +14,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #define MS          UINT64_C(1000000)
 #define PAUSE_FIRST (10 * MS)
 #define PAUSE_MOST  (1000 * MS)
 
 /* ---- again ---- */
-
-uint64_t client_now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000 * MS + (uint64_t)time.tv_nsec;
-}
 
 /* Whether weftd, or its socket, may come back. */
 static bool is_away(int err)
@@ -49,7 +42,7 @@ static int reopen_until(struct weft_client *client, uint64_t deadline_ns, uint64
             return err;
         *pause_ns = *pause_ns * 2 < PAUSE_MOST ? *pause_ns * 2 : PAUSE_MOST;
         err = client_reopen(client);
-        if (!is_away(err) || client_now_ns() >= deadline_ns)
+        if (!is_away(err) || clock_now_ns() >= deadline_ns)
             return err;
     }
 }
@@ -58,9 +51,9 @@ int weft_client_call_again(struct weft_client *client, const char *method, const
                            json_t **ret_result, struct weft_client_error *error)
 {
     uint64_t patience = client_patience(client), pause = PAUSE_FIRST;
-    uint64_t deadline = client_now_ns() + patience;
+    uint64_t deadline = clock_now_ns() + patience;
     int err = weft_client_call(client, method, params, ret_result, error);
-    while (patience > 0 && is_lost(err, error) && client_now_ns() < deadline) {
+    while (patience > 0 && is_lost(err, error) && clock_now_ns() < deadline) {
         err = reopen_until(client, deadline, &pause);
         if (!err)
             err = weft_client_call(client, method, params, ret_result, error);

@@ -7,8 +7,6 @@
 
 #define CLIENT_FOR_EVER UINT64_MAX
 
-uint64_t client_now_ns(void); /* monotonic */
-
 /* How long to go on asking anew; 0: not at all, or it cannot reconnect. */
 uint64_t client_patience(const struct weft_client *client);
 

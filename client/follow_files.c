@@ -14,6 +14,7 @@
  * I4  Another attempt begins when each file of the one before is read to its end.
  * I5  A look prints a bounded piece, and between two the connection and the interrupt are looked at.
  */
+#include "client/clock.h"
 #include "client/follow_impl.h"
 #include "client/job_text.h"
 
@@ -21,20 +22,12 @@
 
 #include <errno.h>
 #include <sys/param.h>
-#include <time.h>
 #include <unistd.h>
 
 #define FILE_PAUSE_MAX_MS 100 /* a file is looked at without weftd */
 #define READ_SIZE         65536
 #define LOOK_MAX          (4 << 20) /* I5 */
 #define MS                UINT64_C(1000000)
-
-static uint64_t now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000 * MS + (uint64_t)time.tv_nsec;
-}
 
 static void look_now(struct follow_stream *stream)
 {
@@ -45,7 +38,7 @@ static void look_now(struct follow_stream *stream)
 static void look_later(struct follow_stream *stream)
 {
     uint32_t longest = stream->fd >= 0 ? FILE_PAUSE_MAX_MS : FOLLOW_PAUSE_MAX_MS;
-    stream->look_ns = now_ns() + stream->pause_ms * MS;
+    stream->look_ns = clock_now_ns() + stream->pause_ms * MS;
     stream->pause_ms = MIN(stream->pause_ms * 2, longest);
 }
 
@@ -190,7 +183,7 @@ static int look(struct follow *follow, struct follow_stream *stream, bool *ret_m
 static int look_at_all(struct follow *follow, uint64_t *ret_wait_ns,
                        struct weft_client_error *error)
 {
-    uint64_t next = UINT64_MAX, now = now_ns();
+    uint64_t next = UINT64_MAX, now = clock_now_ns();
     for (size_t i = 0; i < follow->streams_count; i++) {
         struct follow_stream *stream = &follow->streams[i];
         bool more;
@@ -202,7 +195,7 @@ static int look_at_all(struct follow *follow, uint64_t *ret_wait_ns,
         if (!follow->streams[i].ended)
             next = MIN(next, follow->streams[i].look_ns);
     }
-    now = now_ns();
+    now = clock_now_ns();
     *ret_wait_ns = next > now ? next - now : 0;
     return 0;
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* verb_daemon: drain, reload, backup and ping. */
+#include "client/clock.h"
 #include "client/job_text.h"
 #include "client/verbs.h"
-
-#include <time.h>
 
 const struct option_spec reload_options[] = {
     {"wait", 0, NULL, "end only when the new settings are in force (weftd answers then anyway)"},
@@ -105,18 +104,11 @@ int verb_backup(struct command *command)
     return COMMAND_OK;
 }
 
-static double now_ms(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6;
-}
-
 int verb_ping(struct command *command)
 {
     json_t *answer;
     int status = command_connect(command);
-    double before = now_ms();
+    uint64_t before = clock_now_ns();
     if (!status)
         status = command_call(command, "ping", NULL, &answer);
     if (status)
@@ -124,7 +116,8 @@ int verb_ping(struct command *command)
     if (command->json)
         command_print_json(command, answer);
     else
-        fprintf(command->out, "weftd answered in %.2f ms\n", now_ms() - before);
+        fprintf(command->out, "weftd answered in %.2f ms\n",
+                (double)(clock_now_ns() - before) / 1e6);
     json_decref(answer);
     return COMMAND_OK;
 }
