@@ -14,6 +14,9 @@
  *     weftd sends that reply alone, and the kernel ends a read behind such a piece.
  * I6  A request's connection is the one that is open, or it is lost: ids go on over connections, and
  *     first_id is the first of this one.
+ * I7  Every descriptor that the kernel hands over is kept or closed: of several the first is kept.
+ *     There is room for as many as it passes at once, behind what else a caller may have switched on
+ *     for its socket (SO_PASSCRED); what finds no room (MSG_CTRUNC) it does not hand over.
  */
 #include "client/client_impl.h"
 #include "client/clock.h"
@@ -34,6 +37,8 @@
 #include <unistd.h>
 
 #define READ_SIZE      65536
+#define PASSED_MAX     253 /* the kernel's SCM_MAX_FD */
+#define CONTROL_SIZE   (CMSG_SPACE(PASSED_MAX * sizeof(int)) + 512)
 #define REPLY_LINE_MAX ((size_t)1 << 30) /* replies have no limit of their own: a page of jobs */
 
 struct held {
@@ -346,12 +351,31 @@ static int take_lines(struct weft_client *client)
     }
 }
 
+/* I7.  -1: there is none. */
+static int first_passed(struct msghdr *message)
+{
+    int first = -1, fd;
+    for (struct cmsghdr *at = CMSG_FIRSTHDR(message); at; at = CMSG_NXTHDR(message, at)) {
+        size_t size = at->cmsg_len - CMSG_LEN(0);
+        if (at->cmsg_level != SOL_SOCKET || at->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t i = 0; i < size / sizeof fd; i++) {
+            memcpy(&fd, CMSG_DATA(at) + i * sizeof fd, sizeof fd);
+            if (first < 0)
+                first = fd;
+            else
+                close(fd);
+        }
+    }
+    return first;
+}
+
 /* As recv(2), with the first descriptor that comes along, or -1. */
 static ssize_t receive(int fd, void *space, size_t size, int *ret_passed)
 {
     union {
         struct cmsghdr header; /* for its alignment */
-        char room[CMSG_SPACE(sizeof(int))];
+        char room[CONTROL_SIZE];
     } control;
     struct iovec piece = {.iov_base = space, .iov_len = size};
     struct msghdr message = {.msg_iov = &piece,
@@ -359,11 +383,7 @@ static ssize_t receive(int fd, void *space, size_t size, int *ret_passed)
                              .msg_control = &control,
                              .msg_controllen = sizeof control};
     ssize_t count = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    const struct cmsghdr *header = count > 0 ? CMSG_FIRSTHDR(&message) : NULL;
-    *ret_passed = -1;
-    if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-        header->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(ret_passed, CMSG_DATA(header), sizeof(int));
+    *ret_passed = count > 0 ? first_passed(&message) : -1;
     return count;
 }
 

@@ -10,18 +10,9 @@ static const char job_text[] = "{\"argv\":[\"true\"]}";
 
 static struct weft_client *open_to(struct fake *fake, uint64_t patience_ns)
 {
-    struct weft_client *client = NULL;
-    fake_start(fake);
-    cr_assert_eq(weft_client_open(fake->path, &client), 0);
+    struct weft_client *client = fake_open(fake);
     weft_client_set_patience(client, patience_ns);
     return client;
-}
-
-static void finish(struct fake *fake, struct weft_client *client)
-{
-    weft_client_close(client);
-    fake_stop(fake);
-    fake_free(fake);
 }
 
 static int submit(struct weft_client *client, const char *text, int64_t *ret_id)
@@ -65,7 +56,7 @@ Test(client_again, a_submit_is_asked_again_under_one_key)
     cr_assert_eq(strlen(key), strlen("libweftclient-") + 32);
     cr_assert_str_eq(key_of(&fake, 1), key);
     cr_assert_str_eq(key_of(&fake, 2), key);
-    finish(&fake, client);
+    fake_finish(&fake, client);
 }
 
 Test(client_again, two_submits_have_two_keys_and_a_key_of_the_caller_stays)
@@ -82,7 +73,7 @@ Test(client_again, two_submits_have_two_keys_and_a_key_of_the_caller_stays)
     cr_assert_str_neq(key_of(&fake, 0), key_of(&fake, 1));
     cr_assert_str_eq(key_of(&fake, 2), "mine");
     cr_assert_null(key_of(&fake, 3)); /* nobody asks again */
-    finish(&fake, client);
+    fake_finish(&fake, client);
 }
 
 Test(client_again, without_patience_a_connection_that_breaks_is_an_error)
@@ -92,7 +83,7 @@ Test(client_again, without_patience_a_connection_that_breaks_is_an_error)
     int64_t id = 5;
     cr_assert_eq(submit(client, job_text, &id), -ECONNRESET);
     cr_assert_eq(id, 5);
-    finish(&fake, client);
+    fake_finish(&fake, client);
 }
 
 Test(client_again, patience_ends)
@@ -102,7 +93,7 @@ Test(client_again, patience_ends)
     int64_t id;
     cr_assert_eq(submit(client, job_text, &id), -ECONNRESET);
     cr_assert_gt(json_array_size(fake.requests), 1);
-    finish(&fake, client);
+    fake_finish(&fake, client);
 }
 
 Test(client_again, a_stopping_weftd_is_no_answer)
@@ -118,7 +109,7 @@ Test(client_again, a_stopping_weftd_is_no_answer)
     cr_assert_eq(weft_client_call_again(client, "ping", NULL, &result, &error), 0);
     cr_assert_str_eq(json_string_value(result), "pong");
     json_decref(result);
-    finish(&fake, client);
+    fake_finish(&fake, client);
 }
 
 Test(client_again, a_refusal_is_an_answer)
@@ -134,7 +125,7 @@ Test(client_again, a_refusal_is_an_answer)
     cr_assert_str_eq(weft_client_error_name(&error), "no_such_queue");
     cr_assert_eq(json_array_size(fake.requests), 1);
     json_decref(job);
-    finish(&fake, client);
+    fake_finish(&fake, client);
 }
 
 /* The first connection takes two requests and breaks. */
@@ -165,7 +156,7 @@ Test(client_again, what_else_was_under_way_is_lost_with_the_connection)
     cr_assert_eq(weft_client_send(client, "ping", NULL, &later), 0); /* the new one is good */
     cr_assert_eq(weft_client_receive(client, later, &reply), 0);
     weft_reply_destroy(&reply);
-    finish(&fake, client);
+    fake_finish(&fake, client);
 }
 
 Test(client_again, many_jobs_have_a_key_each_and_answers_in_order)
@@ -186,5 +177,5 @@ Test(client_again, many_jobs_have_a_key_each_and_answers_in_order)
     cr_assert(json_is_string(json_object_get(json_array_get(sent, 0), "key")));
     cr_assert_eq(json_integer_value(json_array_get(sent, 1)), 7); /* weftd says what is wrong */
     json_decref(jobs);
-    finish(&fake, client);
+    fake_finish(&fake, client);
 }

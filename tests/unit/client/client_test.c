@@ -4,39 +4,19 @@
 
 #include "protocol/error.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-
 #define BIG ((size_t)4 << 20)
-
-static struct weft_client *open_to(struct fake *fake)
-{
-    struct weft_client *client = NULL;
-    fake_start(fake);
-    int err = weft_client_open(fake->path, &client);
-    cr_assert_eq(err, 0, "open: %d", err);
-    return client;
-}
-
-static void finish(struct fake *fake, struct weft_client *client)
-{
-    weft_client_close(client);
-    fake_stop(fake);
-    fake_free(fake);
-}
 
 Test(client, call_gives_the_result)
 {
     static const struct canned canned[] = {{"ping", "\"result\":\"pong\""}, {0}};
     struct fake fake = {.canned = canned};
-    struct weft_client *client = open_to(&fake);
+    struct weft_client *client = fake_open(&fake);
     struct weft_client_error error;
     json_t *result = NULL;
     cr_assert_eq(weft_client_call(client, "ping", NULL, &result, &error), 0);
     cr_assert_str_eq(json_string_value(result), "pong");
     json_decref(result);
-    finish(&fake, client);
+    fake_finish(&fake, client);
 }
 
 Test(client, call_gives_the_error_with_its_fields)
@@ -48,7 +28,7 @@ Test(client, call_gives_the_error_with_its_fields)
         {0},
     };
     struct fake fake = {.canned = canned};
-    struct weft_client *client = open_to(&fake);
+    struct weft_client *client = fake_open(&fake);
     struct weft_client_error error;
     json_t *result = (json_t *)&fake;
     cr_assert_eq(weft_client_call(client, "job.submit", NULL, &result, &error), -EREMOTEIO);
@@ -57,7 +37,7 @@ Test(client, call_gives_the_error_with_its_fields)
     cr_assert_str_eq(error.param, "piority");
     cr_assert_str_eq(error.nearest, "priority");
     cr_assert_eq(result, (json_t *)&fake, "ret_ must stay untouched on failure");
-    finish(&fake, client);
+    fake_finish(&fake, client);
 }
 
 /* Reads count requests, then answers them, last first, with their own ids as results. */
@@ -74,7 +54,7 @@ static void serve_backwards(struct fake *fake, FILE *from, int fd)
 Test(client, replies_in_any_order_find_their_requests)
 {
     struct fake fake = {.serve = serve_backwards, .count = 5};
-    struct weft_client *client = open_to(&fake);
+    struct weft_client *client = fake_open(&fake);
     int64_t ids[5];
     for (size_t i = 0; i < 5; i++)
         cr_assert_eq(weft_client_send(client, "ping", NULL, &ids[i]), 0);
@@ -85,13 +65,13 @@ Test(client, replies_in_any_order_find_their_requests)
         cr_assert_eq(json_integer_value(reply.result), ids[i]);
         weft_reply_destroy(&reply);
     }
-    finish(&fake, client);
+    fake_finish(&fake, client);
 }
 
 Test(client, id_zero_takes_whichever_reply_is_next)
 {
     struct fake fake = {.serve = serve_backwards, .count = 3};
-    struct weft_client *client = open_to(&fake);
+    struct weft_client *client = fake_open(&fake);
     int64_t ids[3];
     for (size_t i = 0; i < 3; i++)
         cr_assert_eq(weft_client_send(client, "ping", NULL, &ids[i]), 0);
@@ -101,13 +81,13 @@ Test(client, id_zero_takes_whichever_reply_is_next)
         cr_assert_eq(reply.id, ids[i], "the order in which they came");
         weft_reply_destroy(&reply);
     }
-    finish(&fake, client);
+    fake_finish(&fake, client);
 }
 
 Test(client, replies_that_nobody_took_are_freed)
 {
     struct fake fake = {.serve = serve_backwards, .count = 4};
-    struct weft_client *client = open_to(&fake);
+    struct weft_client *client = fake_open(&fake);
     struct weft_reply reply;
     int64_t id = 0, first = 0;
     for (size_t i = 0; i < 4; i++) {
@@ -116,7 +96,7 @@ Test(client, replies_that_nobody_took_are_freed)
     }
     cr_assert_eq(weft_client_receive(client, first, &reply), 0);
     weft_reply_destroy(&reply);
-    finish(&fake, client);
+    fake_finish(&fake, client);
 }
 
 /* Answers byte by byte. */
@@ -134,217 +114,13 @@ static void serve_slowly(struct fake *fake, FILE *from, int fd)
 Test(client, reply_may_come_in_pieces)
 {
     struct fake fake = {.serve = serve_slowly};
-    struct weft_client *client = open_to(&fake);
+    struct weft_client *client = fake_open(&fake);
     struct weft_client_error error;
     json_t *result = NULL;
     cr_assert_eq(weft_client_call(client, "ping", NULL, &result, &error), 0);
     cr_assert_eq(json_array_size(result), 2);
     json_decref(result);
-    finish(&fake, client);
-}
-
-/* ---- descriptors ---- */
-
-static size_t descriptors(void)
-{
-    size_t count = 0;
-    for (int fd = 0; fd < 256; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}
-
-/* An id in a file, so that the test sees whose it is. */
-static int file_with(long long id)
-{
-    int file = memfd_create("passed", MFD_CLOEXEC);
-    dprintf(file, "%lld", id);
-    return file;
-}
-
-static long long id_in(int file)
-{
-    char text[32] = "";
-    cr_assert_gt(pread(file, text, sizeof text - 1, 0), 0);
-    return strtoll(text, NULL, 10);
-}
-
-/* A reply without a descriptor, then one with: count times, before any is read. */
-static void serve_passing(struct fake *fake, FILE *from, int fd)
-{
-    char line[96];
-    for (size_t i = 0; i < fake->count; i++) {
-        long long plain = fake_id(fake_read(fake, from)), id = fake_id(fake_read(fake, from));
-        fake_say(fd, "{\"jsonrpc\":\"2.0\",\"id\":%lld,\"result\":1}\n", plain);
-        int file = file_with(id);
-        int size =
-            snprintf(line, sizeof line, "{\"jsonrpc\":\"2.0\",\"id\":%lld,\"result\":2}\n", id);
-        fake_pass(fd, file, line, (size_t)size);
-        close(file);
-    }
-    fake_read(fake, from);
-}
-
-Test(client, a_descriptor_comes_with_its_own_reply)
-{
-    struct fake fake = {.serve = serve_passing, .count = 4};
-    struct weft_client *client = open_to(&fake);
-    int64_t ids[8];
-    for (size_t i = 0; i < 8; i++)
-        cr_assert_eq(weft_client_send(client, "ping", NULL, &ids[i]), 0);
-    for (size_t i = 8; i-- > 0;) {
-        struct weft_reply reply;
-        cr_assert_eq(weft_client_receive(client, ids[i], &reply), 0);
-        cr_assert_eq(reply.fd >= 0, i % 2 == 1, "reply %zu", i);
-        if (reply.fd >= 0) {
-            cr_assert_eq(id_in(reply.fd), ids[i]);
-            cr_assert_eq(fcntl(reply.fd, F_GETFD), FD_CLOEXEC);
-        }
-        weft_reply_destroy(&reply);
-    }
-    finish(&fake, client);
-}
-
-Test(client, descriptors_that_nobody_took_are_closed)
-{
-    struct fake fake = {.serve = serve_passing, .count = 2};
-    size_t before = descriptors();
-    struct weft_client *client = open_to(&fake);
-    struct weft_client_error error;
-    json_t *result;
-    int64_t id;
-    for (size_t i = 0; i < 3; i++)
-        cr_assert_eq(weft_client_send(client, "ping", NULL, &id), 0);
-    cr_assert_eq(weft_client_call(client, "ping", NULL, &result, &error), 0);
-    json_decref(result);
-    finish(&fake, client); /* the second's was read, and asked for by nobody */
-    cr_assert_eq(descriptors(), before);
-}
-
-/* The line is longer than a read, so that its descriptor comes with its beginning. */
-static void serve_passing_big(struct fake *fake, FILE *from, int fd)
-{
-    long long id = fake_id(fake_read(fake, from));
-    char head[64], *filler = malloc(BIG);
-    int file = file_with(id);
-    int size = snprintf(head, sizeof head, "{\"jsonrpc\":\"2.0\",\"id\":%lld,\"result\":\"", id);
-    memset(filler, 'x', BIG);
-    fake_pass(fd, file, head, (size_t)size);
-    fake_write(fd, filler, BIG);
-    fake_say(fd, "\"}\n{\"jsonrpc\":\"2.0\",\"id\":%lld,\"result\":1}\n", id + 1);
-    free(filler);
-    close(file);
-    fake_read(fake, from);
-    fake_read(fake, from);
-}
-
-Test(client, a_descriptor_belongs_to_the_line_that_it_begins)
-{
-    struct fake fake = {.serve = serve_passing_big};
-    struct weft_client *client = open_to(&fake);
-    struct weft_reply reply;
-    int64_t first, second;
-    cr_assert_eq(weft_client_send(client, "ping", NULL, &first), 0);
-    cr_assert_eq(weft_client_send(client, "ping", NULL, &second), 0);
-    cr_assert_eq(weft_client_receive(client, second, &reply), 0);
-    cr_assert_eq(reply.fd, -1);
-    weft_reply_destroy(&reply);
-    cr_assert_eq(weft_client_receive(client, first, &reply), 0);
-    cr_assert_eq(id_in(reply.fd), first);
-    cr_assert_eq(json_string_length(reply.result), BIG);
-    weft_reply_destroy(&reply);
-    finish(&fake, client);
-}
-
-/* With an error, with a notification, and with a line that never ends. */
-static void serve_passing_wrongly(struct fake *fake, FILE *from, int fd)
-{
-    static const char refused[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32001,"
-                                  "\"message\":\"no\"}}\n",
-                      told[] = "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{}}\n",
-                      begun[] = "{\"jsonrpc\":";
-    fake_read(fake, from);
-    int file = file_with(0);
-    fake_pass(fd, file, refused, strlen(refused));
-    fake_pass(fd, file, told, strlen(told));
-    fake_pass(fd, file, begun, strlen(begun));
-    fake_pass(fd, file, begun, strlen(begun));
-    close(file);
-}
-
-Test(client, descriptors_that_belong_to_no_result_are_closed)
-{
-    struct fake fake = {.serve = serve_passing_wrongly};
-    size_t before = descriptors();
-    struct weft_client *client = open_to(&fake);
-    struct weft_reply reply;
-    int64_t id;
-    cr_assert_eq(weft_client_send(client, "ping", NULL, &id), 0);
-    cr_assert_eq(weft_client_receive(client, id, &reply), 0);
-    cr_assert_eq(reply.error.code, RPC_NO_SUCH_JOB);
-    weft_reply_destroy(&reply);
-    cr_assert_eq(weft_client_receive(client, id + 1, &reply), -ECONNRESET);
-    finish(&fake, client);
-    cr_assert_eq(descriptors(), before);
-}
-
-static int ask_output(const char *answer, int *passed, struct weft_client_output *ret_output,
-                      struct weft_client_error *error)
-{
-    const struct canned canned[] = {{"job.output", answer, passed}, {0}};
-    struct fake fake = {.canned = canned};
-    size_t before = descriptors();
-    struct weft_client *client = open_to(&fake);
-    int err = weft_client_output(client, 7, "stdout", 12, ret_output, error);
-    weft_client_close(client);
-    fake_stop(&fake);
-    cr_assert_eq(descriptors(), before + (err == 0 && passed != NULL));
-    expect_params(&fake, "job.output", 0, "{\"id\":7,\"offset\":12,\"stream\":\"stdout\"}");
-    fake_free(&fake);
-    return err;
-}
-
-Test(client, output_is_a_file_and_what_is_said_of_it)
-{
-    struct weft_client_output output;
-    struct weft_client_error error;
-    int file = file_with(42);
-    cr_assert_eq(fchmod(file, 0600), 0);
-    cr_assert_eq(ask_output("\"result\":{\"attempt\":3,\"descriptor\":true,\"begin\":15,\"gap\":3,"
-                            "\"eof\":false}",
-                            &file, &output, &error),
-                 0);
-    cr_assert_eq(id_in(output.fd), 42);
-    cr_assert(output.attempt == 3 && output.begin == 15 && output.gap == 3 && !output.eof);
-    cr_assert_eq(weft_client_output_is_complete(output.fd), 0);
-    cr_assert_eq(fchmod(file, 0400), 0);
-    cr_assert_eq(weft_client_output_is_complete(output.fd), 1);
-    close(output.fd);
-    close(file);
-    cr_assert_eq(weft_client_output_is_complete(-1), -EBADF);
-    cr_assert_eq(ask_output("\"result\":{\"attempt\":3,\"descriptor\":false,\"eof\":true,"
-                            "\"dropped\":9}",
-                            NULL, &output, &error),
-                 0);
-    cr_assert(output.fd == -1 && output.eof && output.dropped == 9 && output.gap == 0);
-}
-
-Test(client, output_without_its_descriptor_and_nonsense)
-{
-    struct weft_client_output output;
-    struct weft_client_error error;
-    int file = file_with(1);
-    cr_assert_eq(ask_output("\"result\":{\"attempt\":1,\"descriptor\":true,\"begin\":0}", NULL,
-                            &output, &error),
-                 -EOPNOTSUPP, "it was lost on the way");
-    cr_assert_eq(
-        ask_output("\"result\":{\"attempt\":1,\"descriptor\":false}", &file, &output, &error),
-        -EBADMSG);
-    cr_assert_eq(ask_output("\"result\":[1]", &file, &output, &error), -EBADMSG);
-    cr_assert_eq(ask_output("\"error\":{\"code\":-32001,\"message\":\"there is no job 7\"}", NULL,
-                            &output, &error),
-                 -EREMOTEIO);
-    cr_assert_eq(error.code, RPC_NO_SUCH_JOB);
-    close(file);
+    fake_finish(&fake, client);
 }
 
 /* Answers the first request when there is a second. */
@@ -359,7 +135,7 @@ static void serve_late(struct fake *fake, FILE *from, int fd)
 Test(client, what_did_not_come_in_time_may_still_be_received)
 {
     struct fake fake = {.serve = serve_late};
-    struct weft_client *client = open_to(&fake);
+    struct weft_client *client = fake_open(&fake);
     struct weft_reply reply;
     int64_t id, next;
     cr_assert_eq(weft_client_send(client, "job.wait", NULL, &id), 0);
@@ -369,7 +145,7 @@ Test(client, what_did_not_come_in_time_may_still_be_received)
     cr_assert_eq(weft_client_receive_within(client, id, UINT64_MAX, &reply), 0);
     cr_assert_eq(reply.id, id);
     weft_reply_destroy(&reply);
-    finish(&fake, client);
+    fake_finish(&fake, client);
 }
 
 /* Reads one request, says raw, and leaves. */
@@ -383,11 +159,11 @@ static void serve_raw(struct fake *fake, FILE *from, int fd)
 static int call_raw(const char *raw, struct weft_client_error *error)
 {
     struct fake fake = {.serve = serve_raw, .raw = raw};
-    struct weft_client *client = open_to(&fake);
+    struct weft_client *client = fake_open(&fake);
     json_t *result = NULL;
     int err = weft_client_call(client, "ping", NULL, &result, error);
     json_decref(result);
-    finish(&fake, client);
+    fake_finish(&fake, client);
     return err;
 }
 
@@ -440,7 +216,7 @@ static void serve_refusal(struct fake *fake, FILE *from, int fd)
 Test(client, refusal_is_seen_though_writing_fails)
 {
     struct fake fake = {.serve = serve_refusal};
-    struct weft_client *client = open_to(&fake);
+    struct weft_client *client = fake_open(&fake);
     struct weft_client_error error = {0};
     json_t *result = NULL;
     char *data = calloc(1, BIG);
@@ -452,7 +228,7 @@ Test(client, refusal_is_seen_though_writing_fails)
     cr_assert_eq(weft_client_call(client, "ping", params, &result, &error), -ECONNRESET,
                  "and it stays broken");
     json_decref(params);
-    finish(&fake, client);
+    fake_finish(&fake, client);
 }
 
 /* Says BIG bytes before it reads the first. */
@@ -471,7 +247,7 @@ static void serve_talker(struct fake *fake, FILE *from, int fd)
 Test(client, two_that_both_talk_do_not_block_each_other, .timeout = 30)
 {
     struct fake fake = {.serve = serve_talker};
-    struct weft_client *client = open_to(&fake);
+    struct weft_client *client = fake_open(&fake);
     char *data = malloc(BIG);
     memset(data, 'x', BIG);
     json_t *result = NULL, *params = json_pack("{s:s#}", "data", data, (int)BIG);
@@ -494,7 +270,7 @@ Test(client, two_that_both_talk_do_not_block_each_other, .timeout = 30)
 Test(client, interrupt_ends_a_wait_and_loses_nothing)
 {
     struct fake fake = {.serve = serve_backwards, .count = 2};
-    struct weft_client *client = open_to(&fake);
+    struct weft_client *client = fake_open(&fake);
     int pipes[2];
     int64_t first, second;
     struct weft_reply reply;
@@ -509,7 +285,7 @@ Test(client, interrupt_ends_a_wait_and_loses_nothing)
     weft_reply_destroy(&reply);
     close(pipes[0]);
     close(pipes[1]);
-    finish(&fake, client);
+    fake_finish(&fake, client);
 }
 
 Test(client, open_says_what_is_wrong_with_a_path)
@@ -535,7 +311,7 @@ Test(client, open_says_what_is_wrong_with_a_path)
 Test(client, params_that_are_not_utf8_are_refused_before_sending)
 {
     struct fake fake = {.serve = serve_backwards, .count = 1};
-    struct weft_client *client = open_to(&fake);
+    struct weft_client *client = fake_open(&fake);
     json_t *params = json_pack("{s:o}", "a", json_string_nocheck("\xff"));
     int64_t id = 77;
     cr_assert_eq(weft_client_send(client, "ping", params, &id), -EINVAL);
@@ -545,5 +321,5 @@ Test(client, params_that_are_not_utf8_are_refused_before_sending)
     struct weft_reply reply;
     cr_assert_eq(weft_client_receive(client, id, &reply), 0);
     weft_reply_destroy(&reply);
-    finish(&fake, client);
+    fake_finish(&fake, client);
 }

@@ -104,23 +104,32 @@ static inline const struct canned *fake_pick(struct fake *fake, const char *meth
     return last;
 }
 
-/* All of text in one sendmsg, with a descriptor, as weftd does it. */
-static inline void fake_pass(int fd, int passed, const char *text, size_t size)
+#define FAKE_PASS_MAX ((size_t)253) /* the kernel's own limit */
+
+/* All of text in one sendmsg, with descriptors: 1 to FAKE_PASS_MAX. */
+static inline void fake_pass_many(int fd, const int *passed, size_t count, const char *text,
+                                  size_t size)
 {
     union {
         struct cmsghdr header;
-        char room[CMSG_SPACE(sizeof(int))];
+        char room[CMSG_SPACE(FAKE_PASS_MAX * sizeof(int))];
     } control = {.header = {.cmsg_level = SOL_SOCKET,
                             .cmsg_type = SCM_RIGHTS,
-                            .cmsg_len = CMSG_LEN(sizeof(int))}};
+                            .cmsg_len = CMSG_LEN(count * sizeof(int))}};
     struct iovec piece = {.iov_base = (void *)text, .iov_len = size};
     struct msghdr message = {.msg_iov = &piece,
                              .msg_iovlen = 1,
                              .msg_control = &control,
-                             .msg_controllen = sizeof control};
-    memcpy(CMSG_DATA(&control.header), &passed, sizeof passed);
+                             .msg_controllen = CMSG_SPACE(count * sizeof(int))};
+    memcpy(CMSG_DATA(&control.header), passed, count * sizeof(int));
     while (sendmsg(fd, &message, MSG_NOSIGNAL) < 0 && errno == EINTR)
         ;
+}
+
+/* With one, as weftd does it. */
+static inline void fake_pass(int fd, int passed, const char *text, size_t size)
+{
+    fake_pass_many(fd, &passed, 1, text, size);
 }
 
 static inline void fake_answer(int fd, const json_t *request, const struct canned *canned)
@@ -224,6 +233,24 @@ static inline size_t fake_count(const struct fake *fake, const char *method)
     json_array_foreach(fake->requests, i, request) count +=
         strcmp(fake_method(request), method) == 0;
     return count;
+}
+
+/* ---- the library against it ---- */
+
+static inline struct weft_client *fake_open(struct fake *fake)
+{
+    struct weft_client *client = NULL;
+    fake_start(fake);
+    int err = weft_client_open(fake->path, &client);
+    cr_assert_eq(err, 0, "open: %d", err);
+    return client;
+}
+
+static inline void fake_finish(struct fake *fake, struct weft_client *client)
+{
+    weft_client_close(client);
+    fake_stop(fake);
+    fake_free(fake);
 }
 
 /* ---- the command against it ---- */
