@@ -85,17 +85,29 @@ static void draw(struct await *await, const json_t *job)
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
+static json_t *wait_params(int64_t id, uint64_t timeout_ns)
+{
+    if (timeout_ns == AWAIT_FOR_EVER)
+        return json_pack("{s:[I]}", "ids", (json_int_t)id);
+    return json_pack("{s:[I], s:f}", "ids", (json_int_t)id, "timeout", (double)timeout_ns / 1e9);
+}
+
+/* Until the next look; AWAIT_FOR_EVER with no deadline and no looks. */
+static uint64_t next_timeout(const struct await *await, bool *ret_is_last)
+{
+    uint64_t now = clock_now_ns(), left = await->deadline_ns > now ? await->deadline_ns - now : 0;
+    *ret_is_last = await->columns == 0 || left <= LOOK_NS;
+    if (!*ret_is_last)
+        return LOOK_NS;
+    return await->deadline_ns == AWAIT_FOR_EVER ? AWAIT_FOR_EVER : left;
+}
+
 /* Returns 0 with *ret_job NULL: it has not ended within that. */
 static int wait_some(struct await *await, json_t **ret_job, struct weft_client_error *error)
 {
-    json_t *result, *params = json_pack("{s:[I]}", "ids", (json_int_t)await->id);
-    uint64_t now = clock_now_ns(), left = await->deadline_ns > now ? await->deadline_ns - now : 0;
-    bool is_last = await->columns == 0 || left <= LOOK_NS;
-    if (params && !is_last)
-        json_object_set_new(params, "timeout", json_real((double)LOOK_NS / 1e9));
-    else if (params && await->deadline_ns != AWAIT_FOR_EVER)
-        json_object_set_new(params, "timeout", json_real((double)left / 1e9));
-    int err = params ? command_try(await->command, "job.wait", params, &result, error) : -ENOMEM;
+    bool is_last;
+    json_t *result, *params = wait_params(await->id, next_timeout(await, &is_last));
+    int err = command_try(await->command, "job.wait", params, &result, error);
     *ret_job = NULL;
     if (err == -EREMOTEIO && error->code == RPC_TIMEOUT && !is_last)
         return 0;
@@ -109,7 +121,7 @@ static int wait_some(struct await *await, json_t **ret_job, struct weft_client_e
 static int look(struct await *await, struct weft_client_error *error)
 {
     json_t *job, *params = json_pack("{s:I}", "id", (json_int_t)await->id);
-    int err = params ? command_try(await->command, "job.get", params, &job, error) : -ENOMEM;
+    int err = command_try(await->command, "job.get", params, &job, error);
     if (err)
         return err;
     draw(await, job);

@@ -91,9 +91,21 @@ int command_connect(struct command *command)
 int command_try(struct command *command, const char *method, json_t *params, json_t **ret_result,
                 struct weft_client_error *error)
 {
+    if (!params)
+        return -ENOMEM;
     int err = weft_client_call(command->client, method, params, ret_result, error);
     json_decref(params);
     return err;
+}
+
+int command_ask(struct command *command, const char *method, json_t **ret_result)
+{
+    struct weft_client_error error;
+    int status = command_connect(command);
+    if (status)
+        return status;
+    int err = weft_client_call(command->client, method, NULL, ret_result, &error);
+    return err ? command_explain(command, err, &error) : COMMAND_OK;
 }
 
 int command_call(struct command *command, const char *method, json_t *params, json_t **ret_result)

@@ -55,10 +55,14 @@ int command_main(int argc, char **argv, FILE *in, FILE *out, FILE *err);
 
 int command_connect(struct command *command);
 
-/* Connect if need be, call, print a refusal.  Takes over params (NULL: none, or out of memory). */
+/* Connect if need be, call, print a refusal.  Takes over params.  NULL: out of memory, so nothing is
+ * asked; without params some methods do something else than with them. */
 int command_call(struct command *command, const char *method, json_t *params, json_t **ret_result);
 
-/* The same without printing: -errno, -EREMOTEIO with error filled.  Must be connected. */
+/* The same of a method without params. */
+int command_ask(struct command *command, const char *method, json_t **ret_result);
+
+/* As command_call() without printing: -errno, -EREMOTEIO with error filled.  Must be connected. */
 int command_try(struct command *command, const char *method, json_t *params, json_t **ret_result,
                 struct weft_client_error *error);
 
@@ -78,6 +82,9 @@ int command_misuse(struct command *command, const char *format, ...)
 /* All words as job ids; the one word "-" reads them from standard input.  malloc'ed. */
 int command_ids(struct command *command, int64_t **ret_ids, size_t *ret_count);
 int command_id(struct command *command, const char *word, int64_t *ret_id);
+
+/* As a list of JSON.  NULL: out of memory. */
+json_t *command_id_list(const int64_t *ids, size_t count);
 
 /* A number of an option; untouched if the option was not given. */
 int command_number(struct command *command, const char *option, int64_t min, int64_t max,

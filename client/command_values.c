@@ -134,3 +134,15 @@ int command_ids(struct command *command, int64_t **ret_ids, size_t *ret_count)
     *ret_count = ids.count;
     return COMMAND_OK;
 }
+
+json_t *command_id_list(const int64_t *ids, size_t count)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < count; i++) {
+        if (json_array_append_new(list, json_integer(ids[i])) < 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}

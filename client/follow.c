@@ -41,7 +41,7 @@ void follow_destroy(struct follow *follow)
 int follow_read_job(struct follow *follow, json_t **ret_job, struct weft_client_error *error)
 {
     json_t *params = json_pack("{s:I}", "id", (json_int_t)follow->id);
-    return params ? command_try(follow->command, "job.get", params, ret_job, error) : -ENOMEM;
+    return command_try(follow->command, "job.get", params, ret_job, error);
 }
 
 /* ---- telling ---- */

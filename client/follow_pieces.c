@@ -41,8 +41,7 @@ static int read_piece(struct follow *follow, struct follow_stream *stream,
     json_t *params =
         json_pack("{s:I, s:s, s:I, s:i}", "id", (json_int_t)follow->id, "stream", stream->name,
                   "offset", (json_int_t)stream->offset, "limit", PIECE_MAX);
-    return params ? command_try(follow->command, "job.logs", params, &stream->piece, error)
-                  : -ENOMEM;
+    return command_try(follow->command, "job.logs", params, &stream->piece, error);
 }
 
 static int read_pieces(struct follow *follow, struct weft_client_error *error)
@@ -151,7 +150,7 @@ static int pause_round(struct follow *follow, struct weft_client_error *error)
     json_t *result = NULL;
     json_t *params = json_pack("{s:[I], s:f}", "ids", (json_int_t)follow->id, "timeout",
                                (double)follow->pause_ms / 1000);
-    int err = params ? command_try(follow->command, "job.wait", params, &result, error) : -ENOMEM;
+    int err = command_try(follow->command, "job.wait", params, &result, error);
     json_decref(result);
     follow->pause_ms *= 2;
     if (follow->pause_ms > FOLLOW_PAUSE_MAX_MS)

@@ -155,21 +155,41 @@ static void gather(struct stream *stream, json_t *job)
         send_chunk(stream);
         chunk = chunk_at(stream, stream->in_flight);
     }
-    if (stream->status || json_array_append_new(stream->jobs, job))
+    if (stream->status) {
+        json_decref(job);
         return;
+    }
+    if (json_array_append_new(stream->jobs, job) < 0) {
+        stream->status = command_explain(stream->command, -ENOMEM, NULL);
+        return;
+    }
     chunk->lines[chunk->count++] = stream->line;
     stream->size += size;
 }
 
-/* The job that a line's value means; takes over value. */
+/* jansson's own json_object_update_missing() leaves out what it has no memory for. */
+static int put_defaults(json_t *job, const json_t *options)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)options, name, value)
+    {
+        if (!json_object_get(job, name) && json_object_set(job, name, value) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+/* The job that a line's value means; takes over value.  NULL: out of memory. */
 static json_t *make_job(const struct stream *stream, json_t *value)
 {
     json_t *job = value;
     if (stream->handler)
         job = json_pack("{s:s, s:o}", "call", stream->handler, "args", value);
-    if (job)
-        json_object_update_missing(job, (json_t *)stream->options);
-    return job;
+    if (job && put_defaults(job, stream->options) == 0)
+        return job;
+    json_decref(job);
+    return NULL;
 }
 
 static void take_line(struct stream *stream, const char *text, size_t size)
@@ -228,7 +248,7 @@ static size_t limit_of(const json_t *hello, const char *name, size_t most)
 static int learn_limits(struct stream *stream)
 {
     json_t *hello;
-    int status = command_call(stream->command, "hello", NULL, &hello);
+    int status = command_ask(stream->command, "hello", &hello);
     if (status)
         return status;
     stream->line_max = limit_of(hello, "line_max", LINE_MAX_SIZE);

@@ -16,18 +16,18 @@ const struct option_spec drain_options[] = {
     {0},
 };
 
-static json_t *drain_params(const struct arguments *arguments)
+static int put_drain(struct command *command, json_t *params)
 {
+    const struct arguments *arguments = &command->arguments;
     const char *timeout = arguments_value(arguments, "timeout");
-    bool wait = arguments_has(arguments, "wait") || timeout;
-    json_t *params = json_object();
-    if (params && wait)
-        json_object_set_new(params, "wait", json_true());
-    if (params && timeout)
-        json_object_set_new(params, "timeout", json_string(timeout));
-    if (params && arguments_has(arguments, "undo"))
-        json_object_set_new(params, "undo", json_true());
-    return params;
+    int status = COMMAND_OK;
+    if (timeout || arguments_has(arguments, "wait"))
+        status = command_put(command, params, "wait", json_true());
+    if (!status && timeout)
+        status = command_put(command, params, "timeout", json_string(timeout));
+    if (!status && arguments_has(arguments, "undo"))
+        status = command_put(command, params, "undo", json_true());
+    return status;
 }
 
 static void print_drain(FILE *to, const json_t *answer)
@@ -44,8 +44,11 @@ static void print_drain(FILE *to, const json_t *answer)
 
 int verb_drain(struct command *command)
 {
-    json_t *answer;
-    int status = command_call(command, "daemon.drain", drain_params(&command->arguments), &answer);
+    json_t *params = json_object(), *answer;
+    int status = put_drain(command, params);
+    if (!status)
+        status = command_call(command, "daemon.drain", json_incref(params), &answer);
+    json_decref(params);
     if (status)
         return status;
     if (command->json)
@@ -74,7 +77,7 @@ static void print_report(FILE *to, const json_t *report)
 int verb_reload(struct command *command)
 {
     json_t *report;
-    int status = command_call(command, "daemon.reload", NULL, &report);
+    int status = command_ask(command, "daemon.reload", &report);
     if (status)
         return status;
     if (command->json)
@@ -110,7 +113,7 @@ int verb_ping(struct command *command)
     int status = command_connect(command);
     uint64_t before = clock_now_ns();
     if (!status)
-        status = command_call(command, "ping", NULL, &answer);
+        status = command_ask(command, "ping", &answer);
     if (status)
         return status;
     if (command->json)

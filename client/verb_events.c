@@ -44,14 +44,11 @@ static int add_ids(struct listening *listening)
     int status = command_ids(listening->command, &ids, &count);
     if (status)
         return status;
-    json_t *list = json_array();
-    for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, json_integer(ids[i]));
+    json_t *list = command_id_list(ids, count);
     free(ids);
-    if (listening->command->arguments.words_count > 0)
-        json_object_set(listening->params, "ids", list);
-    json_decref(list);
-    return COMMAND_OK;
+    if (!list)
+        return command_explain(listening->command, -ENOMEM, NULL);
+    return command_put(listening->command, listening->params, "ids", list);
 }
 
 static int read_options(struct listening *listening)
@@ -65,7 +62,9 @@ static int read_options(struct listening *listening)
         status = add_number(listening, "epoch");
     if (!status && queue)
         status = command_put(command, listening->params, "queue", json_string(queue));
-    return status ? status : add_ids(listening);
+    if (!status && command->arguments.words_count > 0)
+        status = add_ids(listening);
+    return status;
 }
 
 static int subscribe(struct listening *listening)

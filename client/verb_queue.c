@@ -130,23 +130,30 @@ static void print_unfrozen(struct command *command, const json_t *queues)
     }
 }
 
-/* Ask, and print the queues that come back.  Takes over params. */
-static int ask(struct command *command, const char *method, json_t *params)
+/* Takes over result. */
+static int print_answer(struct command *command, json_t *result)
 {
-    json_t *result;
-    int status = command_call(command, method, params, &result);
-    if (status)
-        return status;
-    status = print_queues(command, json_object_get(result, "queues"));
+    const json_t *queues = json_object_get(result, "queues");
+    int status = print_queues(command, queues);
     if (arguments_has(&command->arguments, "freeze"))
-        print_unfrozen(command, json_object_get(result, "queues"));
+        print_unfrozen(command, queues);
     json_decref(result);
     return status;
 }
 
 static int list(struct command *command, const struct action *action)
 {
-    return ask(command, action->method, NULL);
+    json_t *result;
+    int status = command_ask(command, action->method, &result);
+    return status ? status : print_answer(command, result);
+}
+
+/* Takes over params. */
+static int ask(struct command *command, const char *method, json_t *params)
+{
+    json_t *result;
+    int status = command_call(command, method, params, &result);
+    return status ? status : print_answer(command, result);
 }
 
 /* Params that name a queue: never none, which would mean the default one. */

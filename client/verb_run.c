@@ -86,8 +86,7 @@ static int cancel(struct running *running, struct weft_client_error *error)
 {
     json_t *result = NULL;
     json_t *params = json_pack("{s:[I]}", "ids", (json_int_t)running->id);
-    int err =
-        params ? command_try(running->command, "job.cancel", params, &result, error) : -ENOMEM;
+    int err = command_try(running->command, "job.cancel", params, &result, error);
     json_decref(result);
     return err;
 }

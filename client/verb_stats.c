@@ -176,7 +176,7 @@ static int print_stats(struct command *command, const json_t *stats)
 int verb_stats(struct command *command)
 {
     json_t *stats;
-    int status = command_call(command, "daemon.stats", NULL, &stats);
+    int status = command_ask(command, "daemon.stats", &stats);
     if (status)
         return status;
     if (command->json)

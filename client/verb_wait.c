@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/param.h>
 
 #define CHUNK_IDS 10000
 
@@ -31,10 +32,10 @@ struct batch {
 
 static json_t *chunk_params(const struct batch *batch, size_t first)
 {
-    json_t *ids = json_array();
-    size_t end = first + CHUNK_IDS < batch->count ? first + CHUNK_IDS : batch->count;
-    for (size_t i = first; i < end; i++)
-        json_array_append_new(ids, json_integer(batch->ids[i]));
+    size_t count = MIN(batch->count - first, CHUNK_IDS);
+    json_t *ids = command_id_list(batch->ids + first, count);
+    if (!ids)
+        return NULL;
     if (batch->timeout)
         return json_pack("{s:o, s:s}", "ids", ids, "timeout", batch->timeout);
     return json_pack("{s:o}", "ids", ids);
