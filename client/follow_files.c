@@ -51,7 +51,8 @@ static void close_file(struct follow_stream *stream)
     look_now(stream);
 }
 
-/* At most `most` bytes; *ret_count less than that: then it is at the end. */
+/* At most `most` bytes; *ret_count less than that: then it is at the end.  Errors: -EPIPE as
+ * follow_flush(), pread(2)'s. */
 static int print_file(struct follow_stream *stream, int64_t most, int64_t *ret_count)
 {
     char buffer[READ_SIZE];
@@ -63,9 +64,11 @@ static int print_file(struct follow_stream *stream, int64_t most, int64_t *ret_c
             return -errno;
         if (got == 0)
             break;
-        fwrite(buffer, 1, (size_t)got, stream->to);
-        stream->offset += got;
-        count += got;
+        size = fwrite(buffer, 1, (size_t)got, stream->to);
+        stream->offset += (int64_t)size; /* I1 */
+        count += (int64_t)size;
+        if (size < (size_t)got)
+            return -EPIPE;
     }
     *ret_count = count;
     return count > 0 ? follow_flush(stream) : 0;

@@ -6,7 +6,8 @@
  * in before the round, the pieces are of that attempt and are printed; else they are dropped and
  * the new attempt's output is read from its start.  (What the old one wrote last may be missed.)
  *
- * I1  offset moves only with what was printed, so no byte comes twice.
+ * I1  offset moves only with what was printed, a piece at once, so no byte comes twice: a piece that
+ *     was printed in part ends the follow.
  * I2  The pause between rounds is a job.wait with a timeout: it ends when the job does, so a job
  *     that is over is never slept on.
  */
@@ -54,17 +55,22 @@ static int read_pieces(struct follow *follow, struct weft_client_error *error)
 
 /* ---- printing ---- */
 
+static int print_bytes(const char *data, size_t size, FILE *to)
+{
+    return fwrite(data, 1, size, to) == size ? 0 : -EPIPE;
+}
+
 static int print_base64(const char *text, size_t size, FILE *to)
 {
     size_t decoded_size;
     char *data = malloc(size ? size : 1);
     if (!data)
         return -ENOMEM;
-    int err = text_from_base64(text, size, data, &decoded_size);
+    int err = text_from_base64(text, size, data, &decoded_size) ? -EBADMSG : 0;
     if (!err)
-        fwrite(data, 1, decoded_size, to);
+        err = print_bytes(data, decoded_size, to);
     free(data);
-    return err ? -EBADMSG : 0;
+    return err;
 }
 
 static int print_data(const struct follow_stream *stream)
@@ -75,8 +81,7 @@ static int print_data(const struct follow_stream *stream)
         return -EBADMSG;
     if (encoding && strcmp(encoding, "base64") == 0)
         return print_base64(json_string_value(data), json_string_length(data), stream->to);
-    fwrite(json_string_value(data), 1, json_string_length(data), stream->to);
-    return 0;
+    return print_bytes(json_string_value(data), json_string_length(data), stream->to);
 }
 
 static int print_news(struct follow *follow, struct follow_stream *stream, json_int_t next)
@@ -87,10 +92,11 @@ static int print_news(struct follow *follow, struct follow_stream *stream, json_
         command_print_json(follow->command, stream->piece);
     else
         err = print_data(stream);
-    if (err)
-        return err;
-    stream->offset = next;
-    return follow_flush(stream);
+    if (!err)
+        err = follow_flush(stream);
+    if (!err)
+        stream->offset = next; /* I1 */
+    return err;
 }
 
 static int print_piece(struct follow *follow, struct follow_stream *stream, bool *ret_news)

@@ -2,6 +2,8 @@
 /* follow_files: logs and run by descriptors of the output, and what they do where none comes. */
 #include "fake_server.h"
 
+#include "client/follow.h"
+
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -11,6 +13,8 @@
     "\"result\":{\"attempt\":" #attempt ",\"descriptor\":false,\"eof\":" #eof more "}"
 #define JOB(state, attempt)                                                                        \
     "\"result\":{\"id\":5,\"state\":\"" state "\",\"attempt\":" #attempt ",\"exit_code\":0}"
+#define LOGS(text, next)                                                                           \
+    "\"result\":{\"data\":\"" text "\",\"encoding\":\"utf-8\",\"next\":" #next "}"
 #define ENDED "\"result\":{\"jobs\":[]}"
 
 static void append(int file, const char *text)
@@ -202,6 +206,57 @@ Test(follow_files, another_attempt_begins_when_the_one_before_is_read)
     close(out);
     close(err);
     close(again);
+}
+
+/* ---- where no more can be written ---- */
+
+/* Takes left bytes, and then fails. */
+static ssize_t take_some(void *left, const char *data, size_t size)
+{
+    size_t taken = size < *(size_t *)left ? size : *(size_t *)left;
+    (void)data;
+    *(size_t *)left -= taken;
+    return (ssize_t)taken;
+}
+
+/* Follows into an output that takes so many bytes.  Returns: the offset that it came to. */
+static int64_t offset_after(const struct canned *canned, size_t left)
+{
+    struct fake fake = {.canned = canned};
+    struct command command = {.err = stderr, .client = fake_open(&fake)};
+    struct follow follow;
+    struct weft_client_error error;
+    command.out = fopencookie(&left, "w", (cookie_io_functions_t){.write = take_some});
+    setvbuf(command.out, NULL, _IONBF, 0);
+    follow_init(&follow, &command, 5, "stdout");
+    cr_assert_eq(follow_once(&follow, &error), -EPIPE);
+    follow_destroy(&follow);
+    fclose(command.out);
+    fake_finish(&fake, command.client);
+    return follow.streams[0].offset;
+}
+
+Test(follow_files, the_offset_moves_only_with_what_was_printed)
+{
+    int file = complete_file("0123456789");
+    const struct canned in_file[] = {{"job.output", FILE_FROM(0, ""), &file}, {0}};
+    const struct canned in_pieces[] = {
+        {"job.logs", LOGS("", 0), NULL}, /* before the attempt is known */
+        {"job.logs", LOGS("0123456789", 10), NULL},
+        {"job.get", JOB("running", 1), NULL},
+        {0},
+    };
+    const struct canned in_base64[] = {
+        {"job.logs", LOGS("", 0), NULL},
+        {"job.logs", "\"result\":{\"data\":\"/////w==\",\"encoding\":\"base64\",\"next\":4}", NULL},
+        {"job.get", JOB("running", 1), NULL},
+        {0},
+    };
+    cr_assert_eq(offset_after(in_file, 0), 0);
+    cr_assert_eq(offset_after(in_file, 3), 3);
+    cr_assert_eq(offset_after(in_pieces, 3), 0, "a piece is printed, or it is not");
+    cr_assert_eq(offset_after(in_base64, 3), 0);
+    close(file);
 }
 
 /* ---- where none comes ---- */
