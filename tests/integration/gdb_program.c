@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* What gdb_test.sh looks at: fibers in all states, on two workers.  Prints "ready" when they are,
- * and stays so until it is killed. */
+ * and stays so until it is killed.
+ * usage: gdb_program [taken]: what blocks keeps its worker, or has lost it to another thread */
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "weft/weft.h"
 
 static struct weft_mutex mutex;
 static struct weft_event never;
+static bool taken; /* constant when fibers run */
 
 __attribute__((noinline)) static int wait_for_the_mutex(void *arg)
 {
@@ -45,6 +48,8 @@ __attribute__((noinline)) static int block_the_thread(void *arg)
         if (weft_fibers_each(weft_runtime_self(), 0, count_waiting, &waiting) < 0)
             abort();
     } while (waiting < 4);
+    if (taken && weft_blocking_begin() < 0)
+        abort();
     puts("ready");
     fflush(stdout);
     for (;;)
@@ -79,12 +84,13 @@ static int main_fiber(void *arg)
     return weft_event_wait(&never, WEFT_NO_DEADLINE);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     struct weft_options options;
 
+    taken = argc > 1 && strcmp(argv[1], "taken") == 0;
     weft_options_init(&options);
     options.workers = 2;
-    options.handoff_ns = WEFT_HANDOFF_NEVER; /* blocker keeps its worker, as the test expects */
+    options.handoff_ns = WEFT_HANDOFF_NEVER; /* by nobody but weft_blocking_begin */
     return weft_run(&options, main_fiber, NULL);
 }

@@ -19,11 +19,11 @@ trap clean EXIT
 cd "$folder" || exit 1
 ulimit -f 4000000 # a core file that goes wrong must not fill the disk
 
-# start: runs the program, and waits until its fibers are where they are to be.
+# start CORE-LIMIT [ARGUMENT]: runs the program, and waits until its fibers are where they are to be.
 start() {
     rm -f out
     # shellcheck disable=SC3045 # dash and bash have it
-    (ulimit -c "$1" && exec "$program") >out 2>err &
+    (ulimit -c "$1" && shift && exec "$program" "$@") >out 2>err &
     pid=$!
     tries=0
     until grep -qs ready out; do
@@ -78,6 +78,14 @@ says one "no fiber is called 'nobody'"
 tested=$((tested + 2))
 [ "$(grep -c '^sleeper \[' one)" = 2 ] || { failing=$((failing + 1)); cat one; }
 kill -0 "$pid" || { failing=$((failing + 1)); echo "the program did not survive gdb"; }
+kill -KILL "$pid"
+wait "$pid" 2>/dev/null
+
+# A fiber that goes on on its thread while another one drives its worker.
+start 0 taken
+gdb -q -batch -p "$pid" -x "$script" -ex 'weft fibers' -ex 'weft bt blocker' >taken 2>&1
+says taken '^[01]\.[0-9]+ +running +0x[0-9a-f]+ +blocker$' '^blocker \[[01]\.[0-9]+\], running' \
+    ' in block_the_thread at ' ' in fiber_main at '
 kill -KILL "$pid"
 wait "$pid" 2>/dev/null
 

@@ -83,6 +83,11 @@ class Fiber:
         return None
 
     @property
+    def is_stray(self):
+        """Whether it runs on a thread without a worker (runtime/core/handoff.h)."""
+        return number(self.value["stray_on"]) != 0
+
+    @property
     def waits(self):
         return number(self.value["park"]) & PARK_STATE_MASK in PARK_WAITING
 
@@ -97,7 +102,7 @@ class Fiber:
     def state(self):
         if self.waits:
             return "waiting"
-        if number(self.value["stray_on"]):
+        if self.is_stray:
             return "running"  # another thread drives its worker
         worker = self.worker
         return "ready" if worker is None else "running on %d" % worker
@@ -242,7 +247,7 @@ def print_backtrace(fiber):
     print("%s [%s], %s %s" % (fiber.name, fiber.id_text, fiber.state(), fiber.waits_for()))
     selected = gdb.selected_thread()
     try:
-        if fiber.worker is None:
+        if fiber.worker is None and not fiber.is_stray:
             print_suspended(fiber)
         elif thread_of(fiber) is None:
             print("   its thread is not on its stack: it is being entered or left")
