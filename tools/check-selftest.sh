@@ -166,4 +166,16 @@ if measured 1031; then
 fi
 measured 1029 || { echo "check-instructions refuses what its tolerance allows" >&2; status=1; }
 
+# A path with what portability.sh itself needs, a compiler, and no linker for it.
+mkdir path
+for program in dirname mkdir; do
+    ln -s "$(command -v "$program")" path
+done
+ln -s "$(command -v true)" path/clang
+PATH=$tree/path "$tools/portability.sh" --quick clang-lto >out 2>&1 || :
+grep -q '^clang-lto  *SKIPPED: .*ld\.lld' out || {
+    echo "portability does not see: a compiler without its linker" >&2
+    status=1
+}
+
 exit "$status"

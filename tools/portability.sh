@@ -38,10 +38,16 @@ mkdir -p "$logs"
 # Prints why the variant cannot be had here, if so.
 lacking() {
     case $1 in
-        clang-lto) command -v clang ld.lld ;;
-        clang-*) command -v clang ;;
-        aarch64) command -v aarch64-linux-gnu-gcc qemu-aarch64 ;;
-    esac >/dev/null || echo "its compiler or emulator is not installed"
+        clang-lto) set -- clang ld.lld ;;
+        clang-*) set -- clang ;;
+        aarch64) set -- aarch64-linux-gnu-gcc qemu-aarch64 ;;
+        *) return 0 ;;
+    esac
+    missing=
+    for program in "$@"; do # one at a time: dash's command -v looks at the first alone
+        command -v "$program" >/dev/null || missing="$missing${missing:+, }$program"
+    done
+    [ -z "$missing" ] || echo "not installed: $missing"
 }
 
 # build PRESET
