@@ -12,6 +12,7 @@
 
 #include "client/job_request.h"
 #include "protocol/error.h"
+#include "protocol/json_memory.h"
 #include "protocol/jsonrpc.h"
 
 #include <errno.h>
@@ -167,26 +168,13 @@ static void gather(struct stream *stream, json_t *job)
     stream->size += size;
 }
 
-/* jansson's own json_object_update_missing() leaves out what it has no memory for. */
-static int put_defaults(json_t *job, const json_t *options)
-{
-    const char *name;
-    json_t *value;
-    json_object_foreach((json_t *)options, name, value)
-    {
-        if (!json_object_get(job, name) && json_object_set(job, name, value) < 0)
-            return -ENOMEM;
-    }
-    return 0;
-}
-
 /* The job that a line's value means; takes over value.  NULL: out of memory. */
 static json_t *make_job(const struct stream *stream, json_t *value)
 {
     json_t *job = value;
     if (stream->handler)
         job = json_pack("{s:s, s:o}", "call", stream->handler, "args", value);
-    if (job && put_defaults(job, stream->options) == 0)
+    if (job && json_memory_update_missing(job, stream->options) == 0)
         return job;
     json_decref(job);
     return NULL;

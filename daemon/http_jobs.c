@@ -5,6 +5,8 @@
 #include "daemon/rpc.h"
 #include "daemon/session.h"
 
+#include "protocol/json_memory.h"
+
 #include <errno.h>
 #include <stdio.h>
 
@@ -25,7 +27,7 @@ static json_t *with_query(const struct http_request *request, json_t *params)
     if (json_object_size(request->query) == 0 || !json_is_object(params))
         return params;
     json_t *query = http_query_params(request);
-    if (!query || json_object_update_missing(params, query)) {
+    if (!query || json_memory_update_missing(params, query) < 0) {
         json_decref(params);
         params = NULL;
     }

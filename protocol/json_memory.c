@@ -139,3 +139,15 @@ json_memory_load(const char *text, size_t size, size_t flags, json_error_t *caus
     *ret_value = load.value;
     return load.value ? 0 : -EINVAL;
 }
+
+int json_memory_update_missing(json_t *object, const json_t *other)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)other, key, value)
+    {
+        if (!json_object_get(object, key) && json_object_set(object, key, value) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}

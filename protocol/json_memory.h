@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* JSON text to values, or that there is no memory for them.  jansson alone is not to be trusted with the
- * latter: where its lexer lacks memory, the text is wrong by what it says, or a string comes without
- * some of its bytes, or it writes behind the end of one. */
+/* What jansson does not do well where memory is short.  Text to values, above all: where its lexer lacks
+ * memory, the text is wrong by what it says, or a string comes without some of its bytes, or it writes
+ * behind the end of one. */
 #pragma once
 
 #include <jansson.h>
@@ -15,3 +15,7 @@ void json_memory_watch(void *(*allocate)(size_t));
  * Returns: 0.  Errors: -ENOMEM, -EINVAL the text is wrong, as `cause` says, which may be NULL. */
 int json_memory_load(const char *text, size_t size, size_t flags, json_error_t *cause,
                      json_t **ret_value);
+
+/* json_object_update_missing(), which leaves out what it has no memory for, and does not say so.
+ * Errors: -ENOMEM; object has some of other's members then. */
+int json_memory_update_missing(json_t *object, const json_t *other);

@@ -92,6 +92,7 @@ one() {
     fi
     if [ -n "$why" ]; then
         printf '%-14s SKIPPED: %s\n' "$1" "$why"
+        skipped=$((skipped + 1))
         return 0
     fi
     begun=$(date +%s)
@@ -111,9 +112,10 @@ one() {
     [ "$3" = 0 ]
 }
 
-bad=0
+bad=0 skipped=0
 for variant in "$@"; do
     one "$variant" || bad=$((bad + 1))
 done
-[ "$bad" = 0 ] && echo "all of them pass: $*" || echo "$bad variants failed; logs in $logs"
+[ "$bad" = 0 ] || echo "logs in $logs"
+echo "of $# variants, $(($# - bad - skipped)) pass, $bad fail, $skipped were skipped"
 [ "$bad" = 0 ]
