@@ -19,7 +19,7 @@ cd "$(dirname "$0")/.."
 logs=build/log
 cores=$(nproc)
 started=$(date +%s)
-tidy_until=$((started + 600)) # clang-tidy begins no further file then, but has 30 s in any case
+tidy_until=$((started + 450)) # clang-tidy begins no further file then, but has 30 s in any case
 
 # count_script LOG STATUS: prints "passed failed skipped" of a script's log, of which the last
 # "Tested: N | Failing: N" or "Tested: N | Failing: N | Skipped: N" counts.

@@ -424,8 +424,7 @@ static inline bool starts_with(const char *text, const char *start)
 
 static inline void refused(const char *method, const char *params, int code, const char *piece)
 {
-    cr_assert_null(ask(method, params), "%s %s was accepted", method,
-                   params ? params : "");
+    cr_assert_null(ask(method, params), "%s %s was accepted", method, params ? params : "");
     cr_assert_eq(error.code, code, "%d: %s", error.code, error.message);
     cr_assert(strstr(error.message, piece) != NULL, "'%s' not in '%s'", piece, error.message);
 }

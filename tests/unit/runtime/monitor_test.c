@@ -72,7 +72,8 @@ struct pair {
     atomic_int holders;
 };
 
-static void hold_both(struct pair *pair, struct weft_mutex *first, struct weft_mutex *second)
+static __attribute__((noinline)) void hold_both(struct pair *pair, struct weft_mutex *first,
+                                                struct weft_mutex *second)
 {
     EXPECT_EQ(weft_mutex_lock(first), 0);
     if (atomic_fetch_add(&pair->holders, 1) == 1)
