@@ -5,7 +5,7 @@
  *   A1  libev aborts where it gets no memory.  What it may need is set aside before, and where that
  *       cannot be, the caller is told: loops are made, and watchers started, by one thread of the
  *       process at a time, between loop_lock() and loop_unlock(), after a loop_open() or
- *       loop_reserve() there.
+ *       loop_reserve() there.  A watcher that was started so may be started again without.
  *   A2  A loop that runs takes no memory: loop_open() has it take, before, what it needs for its
  *       events, and its other arrays grow when watchers are started.
  *   A3  libev stops a watcher of a descriptor that the kernel refuses to watch (epoll_ctl: ENOMEM,

@@ -20,8 +20,9 @@
  *       interrupted for that, without its call's notice; if it computes, the next timer tick does.
  *       If it ends before, the operation is cancelled, and done in another way (RING_REFUSED).
  *   I7  libev stops a watcher that the kernel refuses to watch (epoll_ctl: ENOMEM, ENOSPC).  While
- *       operations are in flight it is started again in each turn, which reaps; when none are, it
- *       waits for the next one.
+ *       operations are in flight it is started again in each turn, which reaps, and does not sleep:
+ *       libev asks the kernel, and hears that it refuses, when it has looked for a reason not to.
+ *       When none are, it waits for the next one.
  *
  * The ring's descriptor is an ev_io of the worker's loop, which wakes it; the completions are read
  * in the check phase of each turn, because a completion that the kernel brings by task work ends
@@ -184,11 +185,15 @@ static void ring_cancel_some(struct ring *ring)
     }
 }
 
-/* The loop's watch on the ring, for what is in flight (I7). */
+/* The loop's watch on the ring, for what is in flight (I7).  Not under loop_lock(): there is room for
+ * the watcher since it was started first. */
 static void ring_watch(struct ring *ring)
 {
-    if (unlikely(!ring->watched))
-        ev_io_start(ring->worker->loop, &ring->io);
+    if (likely(ring->watched))
+        return;
+    ev_io_set(&ring->io, ring->uring.ring_fd, EV_READ); /* or libev would not ask the kernel */
+    ev_io_start(ring->worker->loop, &ring->io);
+    ev_async_send(ring->worker->loop, &ring->call);
     ring->watched = true;
 }
 
@@ -316,11 +321,12 @@ static int ring_join_loop(struct ring *ring, struct ev_loop *loop)
     ev_prepare_init(&ring->prepare, on_prepare);
     ev_check_init(&ring->check, on_check);
     ev_async_init(&ring->call, on_call);
-    ev_io_start(loop, &ring->io); /* which makes room for starting it again */
+    ev_io_start(loop, &ring->io);
     ring->watched = true;
     ev_prepare_start(loop, &ring->prepare);
     ev_check_start(loop, &ring->check);
     ev_async_start(loop, &ring->call);
+    ev_async_send(loop, &ring->call); /* I7 */
     loop_unlock();
     return 0;
 }
