@@ -118,7 +118,7 @@ static int add_state(json_t *job, const struct job_record *record)
     rc |= add_time(job, "started_at", record->started_at);
     rc |= add_time(job, "finished_at", record->finished_at);
     if (record->state == JOB_RUNNING && record->progress)
-        rc |= json_object_set_new_nocheck(job, "progress", json_loads(record->progress, 0, NULL));
+        rc |= json_object_set_new_nocheck(job, "progress", json_memory_value(record->progress));
     return rc;
 }
 

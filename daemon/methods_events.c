@@ -11,6 +11,7 @@
 #include "daemon/engine.h"
 #include "daemon/methods_impl.h"
 #include "daemon/store.h"
+#include "protocol/json_memory.h"
 #include "weft/fiber.h"
 #include "weft/time.h"
 
@@ -59,7 +60,7 @@ static int add_what(json_t *json, const struct event *event)
     rc |= add(json, "time", json_real((double)event->time / 1e9));
     rc |= add(json, "id", json_integer((json_int_t)event->id));
     if (event->name)
-        rc |= add(json, "name", json_loads(event->name, JSON_DECODE_ANY, NULL));
+        rc |= add(json, "name", json_memory_value(event->name));
     rc |= add(json, "queue", json_string(event->queue));
     if (event->before != JOB_NONE)
         rc |= add(json, "before", json_string(job_state_name(event->before)));
@@ -83,7 +84,7 @@ static int add_details(json_t *json, const struct event *event)
     if (event->error)
         rc |= add(json, "error", job_text_to_json(event->error));
     if (event->progress)
-        rc |= add(json, "progress", json_loads(event->progress, 0, NULL));
+        rc |= add(json, "progress", json_memory_value(event->progress));
     return rc;
 }
 

@@ -18,6 +18,8 @@
 #include "daemon/problem.h"
 #include "daemon/run.h"
 
+#include "protocol/json_memory.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -59,14 +61,19 @@ int module_open(const char *path, const struct weft_module **ret_module, struct 
 
 /* ---- asking and answering -------------------------------------------------------------------- */
 
-/* Returns NULL if it is no object. */
+/* Returns NULL if it is no object, or there is no memory for it. */
 static json_t *read_request(void)
 {
-    json_t *request = json_loadfd(STDIN_FILENO, JSON_ALLOW_NUL, NULL);
-    if (request && !json_is_object(request)) {
+    char *text = NULL;
+    size_t room = 0;
+    json_t *request = NULL;
+    ssize_t size = getdelim(&text, &room, '\0', stdin); /* there is none: all of it */
+    if (size > 0 && json_memory_load(text, (size_t)size, JSON_ALLOW_NUL, NULL, &request) == 0 &&
+        !json_is_object(request)) {
         json_decref(request);
         request = NULL;
     }
+    free(text);
     return request;
 }
 

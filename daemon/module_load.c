@@ -15,6 +15,7 @@
 #include "daemon/config.h"
 #include "daemon/native.h"
 #include "daemon/problem.h"
+#include "protocol/json_memory.h"
 #include "protocol/jsonrpc.h"
 
 #include <dirent.h>
@@ -51,17 +52,21 @@ __attribute__((noinline)) int module_reply_open(void)
     return fd;
 }
 
-/* I2.  NULL: it is no object that we read. */
-static json_t *parse_reply(const char *text, size_t size)
+/* I2.  Errors: -EPROTO it is no object that we read; -ENOMEM. */
+static int parse_reply(const char *text, size_t size, json_t **ret_reply)
 {
+    json_t *reply;
     if (jsonrpc_depth(text, size, REPLY_DEPTH_MAX) > REPLY_DEPTH_MAX)
-        return NULL;
-    json_t *reply = json_loadb(text, size, JSON_ALLOW_NUL, NULL);
-    if (reply && !json_is_object(reply)) {
+        return -EPROTO;
+    int rc = json_memory_load(text, size, JSON_ALLOW_NUL, NULL, &reply);
+    if (rc < 0)
+        return rc == -ENOMEM ? rc : -EPROTO;
+    if (!json_is_object(reply)) {
         json_decref(reply);
-        return NULL;
+        return -EPROTO;
     }
-    return reply;
+    *ret_reply = reply;
+    return 0;
 }
 
 /* The text ends at the first NUL.  text: room for MODULE_REPLY_MAX bytes. */
@@ -73,11 +78,7 @@ __attribute__((noinline)) static int read_reply(int fd, char *text, json_t **ret
     size_t length = strnlen(text, (size_t)size);
     if (length == 0)
         return -ENODATA;
-    json_t *reply = parse_reply(text, length);
-    if (!reply)
-        return -EPROTO;
-    *ret_reply = reply;
-    return 0;
+    return parse_reply(text, length, ret_reply);
 }
 
 int module_reply_read(int fd, json_t **ret_reply)

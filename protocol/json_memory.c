@@ -136,8 +136,17 @@ json_memory_load(const char *text, size_t size, size_t flags, json_error_t *caus
         free(load.log);
     if (!ended || (!load.value && says_so(cause)))
         return -ENOMEM;
+    if (!load.value)
+        return -EINVAL;
     *ret_value = load.value;
-    return load.value ? 0 : -EINVAL;
+    return 0;
+}
+
+json_t *json_memory_value(const char *text)
+{
+    json_t *value = NULL;
+    (void)json_memory_load(text, strlen(text), JSON_DECODE_ANY, NULL, &value);
+    return value;
 }
 
 int json_memory_update_missing(json_t *object, const json_t *other)

@@ -16,6 +16,9 @@ void json_memory_watch(void *(*allocate)(size_t));
 int json_memory_load(const char *text, size_t size, size_t flags, json_error_t *cause,
                      json_t **ret_value);
 
+/* The value of a text that is known to be right; the caller's.  NULL: out of memory. */
+json_t *json_memory_value(const char *text);
+
 /* json_object_update_missing(), which leaves out what it has no memory for, and does not say so.
  * Errors: -ENOMEM; object has some of other's members then. */
 int json_memory_update_missing(json_t *object, const json_t *other);

@@ -13,6 +13,7 @@
 #   daemon/modules  its own files, <weft/...>, OpenSSL: no more than what any module has
 #   bench     its own files, <weft/...> (bench/peers: the peers' own libraries too)
 #   tests     anything
+# And jansson's own loaders of text are called in protocol/json_memory.c alone, which says why.
 # An include is judged by the file it reaches, not by how it is spelled.
 set -eu
 cd "${1:-$(dirname "$0")/..}"
@@ -93,6 +94,11 @@ awk '$1 ~ /^(runtime|daemon|client)\/include\// && $5 ~ /^(runtime|daemon|client
 if ! cycle=$(awk '$5 != "system" && $1 ~ /\.h$/ { print $1, $5 }' "$edges" | tsort 2>&1 >/dev/null); then
     echo "include cycle:" >&2
     echo "$cycle" | sed -n 's/^tsort: \(.*\.h\)$/    \1/p' >&2
+    status=1
+fi
+loaders='[^_a-z]json_load(s|b|f|fd|_file|_callback)\('
+if grep -nE "$loaders" -r protocol client daemon --include='*.c' | grep -v '^protocol/json_memory\.c:' >&2; then
+    echo "jansson is not to be trusted where memory is short: json_memory_load()" >&2
     status=1
 fi
 exit "$status"
