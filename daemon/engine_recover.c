@@ -182,29 +182,34 @@ struct crashes {
     size_t count;
 };
 
-/* A spec that cannot be read any more fails when it is run, and says why there. */
-static enum job_on_crash on_crash(const struct job *job)
+/* A spec that cannot be read any more fails when it is run, and says why there.  Errors: -ENOMEM. */
+static int on_crash(const struct job *job, enum job_on_crash *ret_wish)
 {
     struct job_spec *spec;
     struct rpc_error error;
-    if (job_spec_from_text(job->record.spec, &spec, &error) < 0)
-        return JOB_CRASH_REQUEUE;
-    enum job_on_crash wish = spec->on_crash;
-    job_spec_free(spec);
-    return wish;
+    int rc = job_spec_from_text(job->record.spec, &spec, &error);
+    *ret_wish = rc < 0 ? JOB_CRASH_REQUEUE : spec->on_crash;
+    if (rc == 0)
+        job_spec_free(spec);
+    return rc == -ENOMEM ? rc : 0;
 }
 
-static void plan(struct engine *engine, struct crash *crash, struct job *job, int64_t now)
+static int plan(struct engine *engine, struct crash *crash, struct job *job, int64_t now)
 {
+    enum job_on_crash wish;
+    int rc = on_crash(job, &wish);
+    if (rc < 0)
+        return rc;
     crash->job = job;
     crash->row = job->record;
-    enum job_state to = engine_after_crash(engine, &job->record, on_crash(job));
+    enum job_state to = engine_after_crash(engine, &job->record, wish);
     (void)job_record_move(&crash->row, to, JOB_BY_CRASH, now);
     snprintf(crash->error, sizeof(crash->error), "weftd died during attempt %" PRIu32 "%s",
              job->record.attempt,
              crash->row.state == JOB_DEAD ? "; it has died too often for another" : "");
     crash->row.error = crash->error;
     crash->row.result = NULL;
+    return 0;
 }
 
 static void count_crash(struct engine_recovery *recovery, enum job_state state)
@@ -229,21 +234,31 @@ static void settle(struct engine *engine, struct crashes *crashes, int64_t now,
 }
 
 /* One store op's worth of the jobs that were set aside. */
+static int plan_some(struct engine *engine, struct crashes *crashes, int64_t now)
+{
+    crashes->count = 0;
+    while (engine->crashed && crashes->count < CRASH_BATCH) {
+        struct job *job = engine->crashed;
+        int rc = plan(engine, &crashes->all[crashes->count], job, now);
+        if (rc < 0)
+            return rc;
+        engine->crashed = job->recent_next;
+        crashes->rows[crashes->count] = &crashes->all[crashes->count].row;
+        crashes->count++;
+    }
+    return 0;
+}
+
 static int settle_some(struct engine *engine, struct crashes *crashes,
                        struct engine_recovery *recovery)
 {
     int64_t now = job_wall_now();
-    crashes->count = 0;
-    while (engine->crashed && crashes->count < CRASH_BATCH) {
-        struct job *job = engine->crashed;
-        engine->crashed = job->recent_next;
-        plan(engine, &crashes->all[crashes->count], job, now);
-        crashes->rows[crashes->count] = &crashes->all[crashes->count].row;
-        crashes->count++;
-    }
+    int rc = plan_some(engine, crashes, now);
+    if (rc < 0)
+        return rc;
     struct engine_op op = {.op = {.rows = crashes->rows, .count = crashes->count}};
     engine_push(engine, &op, STORE_UPDATE);
-    int rc = engine_await(engine, &op);
+    rc = engine_await(engine, &op);
     if (rc == 0)
         settle(engine, crashes, now, recovery);
     return rc;
@@ -257,7 +272,7 @@ static int settle_crashes(struct engine *engine, struct problem *problem,
     while (rc == 0 && engine->crashed) {
         rc = settle_some(engine, crashes, recovery);
         if (rc < 0 && !engine_has_failed(engine, problem))
-            problem_set(problem, rc, "the store refused what recovery found: %s", strerror(-rc));
+            problem_set(problem, rc, "what recovery found cannot be settled: %s", strerror(-rc));
     }
     free(crashes);
     return rc;
