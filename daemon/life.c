@@ -144,14 +144,14 @@ static void begin_stop(struct life *life)
     life->drain = life->current->daemon.drain;
     weft_mutex_unlock(&life->reload_lock);
     life->stop_deadline = weft_deadline_after(life->grace);
+    weft_event_set(&life->stopping);
     notify_stopping();
 }
 
 /* README.md: the engine first, so that clients who wait are told, then the connections. */
-static void stop_all(struct life *life, struct weft_group *helpers)
+static void stop_all(struct life *life)
 {
     begin_stop(life);
-    weft_group_spawn(helpers, "stop", life_watch_stop, life);
     if (life->options->inherited_fd >= 0)
         server_close_listener(life->server); /* who comes now waits for the next start */
     engine_drain(life->engine);
@@ -220,6 +220,8 @@ static int start(struct life *life, struct weft_group *helpers, struct weft_grou
     if (!err)
         err = weft_group_spawn(helpers, "watchdog", life_feed_watchdog, life);
     if (!err)
+        err = weft_group_spawn(helpers, "stop", life_watch_stop, life); /* while there is memory */
+    if (!err)
         err = weft_group_spawn(helpers, "retain", retain_main, life);
     if (!err)
         err = weft_group_spawn(helpers, "clock", clock_main, life);
@@ -260,7 +262,7 @@ static int serve(struct life *life)
         announce(life);
         weft_event_wait(&life->wake, WEFT_NO_DEADLINE);
         err = stop_reason(life);
-        stop_all(life, &helpers);
+        stop_all(life);
     } else {
         weft_group_cancel(&services);
     }
@@ -317,6 +319,7 @@ int life_run(const struct life_options *options, struct config *config)
     struct life life = {.options = options, .first = config, .current = config};
     weft_mutex_init(&life.reload_lock);
     weft_event_init(&life.wake);
+    weft_event_init(&life.stopping);
     int err = store_open(&config->store, config->daemon.state_dir, &problem, &life.store);
     if (err) {
         log_error("%s", problem.text);

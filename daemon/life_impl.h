@@ -36,8 +36,9 @@ struct life {
     atomic_bool engine_ended;
     int engine_result; /* valid once engine_ended */
 
-    uint64_t grace, drain;  /* of the stop; set before its fibers start */
-    uint64_t stop_deadline; /* its begin + grace */
+    struct weft_event stopping; /* the following are set */
+    uint64_t grace, drain;
+    uint64_t stop_deadline; /* the stop's begin + grace */
     atomic_bool jobs_stopped;
 };
 
@@ -48,5 +49,5 @@ void life_reload_on_signal(struct life *life);
 /* life_watch.c: fibers; arg is the life, they end when they are cancelled. */
 int life_watch_signals(void *arg);
 int life_feed_watchdog(void *arg); /* ends at once if nobody asked for it */
-int life_watch_stop(void *arg);    /* during a stop: asks for time, and hurries when it is short */
+int life_watch_stop(void *arg);    /* from `stopping` on: asks for time, and hurries when it is short */
 void life_hurry(struct life *life);

@@ -141,7 +141,7 @@ int life_feed_watchdog(void *arg)
 #define STEP          (2 * WEFT_SECOND)
 #define LEAST_RESERVE WEFT_SECOND /* for killing and a commit, however short the grace */
 
-/* When jobs have ended, for what is still to be told to clients. */
+/* When jobs have ended, for what is still to be told to clients, and all that comes after it. */
 #define LAST_WORDS (LIFE_FAREWELL + WEFT_SECOND)
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -170,6 +170,8 @@ static void leave_unless_stopped(struct life *life)
 int life_watch_stop(void *arg)
 {
     struct life *life = arg;
+    if (weft_event_wait(&life->stopping, WEFT_NO_DEADLINE))
+        return 0;
     /* What is left after the hurry is for writing replies and the last commit. */
     uint64_t reserve = earlier(life->grace / 10, STEP);
     uint64_t hurry_at = life->stop_deadline - reserve;
@@ -184,7 +186,7 @@ int life_watch_stop(void *arg)
         if (weft_now_ns() < next)
             continue;
         if (next == end_at) {
-            log_error("the grace is over, and connections do not end: leaving them");
+            log_error("the grace is over, and weftd does not come to its end: leaving");
             leave();
         } else if (next == leave_at) {
             leave_unless_stopped(life);
