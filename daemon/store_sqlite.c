@@ -50,14 +50,20 @@ static int file_errno(struct sqlite_store *store, int which)
 }
 
 /* SQLite keeps the errno with the file; sqlite3_system_errno() is only as good as errno is when
- * the statement ends. */
+ * the statement ends.  But the file's may be of long ago: of a shortage of memory, which a store
+ * survives, if the other does not say so too. */
 static int system_error(struct sqlite_store *store)
 {
-    int err = store->db ? file_errno(store, SQLITE_FCNTL_JOURNAL_POINTER) : 0; /* the WAL */
-    if (!err && store->db)
-        err = file_errno(store, SQLITE_FCNTL_FILE_POINTER);
-    if (!err && store->db)
-        err = sqlite3_system_errno(store->db);
+    static const int files[] = {SQLITE_FCNTL_JOURNAL_POINTER /* the WAL */,
+                                SQLITE_FCNTL_FILE_POINTER};
+    int said = store->db ? sqlite3_system_errno(store->db) : 0, err = 0;
+    for (size_t i = 0; store->db && err == 0 && i < 2; i++) {
+        err = file_errno(store, files[i]);
+        if (err == ENOMEM && said != ENOMEM)
+            err = 0;
+    }
+    if (err == 0)
+        err = said;
     return err > 0 ? -err : -EIO;
 }
 
