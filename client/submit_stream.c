@@ -145,7 +145,13 @@ static void send_chunk(struct stream *stream)
 /* Take over job. */
 static void gather(struct stream *stream, json_t *job)
 {
-    size_t size = json_dumpb(job, NULL, 0, JSON_COMPACT) + 1;
+    size_t size = json_dumpb(job, NULL, 0, JSON_COMPACT);
+    if (size == 0) {
+        json_decref(job);
+        stream->status = command_explain(stream->command, -ENOMEM, NULL);
+        return;
+    }
+    size += 1; /* the comma behind it */
     if (size + ENVELOPE > stream->line_max) {
         json_decref(job);
         refuse_line(stream, stream->line, "the job is too large for one request");
@@ -217,10 +223,10 @@ static void take_lines(struct stream *stream)
         stream->line++;
         take_line(stream, text, (size_t)size);
     }
+    if (!stream->status && !feof(stream->file))
+        stream->status = command_fail(stream->command, COMMAND_FAILED, "%s could not be read: %s",
+                                      stream->name, strerror(errno));
     free(text);
-    if (ferror(stream->file))
-        stream->status =
-            command_fail(stream->command, COMMAND_FAILED, "%s could not be read", stream->name);
     if (!stream->status)
         send_chunk(stream);
     while (stream->in_flight > 0 && stream->status != COMMAND_UNREACHABLE)

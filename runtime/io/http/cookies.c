@@ -229,8 +229,8 @@ static int read_file(void *arg)
     }
     if (r == 0 && total > FILE_LIMIT)
         r = -EMSGSIZE;
-    if (r == 0 && ferror(stream))
-        r = -EIO;
+    if (r == 0 && !feof(stream))
+        r = ferror(stream) ? -EIO : -ENOMEM;
     free(line);
     fclose(stream);
     return r;
