@@ -8,6 +8,7 @@
  */
 #include "engine_support.h"
 
+#include "protocol/json_memory.h"
 #include "support/test.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -363,6 +364,54 @@ static void starve(struct world *world)
 Test(engine_memory, starvation)
 {
     in_a_world(2, starve);
+}
+
+/* A life that ends while a job runs that must not run twice. */
+static void die_in_a_careful_job(struct world *world)
+{
+    uint64_t id;
+    struct rpc_error error = {0};
+    submit(world, "hang", ",\"on_crash\":\"fail\"");
+    await_attempts(1);
+    atomic_store(&world->base->fail_in, 1);
+    EXPECT_EQ(submit_for(world->engine, &me, spec_of("ok", ""), NULL, &id, &error), -EIO);
+}
+
+/* Of the recovery, number `nth` fails. */
+static long nth;
+
+static int recover_main(void *arg)
+{
+    struct world *world = arg;
+    struct problem problem = {0};
+    arm(nth, 1);
+    int rc = engine_recover(world->engine, &problem, &world->recovery);
+    bool lacked = disarm();
+    EXPECT(rc == 0 || (rc == -ENOMEM && lacked && problem.text[0]));
+    EXPECT_EQ(base_state(world->base, 1), rc == 0 ? JOB_FAILED : JOB_RUNNING);
+    nth = rc == 0 ? -1 : nth + 1;
+    EXPECT_EQ(weft_offload(world_stop_store, world, NULL), 0);
+    return 0;
+}
+
+Test(engine_memory, a_recovery_runs_nothing_again_that_may_not_run_again)
+{
+    struct world world;
+    struct base *base = base_new();
+    long tries = 0;
+    json_memory_watch(malloc);
+    world_init(&world, base);
+    world_live(&world, die_in_a_careful_job);
+    for (nth = 0; nth >= 0; tries++) {
+        world_init(&world, base);
+        attempts_reset();
+        world_make(&world);
+        on_fibers(1, recover_main, &world);
+        store_free(world.store);
+        engine_free(world.engine);
+    }
+    cr_assert_gt(tries, 3);
+    base_free(base);
 }
 
 #endif
