@@ -89,10 +89,8 @@ says taken '^[01]\.[0-9]+ +running +0x[0-9a-f]+ +blocker$' '^blocker \[[01]\.[0-
 kill -KILL "$pid"
 wait "$pid" 2>/dev/null
 
-# What the kernel writes; the sanitizers of a build keep it from doing so.
-if grep -q -e __asan_init -e __tsan_init "$program"; then
-    echo "a sanitizer: no core files"
-elif [ "$(cat /proc/sys/kernel/core_pattern)" != core ]; then
+# What the kernel writes.
+if [ "$(cat /proc/sys/kernel/core_pattern)" != core ]; then
     echo "core files go elsewhere here: $(cat /proc/sys/kernel/core_pattern)"
 else
     start 2000000
