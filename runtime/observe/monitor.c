@@ -154,14 +154,16 @@ static void check_slow(struct monitor *monitor, struct watch *watch, struct work
     report_stuck(monitor, worker->index, &stuck, elapsed);
 }
 
-/* I5. */
-static void check_handoff(struct monitor *monitor, const struct watch *watch, struct worker *worker,
+/* I5.  Returns: whether it was taken. */
+static bool check_handoff(struct monitor *monitor, const struct watch *watch, struct worker *worker,
                           uint64_t now)
 {
     if (now - watch->since_ns < monitor->tasks.handoff_ns || !handoff_is_due(worker, now))
-        return;
-    if (handoff_take(worker, watch->since_ns, watch->told) < 0)
+        return false;
+    int r = handoff_take(worker, watch->since_ns, watch->told);
+    if (r < 0)
         monitor->tasks.handoff_ns = WEFT_HANDOFF_NEVER; /* not with this kernel */
+    return r > 0;
 }
 
 static void check_turn(struct monitor *monitor, unsigned index, uint64_t now)
@@ -172,8 +174,10 @@ static void check_turn(struct monitor *monitor, unsigned index, uint64_t now)
 
     if (elapsed == 0)
         return;
-    check_slow(monitor, watch, worker, elapsed);
-    check_handoff(monitor, watch, worker, now);
+    /* A report takes a while, in which what waits could run; who has lost its worker is a stray, and
+     * its report says so (I6). */
+    if (!check_handoff(monitor, watch, worker, now))
+        check_slow(monitor, watch, worker, elapsed);
 }
 
 /* I6.  Returns: whether there is a stray that may have to be reported later. */
