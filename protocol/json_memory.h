@@ -19,6 +19,18 @@ int json_memory_load(const char *text, size_t size, size_t flags, json_error_t *
 /* The value of a text that is known to be right; the caller's.  NULL: out of memory. */
 json_t *json_memory_value(const char *text);
 
+/* json_dumps(), which leaves out a name that it has no memory for.  The caller's, for free(); NULL: out
+ * of memory, or a text is not UTF-8. */
+char *json_memory_dumps(const json_t *value, size_t flags);
+
 /* json_object_update_missing(), which leaves out what it has no memory for, and does not say so.
  * Errors: -ENOMEM; object has some of other's members then. */
 int json_memory_update_missing(json_t *object, const json_t *other);
+
+/* Put a value into a list, or an object; both are taken over.  One that is NULL makes it NULL: so a
+ * chain of these ends in the whole, or in NULL, out of memory. */
+json_t *json_memory_append(json_t *list, json_t *value);
+json_t *json_memory_set(json_t *object, const char *name, json_t *value);
+
+/* Why json_string() did not take this text: -ENOMEM, or -EILSEQ, it is not UTF-8. */
+int json_memory_refusal(const char *text);
