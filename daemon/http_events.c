@@ -18,6 +18,7 @@
 #include "daemon/http_impl.h"
 #include "daemon/methods.h"
 #include "daemon/session.h"
+#include "protocol/json_memory.h"
 #include "weft/fiber.h"
 #include "weft/time.h"
 
@@ -39,7 +40,7 @@ static int append(struct http_request *request, const char *event, json_t *data)
     int size = snprintf(head, sizeof(head), "%sid: %" PRIu64 "-%" PRIu64 "\n%s%s%s%s",
                         data ? "" : ":\n", source->epoch, source->offset, event ? "event: " : "",
                         event ? event : "", event ? "\n" : "", data ? "data: " : "");
-    char *text = data ? json_dumps(data, JSON_COMPACT) : NULL;
+    char *text = data ? json_memory_dumps(data, JSON_COMPACT) : NULL;
     int err = data && !text ? -ENOMEM : jsonrpc_text_append(&request->text, head, (size_t)size);
     if (!err && text)
         err = jsonrpc_text_append(&request->text, text, strlen(text));
@@ -119,17 +120,17 @@ static int take_last_id(const char *text, json_t *params, struct rpc_error *erro
     if (!rest || *rest)
         return refuse_id(text, error);
     json_object_del(params, "epoch");
-    if (both)
-        json_object_set_new(params, "epoch", json_integer(first));
-    json_object_set_new(params, "since", json_integer(both ? second : first));
-    return 0;
+    int err = both ? json_object_set_new(params, "epoch", json_integer(first)) : 0;
+    if (!err)
+        err = json_object_set_new(params, "since", json_integer(both ? second : first));
+    return err ? http_refuse_memory(error) : 0;
 }
 
 static json_t *read_request(struct http_request *request, struct rpc_error *error)
 {
     json_t *params = http_query_params(request);
     if (!params) {
-        rpc_error_set(error, RPC_INTERNAL_ERROR, "out of memory");
+        http_refuse_memory(error);
         return NULL;
     }
     if (!request->last_id || take_last_id(request->last_id, params, error) == 0)

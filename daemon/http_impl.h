@@ -108,7 +108,11 @@ void http_reply_error_as(struct http_request *request, unsigned status,
                          const struct rpc_error *error);
 unsigned http_status_of(int code);
 
-/* The query as parameters of a method; numbers where a number is meant. */
+/* Returns -EINVAL, as rpc_error_set(). */
+int http_refuse_memory(struct rpc_error *error);
+
+/* The query as parameters of a method; numbers where a number is meant.  All of it, or NULL: out of
+ * memory. */
 json_t *http_query_params(const struct http_request *request);
 
 /* Call a method; params are taken over.  On failure the reply is made.  Errors: methods_call()'s. */

@@ -14,6 +14,7 @@
 #include "daemon/engine.h"
 #include "daemon/http_impl.h"
 #include "daemon/methods.h"
+#include "protocol/json_memory.h"
 #include "protocol/params.h"
 #include "weft/time.h"
 
@@ -144,9 +145,11 @@ static int read_query(struct http_request *request, struct rpc_error *error)
 {
     json_t *params = http_query_params(request);
     if (!params)
-        return rpc_error_set(error, RPC_INTERNAL_ERROR, "out of memory");
+        return http_refuse_memory(error);
     if (params_has(params, "follow"))
-        json_object_set_new(params, "follow", bool_of(params_get(params, "follow")));
+        params = json_memory_set(params, "follow", bool_of(params_get(params, "follow")));
+    if (!params)
+        return http_refuse_memory(error);
     int err = params_check(params, logs_params, PARAMS_COUNT(logs_params), error);
     if (!err)
         request->source = (struct http_source){

@@ -13,6 +13,7 @@
 #include "daemon/http_access.h"
 #include "daemon/http_impl.h"
 #include "daemon/session.h"
+#include "protocol/json_memory.h"
 #include "protocol/units.h"
 
 #include <errno.h>
@@ -26,22 +27,24 @@
 /* ---- coming in ----------------------------------------------------------------------------- */
 
 /* A name that comes more than once has an array of its values. */
+static int add_query(json_t *query, const char *name, const char *value)
+{
+    json_t *text = json_string(value);
+    json_t *there = json_object_get(query, name);
+    if (json_is_array(there))
+        return json_array_append_new(there, text);
+    return json_object_set_new(query, name, there ? json_pack("[O, o]", there, text) : text);
+}
+
 static enum MHD_Result on_query(void *cls, enum MHD_ValueKind kind, const char *name,
                                 const char *value)
 {
     struct http_request *request = cls;
-    json_t *text = json_string(value ? value : "");
-    json_t *there = json_object_get(request->query, name);
     (void)kind;
-    int err;
-    if (!there)
-        err = json_object_set_new(request->query, name, text);
-    else if (json_is_array(there))
-        err = json_array_append_new(there, text);
-    else
-        err = json_object_set_new(request->query, name, json_pack("[O, o]", there, text));
-    if (err)
-        request->err = -EINVAL; /* not UTF-8, or out of memory */
+    if (add_query(request->query, name, value ? value : "") == 0)
+        return MHD_YES;
+    int err = json_memory_refusal(name);
+    request->err = err == -EILSEQ ? err : json_memory_refusal(value ? value : "");
     return MHD_YES;
 }
 

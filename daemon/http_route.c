@@ -9,6 +9,7 @@
 #include "daemon/http_impl.h"
 #include "daemon/methods.h"
 #include "daemon/session.h"
+#include "protocol/json_memory.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -114,7 +115,10 @@ static void work_off(struct http_request *request)
     }
     request->allow[0] = '\0';
     if (request->err) {
-        rpc_error_set(&error, RPC_INVALID_PARAMS, "the query is not UTF-8");
+        if (request->err == -EILSEQ)
+            rpc_error_set(&error, RPC_INVALID_PARAMS, "the query is not UTF-8");
+        else
+            http_refuse_memory(&error);
         http_reply_error(request, &error);
         return;
     }
@@ -145,7 +149,7 @@ void http_work(struct http_request *request)
 void http_reply_json(struct http_request *request, unsigned status, json_t *body)
 {
     request->text.size = 0;
-    char *text = body ? json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    char *text = body ? json_memory_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     json_decref(body);
     if (!text)
         return;
@@ -180,6 +184,11 @@ void http_reply_error(struct http_request *request, const struct rpc_error *erro
     atomic_fetch_add_explicit(&http_totals(request)->errors, 1, memory_order_relaxed);
     http_reply_json(request, http_status_of(error->code),
                     json_pack("{s:o}", "error", jsonrpc_error_json(error)));
+}
+
+int http_refuse_memory(struct rpc_error *error)
+{
+    return rpc_error_set(error, RPC_INTERNAL_ERROR, "out of memory");
 }
 
 void http_reply_error_as(struct http_request *request, unsigned status,
@@ -217,14 +226,13 @@ static json_t *value_of(const char *name, const char *text)
 static json_t *list_of(const char *text)
 {
     json_t *list = json_array();
-    while (list) {
+    for (;;) {
         size_t size = strcspn(text, ",");
-        json_array_append_new(list, json_stringn(text, size));
-        if (!text[size])
-            break;
+        list = json_memory_append(list, json_stringn(text, size));
+        if (!list || !text[size])
+            return list;
         text += size + 1;
     }
-    return list;
 }
 
 /* Ids, "17" and "17,18" and the name given twice: a list of numbers. */
@@ -232,14 +240,26 @@ static json_t *ids_of(const json_t *value)
 {
     json_t *texts =
         json_is_array(value) ? json_incref((json_t *)value) : list_of(json_string_value(value));
-    json_t *ids = json_array(), *text;
+    json_t *ids = texts ? json_array() : NULL, *text;
     size_t i;
     json_array_foreach(texts, i, text)
     {
-        json_array_append_new(ids, number_of(json_string_value(text)));
+        ids = json_memory_append(ids, number_of(json_string_value(text)));
     }
     json_decref(texts);
     return ids;
+}
+
+static json_t *param_of(const char *name, json_t *value)
+{
+    const char *text = json_string_value(value);
+    if (strcmp(name, "ids") == 0)
+        return ids_of(value);
+    if (!text)
+        return json_incref(value);
+    if (strchr(text, ',') && (strcmp(name, "state") == 0 || strcmp(name, "queue") == 0))
+        return list_of(text);
+    return value_of(name, text);
 }
 
 json_t *http_query_params(const struct http_request *request)
@@ -249,15 +269,7 @@ json_t *http_query_params(const struct http_request *request)
     json_t *value;
     json_object_foreach(request->query, name, value)
     {
-        const char *text = json_string_value(value);
-        if (strcmp(name, "ids") == 0)
-            json_object_set_new(params, name, ids_of(value));
-        else if (!text)
-            json_object_set(params, name, value);
-        else if (strchr(text, ',') && (strcmp(name, "state") == 0 || strcmp(name, "queue") == 0))
-            json_object_set_new(params, name, list_of(text));
-        else
-            json_object_set_new(params, name, value_of(name, text));
+        params = json_memory_set(params, name, param_of(name, value));
     }
     return params;
 }
@@ -269,8 +281,7 @@ int http_call_following(struct http_request *request, const char *method, json_t
                            .peer = http_peer(request),
                            .params = params,
                            .follow_up = ret_follow_up};
-    int err = params ? methods_call(&call, method, ret_result)
-                     : rpc_error_set(&call.error, RPC_INTERNAL_ERROR, "out of memory");
+    int err = params ? methods_call(&call, method, ret_result) : http_refuse_memory(&call.error);
     json_decref(params);
     if (err)
         http_reply_error(request, &call.error);
