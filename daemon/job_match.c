@@ -9,20 +9,22 @@
 #include "daemon/job_match.h"
 
 #include "daemon/job.h"
+#include "protocol/json_memory.h"
 
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* text ends with a NUL, at size or behind it. */
 static int encode(const char *text, size_t size, char **ret_text, size_t *ret_size)
 {
     json_t *json = json_stringn(text, size);
-    char *encoded = json ? json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-    int rc = encoded ? 0 : json ? -ENOMEM : -EINVAL;
+    char *encoded = json ? json_memory_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    bool is_wrong = !json && json_memory_refusal(text) == -EILSEQ;
     json_decref(json);
-    if (rc < 0)
-        return rc;
+    if (!encoded)
+        return is_wrong ? -EINVAL : -ENOMEM;
     *ret_text = encoded;
     *ret_size = strlen(encoded);
     return 0;

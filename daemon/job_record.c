@@ -71,9 +71,11 @@ static int add_exit(json_t *job, const char *name, int32_t value)
 json_t *job_text_to_json(const char *text)
 {
     json_t *json = json_string(text);
-    char *plain = json ? NULL : strdup(text);
-    if (!plain)
+    if (json || json_memory_refusal(text) == -ENOMEM)
         return json;
+    char *plain = strdup(text);
+    if (!plain)
+        return NULL;
     for (char *at = plain; *at; at++)
         if ((unsigned char)*at >= 0x80)
             *at = '?';

@@ -53,7 +53,7 @@ static int failed(struct weft_attempt *call, int err)
 const char *weft_args_json(struct weft_attempt *call, size_t *ret_size)
 {
     if (!call->args_text)
-        call->args_text = call->args ? json_dumps(call->args, JSON_COMPACT) : strdup("{}");
+        call->args_text = call->args ? json_memory_dumps(call->args, JSON_COMPACT) : strdup("{}");
     if (!call->args_text)
         failed(call, -ENOMEM);
     else if (ret_size)
@@ -159,11 +159,12 @@ static int set(struct weft_attempt *call, const char *name, json_t *value)
     return failed(call, -ENOMEM);
 }
 
-/* jansson tells no reason: a text that it refuses is taken to be at fault. */
 int weft_result_text(struct weft_attempt *call, const char *name, const char *text)
 {
     json_t *value = text ? json_string(text) : NULL;
-    return value ? set(call, name, value) : failed(call, -EILSEQ);
+    if (value)
+        return set(call, name, value);
+    return failed(call, text ? json_memory_refusal(text) : -EILSEQ);
 }
 
 int weft_result_integer(struct weft_attempt *call, const char *name, int64_t value)

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/json_failing.h"
+
 /* ---- names ----------------------------------------------------------------------------------- */
 
 Test(job, states_have_the_names_of_the_wire)
@@ -253,6 +255,47 @@ Test(job, the_wire_shows_broken_texts_as_well_as_it_can)
                                 .error = "no file \xff\xfe"};
     check_text(&broken, "{\"id\":1,\"queue\":\"q\",\"state\":\"failed\",\"attempt\":0,"
                         "\"signal\":9,\"result\":\"not json\",\"error\":\"no file ??\"}");
+}
+
+Test(job, a_text_is_shown_as_it_is_or_not_at_all)
+{
+    struct job_record record = {.id = 1,
+                                .state = JOB_FAILED,
+                                .exit_code = JOB_NO_EXIT,
+                                .term_signal = JOB_NO_EXIT,
+                                .queue = "q",
+                                .spec = "{}",
+                                .result = "\xc3\xb6 is not json",
+                                .error = "no file \xc3\xa4"};
+    json_t *whole, *json;
+    bool has_failed = true;
+    json_failing_init();
+    cr_assert_eq(job_record_to_json(&record, &whole), 0);
+    for (size_t nth = 1; has_failed; nth++) {
+        json_failing = nth;
+        int rc = job_record_to_json(&record, &json);
+        has_failed = json_failing_end();
+        cr_assert_eq(rc, has_failed ? -ENOMEM : 0, "allocation %zu failed: %d", nth, rc);
+        if (rc < 0)
+            continue;
+        cr_assert(json_equal(json, whole), "allocation %zu failed", nth);
+        json_decref(json);
+    }
+    json_decref(whole);
+}
+
+Test(job, broken_text_is_shown_in_part_or_not_at_all)
+{
+    bool has_failed = true;
+    json_failing_init();
+    for (size_t nth = 1; has_failed; nth++) {
+        json_failing = nth;
+        json_t *json = job_text_to_json("\xc3\xa4\xff");
+        has_failed = json_failing_end();
+        cr_assert_eq(!json, has_failed);
+        cr_assert(!json || strcmp(json_string_value(json), "???") == 0);
+        json_decref(json);
+    }
 }
 
 /* ---- jobs in memory -------------------------------------------------------------------------- */

@@ -15,6 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/json_failing.h"
+
 Test(native, finds_every_handler_that_it_lists)
 {
     const struct native_handler *handler;
@@ -201,6 +203,34 @@ Test(native, what_a_result_cannot_hold_fails_the_call_by_its_first_error)
     cr_assert_eq(call.err, -EDOM);
     expect_result(&call, "{\"fine\":1}");
     native_call_destroy(&call);
+}
+
+static int fill(struct weft_attempt *call)
+{
+    int rc = weft_result_text(call, "text", "\xc3\xa4");
+    if (rc == 0)
+        rc = weft_result_append(call, "list", "\xc3\xb6");
+    if (rc == 0)
+        rc = weft_result_text_in(call, "map", "key", "\xc3\xbc");
+    return rc;
+}
+
+Test(native, a_handler_is_not_blamed_for_too_little_memory)
+{
+    bool has_failed = true;
+    json_failing_init();
+    for (size_t nth = 1; has_failed; nth++) {
+        struct weft_attempt call = {0};
+        json_failing = nth;
+        int rc = fill(&call);
+        has_failed = json_failing_end();
+        cr_assert_eq(rc, has_failed ? -ENOMEM : 0, "allocation %zu failed: %d", nth, rc);
+        cr_assert_eq(call.err, rc);
+        if (rc == 0)
+            expect_result(&call, "{\"list\":[\"\xc3\xb6\"],\"map\":{\"key\":\"\xc3\xbc\"},"
+                                 "\"text\":\"\xc3\xa4\"}");
+        native_call_destroy(&call);
+    }
 }
 
 Test(native, a_member_that_is_no_list_is_not_appended_to)
