@@ -13,6 +13,7 @@
 #include "daemon/notify.h"
 #include "daemon/run.h"
 #include "daemon/server.h"
+#include "protocol/json_memory.h"
 
 #include <errno.h>
 
@@ -66,7 +67,7 @@ static json_t *report(size_t changed, const struct config_pending *pending)
 {
     json_t *restart = json_array();
     for (size_t i = 0; restart && i < pending->count; i++)
-        json_array_append_new(restart, json_string(pending->keys[i]));
+        restart = json_memory_append(restart, json_string(pending->keys[i]));
     return json_pack("{s:I, s:o}", "changed", (json_int_t)changed, "restart", restart);
 }
 

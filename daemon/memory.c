@@ -4,6 +4,7 @@
 
 #include "daemon/config.h"
 #include "daemon/problem.h"
+#include "protocol/json_memory.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -85,8 +86,8 @@ static void refresh(void)
     mallctl("epoch", &epoch, &size, &epoch, size);
 }
 
-/* 4096 stands for all arenas (MALLCTL_ARENAS_ALL). */
-static void add_figures(json_t *json)
+/* Takes json over.  4096 stands for all arenas (MALLCTL_ARENAS_ALL). */
+static json_t *with_figures(json_t *json)
 {
     static const struct {
         const char *name, *path;
@@ -99,12 +100,13 @@ static void add_figures(json_t *json)
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
         size_t value = 0, size = sizeof value;
         if (mallctl(figures[i].path, &value, &size, NULL, 0) == 0)
-            json_object_set_new(json, figures[i].name, json_integer((json_int_t)value));
+            json = json_memory_set(json, figures[i].name, json_integer((json_int_t)value));
     }
     unsigned arenas = 0;
     size_t size = sizeof arenas;
     if (mallctl("arenas.narenas", &arenas, &size, NULL, 0) == 0)
-        json_object_set_new(json, "arenas", json_integer((json_int_t)arenas));
+        json = json_memory_set(json, "arenas", json_integer((json_int_t)arenas));
+    return json;
 }
 
 json_t *memory_json(void)
@@ -115,9 +117,8 @@ json_t *memory_json(void)
     json_t *json =
         json_pack("{s:s, s:s?, s:I}", "allocator", is_jemalloc ? "jemalloc" : "libc", "version",
                   is_jemalloc ? version : NULL, "rss", (json_int_t)resident_bytes());
-    if (json && is_jemalloc) {
-        refresh();
-        add_figures(json);
-    }
-    return json;
+    if (!is_jemalloc)
+        return json;
+    refresh();
+    return with_figures(json);
 }

@@ -7,6 +7,7 @@
 #include "daemon/server.h"
 #include "daemon/session.h"
 #include "daemon/store.h"
+#include "protocol/json_memory.h"
 #include "protocol/jsonrpc.h"
 #include "protocol/params.h"
 
@@ -26,7 +27,7 @@ static json_t *method_names(void)
 {
     json_t *names = json_array();
     for (size_t i = 0; names && i < methods_count; i++)
-        json_array_append_new(names, json_string(methods[i].name));
+        names = json_memory_append(names, json_string(methods[i].name));
     return names;
 }
 
@@ -35,31 +36,30 @@ static json_t *handler_names(void)
     json_t *names = json_array();
     const struct native_handler *handler;
     for (size_t i = 0; names && (handler = native_at(i)); i++)
-        json_array_append_new(names, json_string(handler->name));
+        names = json_memory_append(names, json_string(handler->name));
     return names;
 }
 
-static json_t *module_json(const struct native_module *module)
+/* Of the handlers from *at on; *at goes behind them: those of one module stand together. */
+static json_t *module_json(size_t *at)
 {
-    return json_pack("{s:s, s:s*, s:b, s:[]}", "name", module->name, "version", module->version,
-                     "apart", (int)module->apart, "handlers");
+    const struct native_handler *handler = native_at(*at);
+    const struct native_module *module = handler->module;
+    json_t *names = json_array();
+    for (; handler && handler->module == module; handler = native_at(++*at))
+        names = json_memory_append(names, json_string(handler->name));
+    json_t *json = json_pack("{s:s}", "name", module->name);
+    if (module->version)
+        json = json_memory_set(json, "version", json_string(module->version));
+    json = json_memory_set(json, "apart", json_boolean(module->apart));
+    return json_memory_set(json, "handlers", names);
 }
 
-/* Handlers of one module stand together. */
 static json_t *modules_json(void)
 {
     json_t *list = json_array();
-    json_t *module = NULL;
-    const struct native_module *last = NULL;
-    const struct native_handler *handler;
-    for (size_t i = 0; list && (handler = native_at(i)); i++) {
-        if (handler->module != last) {
-            last = handler->module;
-            module = module_json(last);
-            json_array_append_new(list, module);
-        }
-        json_array_append_new(json_object_get(module, "handlers"), json_string(handler->name));
-    }
+    for (size_t i = 0; list && native_at(i);)
+        list = json_memory_append(list, module_json(&i));
     return list;
 }
 

@@ -2,6 +2,7 @@
 /* methods_query: the requests that only look: get, list, wait, logs, output. */
 #include "daemon/engine.h"
 #include "daemon/methods_impl.h"
+#include "protocol/json_memory.h"
 #include "weft/fiber.h"
 #include "weft/offload.h"
 #include "weft/time.h"
@@ -245,12 +246,13 @@ static int logs_json(const struct output_chunk *chunk, bool eof, json_t **ret_re
     int err = encode(chunk, &size, &encoding, &data);
     if (err)
         return err;
-    *ret_result = json_pack("{s:o, s:s, s:I, s:b}", "data", data, "encoding", encoding, "next",
-                            (json_int_t)(chunk->next - (chunk->size - size)), "eof", (int)eof);
-    if (*ret_result && chunk->gap > 0)
-        json_object_set_new(*ret_result, "gap", json_integer((json_int_t)chunk->gap));
-    if (*ret_result && chunk->dropped > 0)
-        json_object_set_new(*ret_result, "dropped", json_integer((json_int_t)chunk->dropped));
+    json_t *result = json_pack("{s:o, s:s, s:I, s:b}", "data", data, "encoding", encoding, "next",
+                               (json_int_t)(chunk->next - (chunk->size - size)), "eof", (int)eof);
+    if (chunk->gap > 0)
+        result = json_memory_set(result, "gap", json_integer((json_int_t)chunk->gap));
+    if (chunk->dropped > 0)
+        result = json_memory_set(result, "dropped", json_integer((json_int_t)chunk->dropped));
+    *ret_result = result;
     return 0;
 }
 
@@ -286,12 +288,12 @@ static json_t *shared_json(const struct engine_shared *shared)
     const struct output_share *share = &shared->share;
     json_t *json = json_pack("{s:I, s:b, s:b}", "attempt", (json_int_t)shared->attempt,
                              "descriptor", share->fd >= 0, "eof", (int)shared->eof);
-    if (json && share->fd >= 0)
-        json_object_set_new(json, "begin", json_integer((json_int_t)share->begin));
-    if (json && share->gap > 0)
-        json_object_set_new(json, "gap", json_integer((json_int_t)share->gap));
-    if (json && shared->eof && share->dropped > 0)
-        json_object_set_new(json, "dropped", json_integer((json_int_t)share->dropped));
+    if (share->fd >= 0)
+        json = json_memory_set(json, "begin", json_integer((json_int_t)share->begin));
+    if (share->gap > 0)
+        json = json_memory_set(json, "gap", json_integer((json_int_t)share->gap));
+    if (shared->eof && share->dropped > 0)
+        json = json_memory_set(json, "dropped", json_integer((json_int_t)share->dropped));
     return json;
 }
 

@@ -7,6 +7,7 @@
 #include "daemon/run.h"
 #include "daemon/server.h"
 #include "daemon/store.h"
+#include "protocol/json_memory.h"
 #include "weft/stats.h"
 #include "weft/time.h"
 
@@ -33,7 +34,7 @@ static json_t *workers_json(struct weft_runtime *runtime)
     json_t *workers = json_array();
     struct weft_worker_stats worker;
     for (unsigned i = 0; workers && weft_stats_worker(runtime, i, &worker) == 0; i++)
-        json_array_append_new(workers, worker_json(&worker, weft_now_ns()));
+        workers = json_memory_append(workers, worker_json(&worker, weft_now_ns()));
     return workers;
 }
 
@@ -55,7 +56,7 @@ static json_t *jobs_json(const struct engine_stats *stats)
     for (int state = JOB_WAITING; jobs && state < JOB_STATE_COUNT; state++) {
         uint64_t count =
             job_state_is_end((enum job_state)state) ? stats->ended[state] : stats->live[state];
-        json_object_set_new(jobs, job_state_name((enum job_state)state), json_integer(I(count)));
+        jobs = json_memory_set(jobs, job_state_name((enum job_state)state), json_integer(I(count)));
     }
     return jobs;
 }

@@ -10,6 +10,7 @@
  * module_from_description() is for the start alone: one thread.  No I/O.
  */
 #include "daemon/module_host.h"
+#include "protocol/json_memory.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -25,21 +26,28 @@ static void take_struct(void *own, size_t own_size, const void *array, size_t si
     memcpy(own, (const char *)array + index * size, size < own_size ? size : own_size);
 }
 
+/* NULL stays away: whoever reads it says what is missing. */
+static json_t *with_text(json_t *json, const char *name, const char *text)
+{
+    return text ? json_memory_set(json, name, json_string(text)) : json;
+}
+
 static json_t *describe_choices(const char *const *choices)
 {
     json_t *list = json_array();
     for (size_t i = 0; list && choices[i]; i++)
-        json_array_append_new(list, json_string(choices[i]));
+        list = json_memory_append(list, json_string(choices[i]));
     return list;
 }
 
 static json_t *describe_param(const struct weft_param *param)
 {
-    json_t *json = json_pack("{s:s*, s:i, s:b, s:I, s:I}", "name", param->name, "type",
-                             (int)param->type, "required", (int)param->required, "min",
-                             (json_int_t)param->min, "max", (json_int_t)param->max);
-    if (json && param->choices)
-        json_object_set_new(json, "choices", describe_choices(param->choices));
+    json_t *json = json_pack("{s:i, s:b, s:I, s:I}", "type", (int)param->type, "required",
+                             (int)param->required, "min", (json_int_t)param->min, "max",
+                             (json_int_t)param->max);
+    json = with_text(json, "name", param->name);
+    if (param->choices)
+        json = json_memory_set(json, "choices", describe_choices(param->choices));
     return json;
 }
 
@@ -49,7 +57,7 @@ static json_t *describe_params(const struct weft_module *module, const struct we
     for (size_t i = 0; list && i < handler->params_count; i++) {
         struct weft_param param;
         take_struct(&param, sizeof(param), handler->params, module->param_size, i);
-        json_array_append_new(list, describe_param(&param));
+        list = json_memory_append(list, describe_param(&param));
     }
     return list;
 }
@@ -58,9 +66,10 @@ static json_t *describe_handler(const struct weft_module *module, size_t index)
 {
     struct weft_handler handler;
     take_struct(&handler, sizeof(handler), module->handlers, module->handler_size, index);
-    json_t *json = json_pack("{s:s*, s:s*}", "name", handler.name, "summary", handler.summary);
-    if (json && handler.params)
-        json_object_set_new(json, "params", describe_params(module, &handler));
+    json_t *json = with_text(json_object(), "name", handler.name);
+    json = with_text(json, "summary", handler.summary);
+    if (handler.params)
+        json = json_memory_set(json, "params", describe_params(module, &handler));
     return json;
 }
 
@@ -68,9 +77,9 @@ json_t *module_describe(const struct weft_module *module)
 {
     json_t *handlers = json_array();
     for (size_t i = 0; handlers && i < module->handlers_count; i++)
-        json_array_append_new(handlers, describe_handler(module, i));
-    return json_pack("{s:s, s:s*, s:o}", "name", module->name, "version", module->version,
-                     "handlers", handlers);
+        handlers = json_memory_append(handlers, describe_handler(module, i));
+    json_t *json = json_pack("{s:s, s:o}", "name", module->name, "handlers", handlers);
+    return with_text(json, "version", module->version);
 }
 
 /* I1.  Only at start, by one thread. */

@@ -37,6 +37,7 @@ static struct world {
     uint64_t offset;
     size_t limit;
     uint64_t dropped;   /* what it says was dropped */
+    uint64_t gap;       /* and was not kept */
     const char *output; /* what engine_logs() gives */
     size_t output_size;
     bool at_end, eof;
@@ -273,6 +274,7 @@ int engine_logs(struct engine *engine, const struct peer *peer, const struct eng
     ret_chunk->next = piece->offset + world.output_size;
     ret_chunk->at_end = world.at_end;
     ret_chunk->dropped = world.dropped;
+    ret_chunk->gap = world.gap;
     *ret_eof = world.eof;
     return 0;
 }
@@ -349,7 +351,7 @@ void server_stats(struct server *server, struct server_stats *ret_stats)
     *ret_stats = (struct server_stats){.connections = 1};
 }
 
-static const struct native_module core_module = {.name = (char *)"core"};
+static const struct native_module core_module = {.name = (char *)"core", .version = (char *)"1.5"};
 static const struct native_handler echo_handler = {.module = &core_module, .name = (char *)"echo"};
 
 const struct native_handler *native_at(size_t index)
@@ -391,7 +393,7 @@ static inline void ask_as_ourselves(void)
 }
 
 /* The result as compact text with sorted keys, or NULL and `error` is filled. */
-static const char *ask(const char *method, const char *params)
+static inline const char *ask(const char *method, const char *params)
 {
     static char text[8192];
     json_t *json = params ? json_loads(params, 0, NULL) : NULL;
