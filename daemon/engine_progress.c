@@ -17,6 +17,7 @@
 #include "daemon/engine_impl.h"
 
 #include "daemon/log.h"
+#include "protocol/json_memory.h"
 
 #include <errno.h>
 #include <math.h>
@@ -67,7 +68,7 @@ static char *text_of(const struct run_progress *said)
         rc = json_object_set_new(json, "fraction", json_real(round(said->fraction * 1e4) / 1e4));
     if (said->text[0])
         rc |= json_object_set_new(json, "text", job_text_to_json(said->text));
-    char *text = rc == 0 ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
+    char *text = rc == 0 ? json_memory_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     json_decref(json);
     return text;
 }

@@ -140,7 +140,8 @@ static char *dump(const json_t *json)
 {
     char text[512]; /* enough for most */
     size_t size = json_dumpb(json, text, sizeof(text), JSON_COMPACT);
-    return size > 0 && size < sizeof(text) ? strndup(text, size) : json_dumps(json, JSON_COMPACT);
+    return size > 0 && size < sizeof(text) ? strndup(text, size)
+                                           : json_memory_dumps(json, JSON_COMPACT);
 }
 
 int job_spec_to_text(const struct job_spec *spec, char **ret_text)

@@ -95,7 +95,7 @@ static int answer(const char *text)
 
 static int answer_json(json_t *reply)
 {
-    char *text = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
+    char *text = reply ? json_memory_dumps(reply, JSON_COMPACT) : NULL;
     int status = text ? answer(text) : EXIT_FAILURE;
     free(text);
     json_decref(reply);

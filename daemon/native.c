@@ -18,6 +18,7 @@
 #include "daemon/native_call.h"
 #include "daemon/run_impl.h"
 #include "protocol/error.h"
+#include "protocol/json_memory.h"
 #include "protocol/nearest.h"
 
 #include <errno.h>
@@ -109,7 +110,7 @@ static int take_result(struct weft_attempt *call, struct run_outcome *outcome)
         return call->err;
     }
     if (call->result)
-        outcome->result = json_dumps(call->result, JSON_COMPACT | JSON_ENCODE_ANY);
+        outcome->result = json_memory_dumps(call->result, JSON_COMPACT | JSON_ENCODE_ANY);
     else
         outcome->result = strdup("{}");
     if (outcome->result)

@@ -147,7 +147,7 @@ int queue_change_to_text(const char *name, const struct queue_change *live, char
 {
     json_t *object = json_pack("{s:s}", "queue", name);
     int rc = object ? queue_settings_to_json(&live->values, live->given, object) : -ENOMEM;
-    char *text = rc == 0 ? json_dumps(object, JSON_COMPACT) : NULL;
+    char *text = rc == 0 ? json_memory_dumps(object, JSON_COMPACT) : NULL;
     json_decref(object);
     if (!text)
         return -ENOMEM;

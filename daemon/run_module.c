@@ -18,6 +18,7 @@
 #include "daemon/run_impl.h"
 
 #include "daemon/job.h"
+#include "protocol/json_memory.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -56,7 +57,7 @@ static int take_reply(json_t *reply, struct run_outcome *outcome)
     int rc = (int)json_integer_value(json_object_get(reply, "rc"));
     if (!result)
         return take_failure(reply, rc, outcome);
-    outcome->result = json_dumps(result, JSON_COMPACT | JSON_ENCODE_ANY);
+    outcome->result = json_memory_dumps(result, JSON_COMPACT | JSON_ENCODE_ANY);
     if (outcome->result)
         return 0;
     run_outcome_fail(outcome, "out of memory for the result");
@@ -87,7 +88,7 @@ static char *request_text(const struct run_request *request)
     json_t *args = spec->args ? json_incref(spec->args) : json_object();
     json_t *json = json_pack("{s:s, s:o, s:I, s:I}", "call", spec->call, "args", args, "job",
                              (json_int_t)request->id, "attempt", (json_int_t)request->attempt);
-    char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+    char *text = json ? json_memory_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     return text;
 }
@@ -102,8 +103,10 @@ static int run_host(struct runner *runner, const struct run_request *request, co
     run_settings_put(settings);
     char *argv[] = {"/proc/self/exe", MODULE_HOST_OPTION, (char *)path, memory, NULL};
     char *text = request_text(request);
-    if (!text)
+    if (!text) {
+        run_outcome_fail(outcome, "out of memory for the request");
         return -ENOMEM;
+    }
     struct job_spec spec = *request->spec;
     struct run_request program = *request;
     spec.argv = argv;
