@@ -15,6 +15,7 @@ What must hold, for each call that fails:
   F2  weftd lives, and answers a client that comes afterwards
   F3  every job that was acknowledged ends
   F4  no client is told that it was wrong, which it would not have been told without the failure
+  F7  what is answered over HTTP is what was asked for
   F5  after the stop, with status 0, the store has no fault (weftd --verify)
 But a store that fails (`sync`, `space`) is a documented end of weftd, with status 1: then what was
 acknowledged is there after the next start (F6).

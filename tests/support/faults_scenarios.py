@@ -9,6 +9,7 @@ acknowledged are in client.jobs.
 import itertools
 import json
 import os
+import re
 import socket
 
 from support.weftd import ENDS, Connection, Disconnected, RpcError, result_of
@@ -68,6 +69,44 @@ class Client:
         self.connection.close()
 
 
+def exchange_http(client, method, path, body=''):
+    """One request on a connection of its own.  Returns status and body; 0: there is no whole answer."""
+    head = f'{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n' \
+           'Connection: close\r\n\r\n'
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as web:
+        web.settimeout(PATIENCE)
+        try:
+            web.connect(client.weftd.socket)
+            web.sendall((head + body).encode())
+            answer = b''
+            while data := web.recv(65536):
+                answer += data
+        except TimeoutError:
+            raise AssertionError('no answer over HTTP') from None
+        except OSError:
+            return 0, b''
+    head, _, body = answer.partition(b'\r\n\r\n')
+    length = re.search(rb'Content-Length: (\d+)', head)
+    is_whole = len(body) == int(length[1]) if length else body.endswith(b'0\r\n\r\n')
+    return (int(head.split()[1]), body) if is_whole else (0, b'')
+
+
+def get_http(client, path):
+    """F7: as exchange_http(), and nothing is wrong with this request."""
+    status, body = exchange_http(client, 'GET', path)
+    assert status != 400, f'{path}: {body}'
+    return status, body
+
+
+def list_http(client, query, suits):
+    """F7: of the jobs that are asked for, and of no others."""
+    status, body = get_http(client, f'/v1/jobs?{query}')
+    jobs = json.loads(body)['jobs'] if status == 200 else []
+    others = [job for job in jobs if not suits(job)]
+    assert not others, f'{query}: {others}'
+    return jobs
+
+
 def ask(client):
     client.call('ping')
     client.call('hello')
@@ -88,6 +127,8 @@ def program(client):
                            stdin='hello')
     client.wait(number)
     client.call('job.logs', id=number or 1, stream='stdout')
+    status, body = get_http(client, f'/v1/jobs/{number or 1}/logs?stream=stderr')
+    assert status != 200 or b'out' not in body, body
 
 
 def failing(client):
@@ -179,33 +220,17 @@ def files(client):
         client.wait(client.submit(call=name, args=args))
 
 
-def exchange_http(client, method, path, body=''):
-    """One request on a connection of its own; returns the body of the answer, or None."""
-    head = f'{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n' \
-           'Connection: close\r\n\r\n'
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as web:
-        web.settimeout(PATIENCE)
-        try:
-            web.connect(client.weftd.socket)
-            web.sendall((head + body).encode())
-            answer = b''
-            while data := web.recv(65536):
-                answer += data
-        except TimeoutError:
-            raise AssertionError('no answer over HTTP') from None
-        except OSError:
-            return None
-    return answer.partition(b'\r\n\r\n')[2]
-
-
 def over_http(client):
     submit = json.dumps({'jsonrpc': '2.0', 'id': 1, 'method': 'job.submit',
                          'params': {'call': 'echo', 'args': {}}})
-    answer = exchange_http(client, 'POST', '/v1/rpc', submit)
-    if answer and b'"result"' in answer:
+    status, answer = exchange_http(client, 'POST', '/v1/rpc', submit)
+    if status == 200 and 'result' in json.loads(answer):
         client.jobs.append(json.loads(answer)['result']['id'])
-    for path in ('/metrics', '/v1/jobs?limit=3', '/nowhere'):
-        exchange_http(client, 'GET', path)
+    for path in ('/metrics', '/nowhere'):
+        get_http(client, path)
+    assert len(list_http(client, 'limit=3', lambda job: True)) <= 3
+    list_http(client, 'state=dead', lambda job: job['state'] == 'dead')
+    list_http(client, 'queue=second,extra&limit=5', lambda job: job['queue'] != 'default')
 
 
 def manage(client):
