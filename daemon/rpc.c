@@ -52,10 +52,11 @@ int rpc_call_append(const struct rpc_call *call, struct jsonrpc_text *text,
     if (call->error.code != RPC_OK)
         return rpc_append_error(text, call->id, &call->error, totals);
     int err = jsonrpc_append_result(text, call->id, call->result);
-    if (err != -EINVAL)
-        return err;
+    if (!err)
+        return 0;
     struct rpc_error error;
-    rpc_error_set(&error, RPC_INTERNAL_ERROR, "the result holds text that is not UTF-8");
+    rpc_error_set(&error, RPC_INTERNAL_ERROR, "%s",
+                  err == -EINVAL ? "the result holds text that is not UTF-8" : "out of memory");
     return rpc_append_error(text, call->id, &error, totals);
 }
 

@@ -23,8 +23,9 @@
 #include <string.h>
 
 enum {
-    LOG_BEGINS = 128, /* entries: most requests need no more */
-    DUMP_BEGINS = 256 /* bytes */
+    LOG_BEGINS = 128,  /* entries: most requests need no more */
+    DUMP_BEGINS = 256, /* bytes */
+    DUMP_DEPTH = 1000  /* values in each other: in a loop there is no end of them */
 };
 
 /* A block, with the lowest bit set if it was released. */
@@ -225,6 +226,44 @@ int json_memory_refusal(const char *text)
     json_error_t cause = {0};
     json_decref(json_pack_ex(&cause, 0, "s", text));
     return json_error_code(&cause) == json_error_invalid_utf8 ? -EILSEQ : -ENOMEM;
+}
+
+/* text ends with a NUL at size, and may hold others. */
+static bool is_utf8(const char *text, size_t size)
+{
+    for (size_t at = 0; at <= size; at += strlen(text + at) + 1) {
+        if (json_memory_refusal(text + at) == -EILSEQ)
+            return false;
+    }
+    return true;
+}
+
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as DUMP_DEPTH */
+static bool can_be_written(const json_t *value, size_t depth)
+{
+    size_t i;
+    const char *name;
+    json_t *inner;
+    if (depth > DUMP_DEPTH)
+        return false;
+    if (json_is_string(value))
+        return is_utf8(json_string_value(value), json_string_length(value));
+    json_array_foreach(value, i, inner)
+    {
+        if (!can_be_written(inner, depth + 1))
+            return false;
+    }
+    json_object_foreach((json_t *)value, name, inner)
+    {
+        if (!is_utf8(name, strlen(name)) || !can_be_written(inner, depth + 1))
+            return false;
+    }
+    return true;
+}
+
+int json_memory_dump_refusal(const json_t *value)
+{
+    return can_be_written(value, 0) ? -ENOMEM : -EINVAL;
 }
 
 int json_memory_update_missing(json_t *object, const json_t *other)

@@ -34,3 +34,7 @@ json_t *json_memory_set(json_t *object, const char *name, json_t *value);
 
 /* Why json_string() did not take this text: -ENOMEM, or -EILSEQ, it is not UTF-8. */
 int json_memory_refusal(const char *text);
+
+/* Why jansson did not write this value: -ENOMEM, or -EINVAL, a text or name in it is not UTF-8, or it
+ * has no end. */
+int json_memory_dump_refusal(const json_t *value);

@@ -59,8 +59,7 @@ int jsonrpc_text_append(struct jsonrpc_text *text, const void *bytes, size_t siz
 /* Append one message as one compact line that ends in "\n" (in an open batch: one array item).
  * On failure the text is as before.  id NULL is written as null; params NULL is left out; result
  * NULL is written as null.  JSON arguments are borrowed and not changed.
- * Errors: -ENOMEM; -EINVAL if method or a string is not UTF-8 (or jansson itself ran out of memory,
- *         which it does not tell apart). */
+ * Errors: -ENOMEM; -EINVAL if method or a string is not UTF-8. */
 int jsonrpc_append_result(struct jsonrpc_text *text, const json_t *id, const json_t *result);
 int jsonrpc_append_error(struct jsonrpc_text *text, const json_t *id,
                          const struct rpc_error *error);

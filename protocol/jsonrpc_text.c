@@ -7,6 +7,7 @@
  *     one at the end.
  *
  * Pure: any thread, one thread at a time for each text. */
+#include "protocol/json_memory.h"
 #include "protocol/jsonrpc.h"
 
 #include <errno.h>
@@ -85,7 +86,7 @@ static void put_json(struct writer *writer, const json_t *json)
         return;
     }
     if (json_dump_callback(json, on_dump, writer, DUMP_FLAGS) < 0 && writer->rc == 0)
-        writer->rc = -EINVAL; /* not UTF-8, a loop, or no memory: jansson does not say */
+        writer->rc = json_memory_dump_refusal(json);
 }
 
 /* A value made for this message alone; NULL means that making it ran out of memory. */

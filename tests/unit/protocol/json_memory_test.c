@@ -43,9 +43,15 @@ Test(json_memory, a_dump_is_whole_or_there_is_none)
 
 Test(json_memory, a_dump_of_what_is_no_text_is_none)
 {
-    json_t *latin1 = json_string_nocheck("\xe4");
+    json_t *latin1 = json_pack("[s, o]", "a", json_stringn_nocheck("b\0\xe4", 3));
     cr_assert_null(json_memory_dumps(latin1, JSON_ENCODE_ANY));
     cr_assert_null(json_memory_dumps(NULL, JSON_ENCODE_ANY));
+    cr_assert_eq(json_memory_dump_refusal(latin1), -EINVAL);
+    json_t *object = json_pack("{s:[i, {s:s#}]}", "a", 1, "b", "c\0d", 3);
+    cr_assert_eq(json_memory_dump_refusal(object), -ENOMEM);
+    cr_assert_eq(json_object_set_new_nocheck(object, "\xe4", json_null()), 0);
+    cr_assert_eq(json_memory_dump_refusal(object), -EINVAL);
+    json_decref(object);
     json_decref(latin1);
 }
 
