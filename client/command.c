@@ -10,11 +10,13 @@
 
 #include "client/help.h"
 #include "client/socket_path.h"
+#include "protocol/json_memory.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -124,8 +126,14 @@ int command_call(struct command *command, const char *method, json_t *params, js
 
 void command_print_json(struct command *command, const json_t *value)
 {
-    json_dumpf(value, command->out, JSON_COMPACT | JSON_ENCODE_ANY);
-    fputc('\n', command->out);
+    char *text = json_memory_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (text) {
+        fprintf(command->out, "%s\n", text);
+    } else {
+        command_explain(command, -ENOMEM, NULL);
+        command->unprinted = true;
+    }
+    free(text);
 }
 
 size_t command_width(const struct command *command)
@@ -150,6 +158,8 @@ static bool is_closed_pipe(FILE *file)
 
 static int finish_output(struct command *command, int status)
 {
+    if (command->unprinted && !status)
+        status = COMMAND_FAILED;
     if (command_flush(command))
         return status;
     if (is_closed_pipe(command->out))

@@ -46,6 +46,7 @@ struct command {
     FILE *in, *out, *err;
     struct weft_client *client; /* NULL until command_connect() */
     bool json;                  /* --json: print what weftd answered, one value a line */
+    bool unprinted;             /* there was no memory to print something */
 };
 
 /* The whole command.  Prints to out and err only.  Returns the exit status. */
@@ -96,12 +97,18 @@ int command_duration(struct command *command, const char *option, const char **r
 /* "a,b" as a list of strings.  NULL: not UTF-8, or out of memory. */
 json_t *command_split(const char *text);
 
-/* Put a value, which is taken over, into an object of the request.  A NULL value is a text that was
- * not UTF-8: what was asked for must never be left out of what is sent. */
+/* Put a value, which is taken over, into an object of the request.  NULL: out of memory; what was
+ * asked for must never be left out of what is sent. */
 int command_put(struct command *command, json_t *object, const char *member, json_t *value);
+
+/* The same of a text, or of what was made of it: NULL if it is not UTF-8, too. */
+int command_put_text(struct command *command, json_t *object, const char *member, const char *text);
+int command_put_made(struct command *command, json_t *object, const char *member, const char *text,
+                     json_t *value);
 
 /* ---- printing ---- */
 
+/* What there is no memory for is complained of; then the command does not end with 0. */
 void command_print_json(struct command *command, const json_t *value);
 
 /* Columns of the terminal; 0: out is none, nothing is cut. */

@@ -3,6 +3,7 @@
  * said with the word that was typed. */
 #include "client/command.h"
 
+#include "protocol/json_memory.h"
 #include "protocol/jsonrpc.h"
 #include "protocol/units.h"
 
@@ -74,11 +75,22 @@ json_t *command_split(const char *text)
 
 int command_put(struct command *command, json_t *object, const char *member, json_t *value)
 {
-    if (!value)
-        return command_misuse(command, "%s: not UTF-8 text", member);
     if (json_object_set_new(object, member, value) < 0)
         return command_explain(command, -ENOMEM, NULL);
     return COMMAND_OK;
+}
+
+int command_put_made(struct command *command, json_t *object, const char *member, const char *text,
+                     json_t *value)
+{
+    if (!value && json_memory_refusal(text) == -EILSEQ)
+        return command_misuse(command, "%s: not UTF-8 text", member);
+    return command_put(command, object, member, value);
+}
+
+int command_put_text(struct command *command, json_t *object, const char *member, const char *text)
+{
+    return command_put_made(command, object, member, text, json_string(text));
 }
 
 struct ids {

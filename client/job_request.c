@@ -8,6 +8,7 @@
 #include "client/job_request.h"
 
 #include "protocol/error.h"
+#include "protocol/json_memory.h"
 #include "protocol/jsonrpc.h"
 #include "protocol/timestamp.h"
 
@@ -60,12 +61,20 @@ static int no_memory(struct command *command)
     return command_explain(command, -ENOMEM, NULL);
 }
 
+/* jansson did not take it. */
+static int refuse_text(struct command *command, const char *what, const char *text)
+{
+    if (json_memory_refusal(text) == -ENOMEM)
+        return no_memory(command);
+    return command_misuse(command, "%s: not UTF-8 text", what);
+}
+
 /* ---- options ---- */
 
 static int put_text(struct command *command, json_t *job, const char *option, const char *member)
 {
     const char *text = arguments_value(&command->arguments, option);
-    return text ? command_put(command, job, member, json_string(text)) : COMMAND_OK;
+    return text ? command_put_text(command, job, member, text) : COMMAND_OK;
 }
 
 static int put_number(struct command *command, json_t *job, const char *option)
@@ -82,7 +91,7 @@ static int put_duration(struct command *command, json_t *job, const char *option
 {
     const char *text = NULL;
     int status = command_duration(command, option, &text);
-    return status || !text ? status : command_put(command, job, member, json_string(text));
+    return status || !text ? status : command_put_text(command, job, member, text);
 }
 
 /* A number is seconds since 1970, as `date +%s` prints them. */
@@ -97,7 +106,7 @@ static int put_time(struct command *command, json_t *job, const char *option, co
     if (isdigit((unsigned char)*text) && *end == '\0')
         return command_put(command, job, member, json_real(seconds));
     if (timestamp_parse(text, &ns) == 0)
-        return command_put(command, job, member, json_string(text));
+        return command_put_text(command, job, member, text);
     return command_misuse(command,
                           "--%s: '%s' is no time such as 2026-11-29T06:30:00Z, "
                           "2026-11-29T07:30:00+01:00 or what date +%%s prints",
@@ -113,7 +122,7 @@ static int put_tags(struct command *command, json_t *job)
     json_t *tags = json_array();
     for (size_t i = 0; !status && (tag = arguments_value_at(&command->arguments, "tag", i)); i++) {
         if (json_array_append_new(tags, json_string(tag)))
-            status = command_misuse(command, "tag: not UTF-8 text");
+            status = refuse_text(command, "tag", tag);
     }
     if (status) {
         json_decref(tags);
@@ -208,7 +217,8 @@ static int put_variable(struct command *command, json_t *env, const char *text)
         return no_memory(command);
     int err = json_object_set_new(env, name, json_string(value));
     free(name);
-    return err ? command_misuse(command, "--env: not UTF-8 text") : COMMAND_OK;
+    bool is_named = json_memory_refusal(text) == -EILSEQ;
+    return err ? refuse_text(command, "--env", is_named ? text : value) : COMMAND_OK;
 }
 
 static int put_env(struct command *command, json_t *job)
@@ -232,13 +242,13 @@ static int put_path(struct command *command, json_t *job, const char *member, co
 {
     char here[PATH_MAX], path[2 * PATH_MAX];
     if (given && *given == '/')
-        return command_put(command, job, member, json_string(given));
+        return command_put_text(command, job, member, given);
     if (!getcwd(here, sizeof here))
         return command_fail(command, COMMAND_FAILED,
                             "where is this? %s; name a folder with --cwd, and files from / on",
                             strerrordesc_np(errno));
     snprintf(path, sizeof path, "%s%s%s", here, given ? "/" : "", given ? given : "");
-    return command_put(command, job, member, json_string(path));
+    return command_put_text(command, job, member, path);
 }
 
 static int put_cwd(struct command *command, json_t *job)
@@ -261,7 +271,7 @@ static int put_limit(struct command *command, json_t *limits, const char *text)
                               text);
     int err = name ? json_object_set_new(limits, name, json_string(equals + 1)) : -1;
     int status = !name ? no_memory(command)
-                 : err ? command_misuse(command, "--limit: not UTF-8 text")
+                 : err ? refuse_text(command, "--limit", text)
                        : COMMAND_OK;
     free(name);
     return status;
@@ -310,6 +320,8 @@ static int read_text(struct command *command, FILE *file, const char *name, json
     size_t size = fread(data, 1, STDIN_MAX + 1, file);
     bool failed = ferror(file);
     json_t *text = size <= STDIN_MAX ? json_stringn(data, size) : NULL;
+    data[size <= STDIN_MAX ? size : STDIN_MAX] = '\0';
+    bool no_room = !text && strlen(data) == size && json_memory_refusal(data) == -ENOMEM;
     free(data);
     if (failed)
         return command_fail(command, COMMAND_FAILED, "%s could not be read", name);
@@ -317,6 +329,8 @@ static int read_text(struct command *command, FILE *file, const char *name, json
         *ret_text = text;
         return COMMAND_OK;
     }
+    if (no_room)
+        return no_memory(command);
     return command_fail(command, COMMAND_FAILED,
                         size > STDIN_MAX ? "--stdin: %s is larger than 1 MiB; let the program "
                                            "open the file itself"
@@ -349,7 +363,7 @@ static int put_argv(struct command *command, json_t *job)
     for (size_t i = 0; i < arguments->words_count; i++) {
         if (json_array_append_new(argv, json_string(arguments->words[i]))) {
             json_decref(argv);
-            return command_misuse(command, "an argument of the program is not UTF-8 text");
+            return refuse_text(command, "an argument of the program", arguments->words[i]);
         }
     }
     return command_put(command, job, "argv", argv);
@@ -378,7 +392,7 @@ static int put_call(struct command *command, json_t *job)
     const struct arguments *arguments = &command->arguments;
     json_t *args;
     struct rpc_error error;
-    int status = command_put(command, job, "call", json_string(arguments->words[0]));
+    int status = command_put_text(command, job, "call", arguments->words[0]);
     if (!status)
         status = put_options(command, job);
     if (status || arguments->words_count < 2)

@@ -4,6 +4,7 @@
 
 #include "client/command.h"
 #include "client/text.h"
+#include "protocol/json_memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +77,9 @@ static void print_command(FILE *to, const json_t *job)
     fputs(job_string(job, "call"), to);
     if (json_object_size(args) > 0) {
         fputc(' ', to);
-        json_dumpf(args, to, JSON_COMPACT);
+        char *text = json_memory_dumps(args, JSON_COMPACT);
+        fputs(text ? text : "(out of memory)", to);
+        free(text);
     }
 }
 

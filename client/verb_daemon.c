@@ -24,7 +24,7 @@ static int put_drain(struct command *command, json_t *params)
     if (timeout || arguments_has(arguments, "wait"))
         status = command_put(command, params, "wait", json_true());
     if (!status && timeout)
-        status = command_put(command, params, "timeout", json_string(timeout));
+        status = command_put_text(command, params, "timeout", timeout);
     if (!status && arguments_has(arguments, "undo"))
         status = command_put(command, params, "undo", json_true());
     return status;
@@ -93,7 +93,7 @@ int verb_backup(struct command *command)
     json_t *params = json_object(), *answer;
     int status = COMMAND_OK;
     if (command->arguments.words_count > 0)
-        status = command_put(command, params, "name", json_string(command->arguments.words[0]));
+        status = command_put_text(command, params, "name", command->arguments.words[0]);
     if (!status)
         status = command_call(command, "daemon.backup", json_incref(params), &answer);
     json_decref(params);

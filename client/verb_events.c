@@ -61,7 +61,7 @@ static int read_options(struct listening *listening)
     if (!status)
         status = add_number(listening, "epoch");
     if (!status && queue)
-        status = command_put(command, listening->params, "queue", json_string(queue));
+        status = command_put_text(command, listening->params, "queue", queue);
     if (!status && command->arguments.words_count > 0)
         status = add_ids(listening);
     return status;

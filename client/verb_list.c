@@ -58,8 +58,8 @@ static int add_filters(struct listing *listing)
     for (size_t i = 0; !status && i < sizeof filters / sizeof filters[0]; i++) {
         const char *text = arguments_value(&listing->command->arguments, filters[i].option);
         if (text)
-            status = command_put(listing->command, listing->params, filters[i].option,
-                                 filters[i].value_of(text));
+            status = command_put_made(listing->command, listing->params, filters[i].option, text,
+                                      filters[i].value_of(text));
     }
     return status;
 }

@@ -160,7 +160,7 @@ static int ask(struct command *command, const char *method, json_t *params)
 static int name_queue(struct command *command, const char *name, json_t **ret_params)
 {
     json_t *params = json_object();
-    int status = command_put(command, params, "queue", json_string(name));
+    int status = command_put_text(command, params, "queue", name);
     if (status)
         json_decref(params);
     else
@@ -225,7 +225,7 @@ static int add_settings(struct command *command, json_t *params)
     for (size_t i = 0; reset && !status && i < sizeof members / sizeof members[0]; i++)
         status = command_put(command, params, members[i], json_null());
     if (!status && rate)
-        status = command_put(command, params, "rate", json_string(rate));
+        status = command_put_text(command, params, "rate", rate);
     if (!status)
         status = add_count(command, params, "concurrency", "concurrency");
     if (!status)
@@ -263,7 +263,7 @@ static int purge(struct command *command, const struct action *action)
     if (status)
         return status;
     if (states)
-        status = command_put(command, params, "state", command_split(states));
+        status = command_put_made(command, params, "state", states, command_split(states));
     if (!status)
         status = command_call(command, action->method, json_incref(params), &result);
     json_decref(params);

@@ -4,6 +4,7 @@
 #include "client/job_text.h"
 #include "client/text.h"
 #include "client/verbs.h"
+#include "protocol/json_memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -34,19 +35,22 @@ static const struct member *find(const char *name)
     return NULL;
 }
 
-static void print_text(FILE *to, const char *text, size_t size)
+/* As it is to be seen; the caller's.  NULL: out of memory. */
+static char *plain(const json_t *value)
 {
-    char *safe = malloc(size * 4 + 8);
-    fputs(safe ? text_safe(text, size, safe, size * 4 + 8) : "(out of memory)", to);
-    free(safe);
+    if (!json_is_string(value))
+        return json_memory_dumps(value, JSON_ENCODE_ANY);
+    size_t size = json_string_length(value), room = size * 4 + 8;
+    char *safe = malloc(room);
+    return safe ? text_safe(json_string_value(value), size, safe, room) : NULL;
 }
 
-static void print_plain(FILE *to, const json_t *value)
+static void print_plain(struct command *command, const json_t *value)
 {
-    if (json_is_string(value))
-        print_text(to, json_string_value(value), json_string_length(value));
-    else
-        json_dumpf(value, to, JSON_ENCODE_ANY);
+    char *text = plain(value);
+    fputs(text ? text : "(out of memory)", command->out);
+    command->unprinted |= !text;
+    free(text);
 }
 
 static void print_time(FILE *to, const json_t *value)
@@ -55,8 +59,10 @@ static void print_time(FILE *to, const json_t *value)
     fputs(text_time(json_number_value(value), text), to);
 }
 
-static void print_member(FILE *to, const json_t *job, const char *name, enum member_kind kind)
+static void print_member(struct command *command, const json_t *job, const char *name,
+                         enum member_kind kind)
 {
+    FILE *to = command->out;
     char text[VALUE_MAX];
     const json_t *value = json_object_get(job, name);
     if (!value || kind == MEMBER_HIDDEN)
@@ -69,24 +75,24 @@ static void print_member(FILE *to, const json_t *job, const char *name, enum mem
     else if (kind == MEMBER_TIME)
         print_time(to, value);
     else
-        print_plain(to, value);
+        print_plain(command, value);
     fputc('\n', to);
 }
 
-static void print_job(FILE *to, json_t *job)
+static void print_job(struct command *command, json_t *job)
 {
     const char *name;
     json_t *value;
     char time[TEXT_SHORT_MAX];
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
-        print_member(to, job, members[i].name, members[i].kind);
+        print_member(command, job, members[i].name, members[i].kind);
     json_object_foreach(job, name, value)
     {
         if (!find(name))
-            print_member(to, job, name, MEMBER_PLAIN);
+            print_member(command, job, name, MEMBER_PLAIN);
     }
     if (job_run_time(job) >= 0)
-        fprintf(to, "%-13s %s\n", "time", text_duration(job_run_time(job), time));
+        fprintf(command->out, "%-13s %s\n", "time", text_duration(job_run_time(job), time));
 }
 
 static int show(struct command *command, int64_t id, bool is_first)
@@ -99,7 +105,7 @@ static int show(struct command *command, int64_t id, bool is_first)
         command_print_json(command, job);
     } else {
         fputs(is_first ? "" : "\n", command->out);
-        print_job(command->out, job);
+        print_job(command, job);
     }
     json_decref(job);
     return COMMAND_OK;

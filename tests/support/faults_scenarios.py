@@ -91,6 +91,13 @@ def exchange_http(client, method, path, body=''):
     return (int(head.split()[1]), body) if is_whole else (0, b'')
 
 
+def read_json(body):
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise AssertionError(f'{error}: {body}') from None
+
+
 def get_http(client, path):
     """F7: as exchange_http(), and nothing is wrong with this request."""
     status, body = exchange_http(client, 'GET', path)
@@ -101,7 +108,7 @@ def get_http(client, path):
 def list_http(client, query, suits):
     """F7: of the jobs that are asked for, and of no others."""
     status, body = get_http(client, f'/v1/jobs?{query}')
-    jobs = json.loads(body)['jobs'] if status == 200 else []
+    jobs = read_json(body)['jobs'] if status == 200 else []
     others = [job for job in jobs if not suits(job)]
     assert not others, f'{query}: {others}'
     return jobs
@@ -224,8 +231,8 @@ def over_http(client):
     submit = json.dumps({'jsonrpc': '2.0', 'id': 1, 'method': 'job.submit',
                          'params': {'call': 'echo', 'args': {}}})
     status, answer = exchange_http(client, 'POST', '/v1/rpc', submit)
-    if status == 200 and 'result' in json.loads(answer):
-        client.jobs.append(json.loads(answer)['result']['id'])
+    if status == 200 and 'result' in read_json(answer):
+        client.jobs.append(read_json(answer)['result']['id'])
     for path in ('/metrics', '/nowhere'):
         get_http(client, path)
     assert len(list_http(client, 'limit=3', lambda job: True)) <= 3

@@ -3,6 +3,8 @@
  * another allocation of jansson, which makes the requests, fails. */
 #include "fake_server.h"
 
+#include "protocol/json_memory.h"
+
 static _Thread_local size_t failing; /* the failing-th allocation from now on; 0: none */
 
 static void *allocate(size_t size)
@@ -112,13 +114,19 @@ static void expect_asked(const struct fake *fake, const struct fake *all, const 
         cr_assert_neq(ran->status, 0, "allocation %zu failed: not all was asked", nth);
 }
 
+static void expect_said(const struct ran *ran, const struct ran *whole, size_t nth)
+{
+    bool is_whole = strcmp(ran->out, whole->out) == 0;
+    cr_assert(is_whole || ran->status != 0, "allocation %zu failed: %s", nth, ran->out);
+    cr_assert(!has(ran->err, "UTF-8"), "allocation %zu failed: %s", nth, ran->err);
+}
+
 static void sweep(const char *input, const char *const *words)
 {
     struct fake all = {.canned = answers};
-    json_set_alloc_funcs(allocate, free);
-    struct ran ran = fake_run(&all, input, words);
-    cr_assert_eq(ran.status, 0, "%s %s: %s", words[0], words[1], ran.err);
-    ran_free(&ran);
+    json_memory_watch(allocate);
+    struct ran whole = fake_run(&all, input, words), ran;
+    cr_assert_eq(whole.status, 0, "%s %s: %s", words[0], words[1], whole.err);
     for (size_t nth = 1, left = 0; left == 0; nth++) {
         struct fake fake = {.canned = answers};
         fake_start(&fake);
@@ -129,9 +137,11 @@ static void sweep(const char *input, const char *const *words)
         failing = 0;
         fake_stop(&fake);
         expect_asked(&fake, &all, &ran, nth);
+        expect_said(&ran, &whole, nth);
         ran_free(&ran);
         fake_free(&fake);
     }
+    ran_free(&whole);
     fake_free(&all);
 }
 
@@ -162,6 +172,17 @@ Test(command_memory, jobs_are_those_that_were_named)
     SWEEP("show", "5", "6");
     SWEEP("explain", "5");
     SWEEP("logs", "--follow", "5");
+}
+
+Test(command_memory, answers_are_printed_whole)
+{
+    SWEEP("list", "--json");
+    SWEEP("show", "--json", "5");
+    SWEEP("queue", "pause", "--json", "q");
+    SWEEP("explain", "--json", "5");
+    SWEEP("drain", "--json");
+    SWEEP("submit", "--json", "true");
+    SWEEP("wait", "--json", "5");
 }
 
 Test(command_memory, a_job_is_as_it_was_described)
