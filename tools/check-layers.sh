@@ -13,7 +13,8 @@
 #   daemon/modules  its own files, <weft/...>, OpenSSL: no more than what any module has
 #   bench     its own files, <weft/...> (bench/peers: the peers' own libraries too)
 #   tests     anything
-# And jansson's own loaders of text are called in protocol/json_memory.c alone, which says why.
+# And jansson's own loaders of text are called in protocol/json_memory.c alone, which says why; what
+# dumps into memory or a file, not at all.
 # An include is judged by the file it reaches, not by how it is spelled.
 set -eu
 cd "${1:-$(dirname "$0")/..}"
@@ -99,6 +100,10 @@ fi
 loaders='[^_a-z]json_load(s|b|f|fd|_file|_callback)\('
 if grep -nE "$loaders" -r protocol client daemon --include='*.c' | grep -v '^protocol/json_memory\.c:' >&2; then
     echo "jansson is not to be trusted where memory is short: json_memory_load()" >&2
+    status=1
+fi
+if grep -nE '[^_a-z]json_dump(s|f)\(' -r protocol client daemon --include='*.c' >&2; then
+    echo "jansson leaves out names where memory is short: json_memory_dumps()" >&2
     status=1
 fi
 exit "$status"

@@ -78,6 +78,8 @@ put runtime/io/http/http.c '#include "io/tls/tls.h"'
 refuses check-layers "weft-http including a file of weft-tls"
 put daemon/main.c '#include <jansson.h>' 'json_t *read(void) { return json_loads("1", 0, 0); }'
 refuses check-layers "a loader of jansson's in the daemon"
+put daemon/main.c '#include <jansson.h>' 'char *text(const json_t *value) { return json_dumps(value, 0); }'
+refuses check-layers "a dump of jansson's in the daemon"
 put runtime/include/weft/weft.h '#include "core/fiber.h"'
 refuses check-layers "a public header including a private one"
 put protocol/framer.c '#include <weft/weft.h>'
