@@ -49,5 +49,6 @@ void life_reload_on_signal(struct life *life);
 /* life_watch.c: fibers; arg is the life, they end when they are cancelled. */
 int life_watch_signals(void *arg);
 int life_feed_watchdog(void *arg); /* ends at once if nobody asked for it */
-int life_watch_stop(void *arg);    /* from `stopping` on: asks for time, and hurries when it is short */
+int life_watch_stop(
+    void *arg); /* from `stopping` on: asks for time, and hurries when it is short */
 void life_hurry(struct life *life);
