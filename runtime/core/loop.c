@@ -63,9 +63,10 @@ static void *allocate(void *old, long size)
         return NULL;
     }
     void *memory = realloc(old, (size_t)size);
-    if (likely(memory != NULL) || !(memory = take((size_t)size)))
+    if (memory)
         return memory;
-    if (old) {
+    memory = take((size_t)size);
+    if (memory && old) {
         size_t had = malloc_usable_size(old);
         memcpy(memory, old, had < (size_t)size ? had : (size_t)size);
         free(old);
