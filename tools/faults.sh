@@ -9,12 +9,14 @@ cd "$(dirname "$0")/.."
 kind=${1:-all}
 status=0
 echo "== libweft"
-build/release/tests/faults_runtime "$kind" || status=1
+build/release/tests/faults_runtime "$kind" &
+attend $! || status=1
 case $kind in
     fork | ring) ;; # a filter that children inherit, and what weftd asks for at its start
     *)
         echo "== weftd"
-        tests/integration/faults_daemon_test.py "$kind" || status=1
+        tests/integration/faults_daemon_test.py "$kind" &
+        attend $! || status=1
         ;;
 esac
 exit "$status"

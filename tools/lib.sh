@@ -15,6 +15,23 @@ need() {
     done
 }
 
+# attend PID: waits for our child; the status is its.  A signal that would end us ends it first, and by
+# SIGTERM, as the shell has a child in the background ignore SIGINT.
+attend() {
+    attended=$1
+    trap 'end_attended INT 2' INT
+    trap 'end_attended TERM 15' TERM
+    trap 'end_attended HUP 1' HUP
+    wait "$1"
+}
+
+end_attended() { # NAME NUMBER
+    trap '' INT TERM HUP
+    kill -TERM "$attended" 2>/dev/null || :
+    wait "$attended" || :
+    die "interrupted by SIG$1" $((128 + $2))
+}
+
 # Every C file that is ours, one a line; works without git.
 sources() {
     for folder in runtime protocol daemon client tests bench examples; do

@@ -14,7 +14,8 @@ minutes=${1:-1}
 case $minutes in '' | 0* | *[!0-9]*) die "usage: tools/soak.sh [MINUTES]" 2 ;; esac
 
 status=0
-tests/integration/soak_test.py "$minutes" || status=1
+tests/integration/soak_test.py "$minutes" &
+attend $! || status=1
 
 set -- build/release/tests/stress/*_stress
 [ -x "$1" ] || die "the stress programs are not built" 2
@@ -25,7 +26,8 @@ mkdir -p build/log
 for program in "$@"; do
     name=$(basename "$program")
     log=build/log/soak-$name.log
-    if WEFT_STRESS=$share "$program" ${WEFT_TEST_SEED:+"$WEFT_TEST_SEED"} >"$log" 2>&1; then
+    WEFT_STRESS=$share "$program" ${WEFT_TEST_SEED:+"$WEFT_TEST_SEED"} >"$log" 2>&1 &
+    if attend $!; then
         passed=$((passed + 1))
         echo "$name: $(sed ':line; N; $!b line; s/\n/, /g' "$log")"
     else

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
 
 sys.dont_write_bytecode = True
@@ -38,7 +37,7 @@ class Prefix(support.WeftdTest):
 
     @classmethod
     def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix='weft-install-')
+        cls.folder = support.cleanup.folder('weft-install-')
         cls.addClassCleanup(shutil.rmtree, cls.folder)
         cls.prefix = os.path.join(cls.folder, 'usr')
         for component in ('libraries', 'programs'):

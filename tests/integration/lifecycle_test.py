@@ -13,8 +13,11 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import traceback
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+from support import cleanup  # noqa: E402
 
 DEADLINE = 60
 WEFTD = os.path.join(os.environ.get("WEFT_BUILD", "build/release"), "daemon", "weftd")
@@ -55,7 +58,7 @@ class Folder:
     """A temporary folder with the state, the socket, a configuration and whatever runs in it."""
 
     def __init__(self):
-        self.path = tempfile.mkdtemp(prefix="weft-life-")
+        self.path = cleanup.folder("weft-life-")
         self.socket = os.path.join(self.path, "weft.sock")
         self.config = os.path.join(self.path, "weftd.conf")
         self.processes = []
@@ -362,6 +365,7 @@ def main():
     tests = [(name, test) for name, test in globals().items() if name.startswith("test_")]
     tests = [(name, test) for name, test in tests if not wanted or name in wanted]
     failing = 0
+    cleanup.on_signals()
     for name, test in tests:
         folder = Folder()
         try:

@@ -12,6 +12,7 @@ I2  This process adopts what weftd leaves behind (it is a subreaper), so "no chi
     also who wiped its environment and left every session.  It reaps them, as init would.
 I3  A report of a sanitizer in weftd's log fails the test that stops weftd.
 I4  Each stop that a test does not watch itself (the one at its end) must end with status 0.
+I5  A test that a signal ends leaves no weftd and no folder (cleanup.py).
 
 Numbers of jobs and clients go through scaled(): WEFT_TEST_SCALE, by default less in builds with a
 sanitizer.  What a test asserts does not depend on it.
@@ -24,12 +25,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+import cleanup  # noqa: E402
+from cleanup import processes  # noqa: E402, F401
 from connection import Connection, Disconnected, RpcError, result_of  # noqa: E402, F401
 
 SOURCE = os.environ.get('WEFT_SOURCE') or os.path.realpath(
@@ -40,7 +42,6 @@ WEFT = os.path.join(BUILD, 'client', 'weft')
 
 ENDS = ('succeeded', 'failed', 'cancelled', 'timed_out', 'dead')
 
-PR_SET_CHILD_SUBREAPER = 36
 ADDR_NO_RANDOMIZE = 0x0040000
 
 # What only a sanitizer, a failed CHECK or a crash of weftd prints.
@@ -81,19 +82,6 @@ def wait_until(condition, what, deadline=DEADLINE):
 
 
 # ---- processes ----------------------------------------------------------------------------------
-
-
-def processes():
-    """Yields (pid, state, parent) of every process."""
-    for name in os.listdir('/proc'):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f'/proc/{name}/stat', 'rb') as file:
-                fields = file.read().rpartition(b')')[2].split()
-        except OSError:
-            continue
-        yield int(name), fields[0].decode(), int(fields[1])
 
 
 def is_alive(pid):
@@ -161,7 +149,7 @@ class Weftd:
     """One state folder, and the weftd that runs on it, if one does."""
 
     def __init__(self, config='', parent='/tmp'):
-        self.folder = tempfile.mkdtemp(prefix='weft-', dir=parent)
+        self.folder = cleanup.folder('weft-', parent)
         self.state = os.path.join(self.folder, 'state')
         self.socket = os.path.join(self.folder, 'weft.sock')
         self.config_file = os.path.join(self.folder, 'weftd.conf')
@@ -524,12 +512,12 @@ class _Result(unittest.TextTestResult):
 
 
 def _prepare():
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+    if not cleanup.become_subreaper():
         print('prctl(PR_SET_CHILD_SUBREAPER) is refused')
         sys.exit(77)
+    cleanup.on_signals()
     if SANITIZER:  # gcc 12's do not start under every randomisation
-        libc.personality(ADDR_NO_RANDOMIZE)
+        ctypes.CDLL(None).personality(ADDR_NO_RANDOMIZE)
     os.environ.setdefault('ASAN_OPTIONS', 'detect_stack_use_after_return=1')
     os.environ.setdefault('UBSAN_OPTIONS', 'print_stacktrace=1:halt_on_error=1')
     os.environ.setdefault('TSAN_OPTIONS', 'halt_on_error=1:second_deadlock_stack=1')
