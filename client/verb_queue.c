@@ -26,6 +26,7 @@ struct action {
     const char *name;
     const char *method;
     size_t names_min, names_max; /* queues */
+    const char *options;         /* of queue_options, those that go with it: " all freeze " */
     int (*run)(struct command *command, const struct action *action);
 };
 
@@ -193,8 +194,6 @@ static int pause_or_resume(struct command *command, const struct action *action)
     bool all = arguments_has(arguments, "all");
     if (all && arguments->words_count > 1)
         return command_misuse(command, "either --all or names of queues");
-    if (arguments_has(arguments, "freeze") && strcmp(action->name, "pause") != 0)
-        return command_misuse(command, "--freeze goes with pause; resume ends it");
     if (all)
         return ask_frozen(command, action, json_pack("{s:b}", "all", 1));
     if (arguments->words_count < 2)
@@ -278,13 +277,47 @@ static int purge(struct command *command, const struct action *action)
 }
 
 static const struct action actions[] = {
-    {"list", "queue.list", 0, 0, list},
-    {"pause", "queue.pause", 0, SIZE_MAX, pause_or_resume},
-    {"drain", "queue.drain", 0, SIZE_MAX, pause_or_resume},
-    {"resume", "queue.resume", 0, SIZE_MAX, pause_or_resume},
-    {"set", "queue.set", 1, 1, set},
-    {"purge", "queue.purge", 1, 1, purge},
+    {"list", "queue.list", 0, 0, "", list},
+    {"pause", "queue.pause", 0, SIZE_MAX, " all freeze ", pause_or_resume},
+    {"drain", "queue.drain", 0, SIZE_MAX, " all ", pause_or_resume},
+    {"resume", "queue.resume", 0, SIZE_MAX, " all ", pause_or_resume},
+    {"set", "queue.set", 1, 1, " concurrency concurrency-user rate max-waiting reset ", set},
+    {"purge", "queue.purge", 1, 1, " state ", purge},
 };
+
+static bool is_of_queues(const struct option_spec *option)
+{
+    const struct option_spec *at = queue_options;
+    while (at->name && at != option)
+        at++;
+    return at->name;
+}
+
+static int check_options(struct command *command, const struct action *action)
+{
+    const struct arguments *arguments = &command->arguments;
+    for (size_t i = 0; i < arguments->given_count; i++) {
+        const struct option_spec *option = arguments->given[i].option;
+        char word[64];
+        snprintf(word, sizeof word, " %s ", option->name);
+        if (is_of_queues(option) && !strstr(action->options, word))
+            return command_misuse(command, "--%s does not go with %s", option->name, action->name);
+    }
+    return COMMAND_OK;
+}
+
+static int run(struct command *command, const struct action *action, size_t names)
+{
+    int status = check_options(command, action);
+    if (status)
+        return status;
+    if (names < action->names_min)
+        return command_misuse(command, "%s which queue?", action->name);
+    if (names > action->names_max)
+        return command_misuse(command, "%s takes %s", action->name,
+                              action->names_max ? "one queue" : "no queue");
+    return action->run(command, action);
+}
 
 int verb_queue(struct command *command)
 {
@@ -292,15 +325,8 @@ int verb_queue(struct command *command)
     const char *name = arguments->words_count > 0 ? arguments->words[0] : "list";
     size_t names = arguments->words_count > 0 ? arguments->words_count - 1 : 0;
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
-        const struct action *action = &actions[i];
-        if (strcmp(action->name, name) != 0)
-            continue;
-        if (names < action->names_min)
-            return command_misuse(command, "%s which queue?", name);
-        if (names > action->names_max)
-            return command_misuse(command, "%s takes %s", name,
-                                  action->names_max ? "one queue" : "no queue");
-        return action->run(command, action);
+        if (strcmp(actions[i].name, name) == 0)
+            return run(command, &actions[i], names);
     }
     return command_misuse(command, "'%s' is none of list, pause, drain, resume, set and purge",
                           name);

@@ -106,3 +106,20 @@ Test(queue, says_what_is_missing)
     expect_misuse(&fake, FAKE_RUN(&fake, "queue", "list", "a"), "list takes no queue");
     expect_misuse(&fake, FAKE_RUN(&fake, "queue", "pause", "--all", "a"), "either --all or names");
 }
+
+Test(queue, refuses_an_option_of_another_action)
+{
+    struct fake fake = {.canned = queues};
+    expect_misuse(&fake, FAKE_RUN(&fake, "queue", "pause", "q", "-c", "3"),
+                  "--concurrency does not go with pause");
+    expect_misuse(&fake, FAKE_RUN(&fake, "queue", "purge", "q", "--all"),
+                  "--all does not go with purge");
+    expect_misuse(&fake, FAKE_RUN(&fake, "queue", "purge", "q", "--concurrency", "3"),
+                  "--concurrency does not go with purge");
+    expect_misuse(&fake, FAKE_RUN(&fake, "queue", "list", "--freeze"),
+                  "--freeze does not go with list");
+    expect_misuse(&fake, FAKE_RUN(&fake, "queue", "resume", "--freeze"),
+                  "--freeze does not go with resume");
+    expect_misuse(&fake, FAKE_RUN(&fake, "queue", "set", "q", "--state", "queued"),
+                  "--state does not go with set");
+}
