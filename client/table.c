@@ -8,16 +8,23 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 
 void table_init(struct table *table, const char *align)
 {
     *table = (struct table){.columns = strlen(align), .right = align};
 }
 
-void table_destroy(struct table *table)
+static void drop_rows(struct table *table)
 {
     for (size_t i = 0; i < table->count; i++)
         free(table->cells[i]);
+    table->count = 0;
+}
+
+void table_destroy(struct table *table)
+{
+    drop_rows(table);
     free(table->cells);
 }
 
@@ -47,14 +54,13 @@ void table_add(struct table *table, const char *format, ...)
         table->failed = true;
 }
 
-static void measure(const struct table *table, size_t widths[static TABLE_COLUMNS_MAX])
+static void measure(struct table *table)
 {
-    memset(widths, 0, TABLE_COLUMNS_MAX * sizeof *widths);
     for (size_t i = 0; i < table->count; i++) {
-        size_t columns = text_columns(table->cells[i]);
-        if (columns > widths[i % table->columns])
-            widths[i % table->columns] = columns;
+        size_t columns = text_columns(table->cells[i]), *width = &table->widths[i % table->columns];
+        *width = MAX(*width, columns);
     }
+    table->is_measured = true;
 }
 
 static void print_blanks(FILE *to, size_t count)
@@ -62,41 +68,41 @@ static void print_blanks(FILE *to, size_t count)
     fprintf(to, "%*s", (int)count, "");
 }
 
-static void print_row(const struct table *table, size_t row, const size_t *widths, FILE *to)
+/* Returns: the columns of the terminal that it takes. */
+static size_t print_cell(const struct table *table, size_t column, const char *cell, FILE *to)
 {
-    for (size_t i = 0; i < table->columns; i++) {
-        const char *cell = table->cells[row * table->columns + i];
-        size_t blanks = widths[i] - text_columns(cell);
-        bool is_last = i + 1 == table->columns;
-        if (table->right[i] == 'r')
-            print_blanks(to, blanks);
-        fputs(cell, to);
-        if (table->right[i] != 'r' && !is_last)
-            print_blanks(to, blanks);
-        fputs(is_last ? "\n" : "  ", to);
-    }
+    size_t taken = text_columns(cell), width = MAX(table->widths[column], taken);
+    if (table->right[column] == 'r')
+        print_blanks(to, width - taken);
+    fputs(cell, to);
+    if (table->right[column] != 'r')
+        print_blanks(to, width - taken);
+    fputs("  ", to);
+    return width + 2;
 }
 
-/* Cut the last column of every row so that lines fit into width. */
-static void cut_last(const struct table *table, const size_t *widths, size_t width)
+/* The last cell is cut so that the line fits into width. */
+static void print_row(const struct table *table, char **cells, size_t width, FILE *to)
 {
-    size_t before = 0;
-    for (size_t i = 0; i + 1 < table->columns; i++)
-        before += widths[i] + 2;
+    size_t last = table->columns - 1, before = 0;
+    for (size_t i = 0; i < last; i++)
+        before += print_cell(table, i, cells[i], to);
     size_t rest = width > before + 8 ? width - before : 8;
-    for (size_t i = table->columns - 1; i < table->count; i += table->columns)
-        table->cells[i][text_prefix(table->cells[i], rest)] = '\0';
+    if (width > 0)
+        cells[last][text_prefix(cells[last], rest)] = '\0';
+    if (table->right[last] == 'r')
+        print_blanks(to, table->widths[last] - MIN(table->widths[last], text_columns(cells[last])));
+    fprintf(to, "%s\n", cells[last]);
 }
 
-int table_print(const struct table *table, FILE *to, size_t width)
+int table_print(struct table *table, FILE *to, size_t width)
 {
-    size_t widths[TABLE_COLUMNS_MAX];
     if (table->failed)
         return -ENOMEM;
-    measure(table, widths);
-    if (width > 0)
-        cut_last(table, widths, width);
+    if (!table->is_measured)
+        measure(table);
     for (size_t row = 0; row < table->count / table->columns; row++)
-        print_row(table, row, widths, to);
+        print_row(table, table->cells + row * table->columns, width, to);
+    drop_rows(table);
     return 0;
 }

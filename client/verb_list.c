@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* verb_list: jobs, newest first, page by page.  A page is printed before the next is asked for, so
- * memory is bounded and `weft list --all | head` ends early. */
+ * memory is bounded and `weft list --all | head` ends early.  It is one table all the same: one
+ * heading, and columns as wide as the first page that has a job needs them. */
 #include "client/job_text.h"
 #include "client/table.h"
 #include "client/text.h"
@@ -31,7 +32,7 @@ struct listing {
     json_t *params; /* which jobs; and, of each page, from where on and how many */
     int64_t before; /* 0: from the newest */
     int64_t left;   /* jobs still wanted */
-    size_t printed;
+    struct table table;
 };
 
 /* ---- asking ---- */
@@ -98,28 +99,23 @@ static void add_heading(struct table *table)
         table_add(table, "%s", names[i]);
 }
 
-static int print_table(struct listing *listing, const json_t *jobs)
+static int print_table(struct listing *listing)
 {
-    size_t i;
-    json_t *job;
-    struct table table;
-    table_init(&table, "rlllrrrl");
-    if (listing->printed == 0)
-        add_heading(&table);
-    json_array_foreach(jobs, i, job) add_job(&table, job);
-    int err = table_print(&table, listing->command->out, command_width(listing->command));
-    table_destroy(&table);
-    return err ? command_explain(listing->command, err, NULL) : COMMAND_OK;
+    struct command *command = listing->command;
+    int err = table_print(&listing->table, command->out, command_width(command));
+    return err ? command_explain(command, err, NULL) : COMMAND_OK;
 }
 
 static int print_page(struct listing *listing, const json_t *jobs)
 {
     size_t i;
     json_t *job;
-    if (!listing->command->json)
-        return print_table(listing, jobs);
-    json_array_foreach(jobs, i, job) command_print_json(listing->command, job);
-    return COMMAND_OK;
+    if (listing->command->json) {
+        json_array_foreach(jobs, i, job) command_print_json(listing->command, job);
+        return COMMAND_OK;
+    }
+    json_array_foreach(jobs, i, job) add_job(&listing->table, job);
+    return json_array_size(jobs) > 0 ? print_table(listing) : COMMAND_OK;
 }
 
 /* ---- the whole ---- */
@@ -135,7 +131,6 @@ static int list_page(struct listing *listing, bool *ret_more)
         return status;
     const json_t *jobs = json_object_get(result, "jobs");
     status = print_page(listing, jobs);
-    listing->printed += json_array_size(jobs);
     listing->left -= (int64_t)json_array_size(jobs);
     listing->before = json_integer_value(json_object_get(result, "next"));
     *ret_more = listing->before > 0 && listing->left > 0;
@@ -155,18 +150,32 @@ static int read_options(struct listing *listing)
     return status;
 }
 
+static int list_pages(struct listing *listing)
+{
+    bool more = true;
+    int status = COMMAND_OK;
+    add_heading(&listing->table);
+    while (!status && more && command_flush(listing->command))
+        status = list_page(listing, &more);
+    if (status || listing->command->json)
+        return status;
+    status = print_table(listing); /* the heading, if there was no job */
+    if (!status && !more && listing->before > 0)
+        fprintf(listing->command->err, "more: weft list --before %lld, or --all\n",
+                (long long)listing->before);
+    return status;
+}
+
 int verb_list(struct command *command)
 {
     struct listing listing = {.command = command, .params = json_object(), .left = LIMIT_DEFAULT};
-    bool more = true;
+    table_init(&listing.table, "rlllrrrl");
     int status = read_options(&listing);
     if (!status)
         status = add_filters(&listing);
-    while (!status && more && command_flush(command))
-        status = list_page(&listing, &more);
+    if (!status)
+        status = list_pages(&listing);
+    table_destroy(&listing.table);
     json_decref(listing.params);
-    if (!status && !more && listing.before > 0 && !command->json)
-        fprintf(command->err, "more: weft list --before %lld, or --all\n",
-                (long long)listing.before);
     return status;
 }

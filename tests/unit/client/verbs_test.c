@@ -171,6 +171,41 @@ Test(list, the_limit_counts_over_pages)
     fake_free(&fake);
 }
 
+#define EMPTY_PAGE(next) "\"result\":{\"jobs\":[],\"next\":" next "}"
+
+static const struct canned sparse_pages[] = {
+    {"job.list", EMPTY_PAGE("90")},
+    {"job.list", "\"result\":{\"jobs\":[{\"id\":83,\"name\":\"short\",\"queue\":\"q\","
+                 "\"state\":\"failed\",\"attempt\":1,\"call\":\"echo\"}],\"next\":80}"},
+    {"job.list", EMPTY_PAGE("70")},
+    {"job.list", "\"result\":{\"jobs\":[{\"id\":7,\"queue\":\"q\",\"state\":\"dead\","
+                 "\"attempt\":1,\"call\":\"echo\"},{\"id\":6,\"name\":\"a longer name\","
+                 "\"queue\":\"q\",\"state\":\"dead\",\"attempt\":1,\"call\":\"echo\"}],"
+                 "\"next\":null}"},
+    {0}};
+
+Test(list, many_pages_are_one_table)
+{
+    struct fake fake = {.canned = sparse_pages};
+    expect_run(FAKE_RUN(&fake, "list", "--all"), 0,
+               "ID  NAME   QUEUE  STATE   TRY  AGE  TIME  COMMAND\n"
+               "83  short  q      failed    1    -     -  echo\n"
+               " 7  -      q      dead      1    -     -  echo\n"
+               " 6  a longer name  q      dead      1    -     -  echo\n",
+               "");
+    fake_free(&fake);
+}
+
+static const struct canned no_jobs[] = {
+    {"job.list", EMPTY_PAGE("90")}, {"job.list", EMPTY_PAGE("null")}, {0}};
+
+Test(list, without_a_job_there_is_the_heading_alone)
+{
+    struct fake fake = {.canned = no_jobs};
+    expect_run(FAKE_RUN(&fake, "list"), 0, "ID  NAME  QUEUE  STATE  TRY  AGE  TIME  COMMAND\n", "");
+    fake_free(&fake);
+}
+
 /* ---- show ---- */
 
 Test(show, prints_a_line_per_member_also_of_those_it_does_not_know)
