@@ -21,6 +21,8 @@ import tempfile
 import threading
 import time
 
+from harness.place import install
+
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), '..'))
 BATCH = 1024  # rows of a commit, and jobs of a job.submit_many
 
@@ -447,6 +449,7 @@ def parse():
 
 def main():
     options = parse()
+    install()
     build(options)
     load = os.getloadavg()[0]
     if load > 0.5:

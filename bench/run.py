@@ -17,7 +17,7 @@ import pathlib
 import sys
 
 from harness import builders, growth, plots, readme, report, runner
-from harness.place import BENCH, ROOT, say
+from harness.place import BENCH, ROOT, install, say
 from harness.table import ROWS, SYSTEMS, with_companions
 
 
@@ -97,9 +97,10 @@ def run_growth(options, load_before):
 
 def main():
     options = parse_options()
-    load_before = os.getloadavg()
     if options.readme:
         return readme.update()
+    install()
+    load_before = os.getloadavg()
     if options.growth:
         return run_growth(options, load_before)
     rows = with_companions(options.rows or ROWS)

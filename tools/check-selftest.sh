@@ -170,6 +170,47 @@ if measured 1031; then
 fi
 measured 1029 || { echo "check-instructions refuses what its tolerance allows" >&2; status=1; }
 
+# What ./dev does not understand it refuses before it looks for packages or builds.
+mkdir early
+for program in dpkg-query apt-get cmake; do
+    printf '#!/bin/sh\ntouch "%s/touched"\nexit 1\n' "$tree" >"early/$program"
+    chmod +x "early/$program"
+done
+while read -r words; do
+    rm -f touched
+    refusal=0
+    # shellcheck disable=SC2086 # several words
+    PATH=$tree/early:$PATH "$tools/../dev" $words >out 2>&1 </dev/null || refusal=$?
+    if [ "$refusal" != 2 ] || [ -e touched ]; then
+        echo "dev $words: ends with $refusal$([ ! -e touched ] || echo ', after a look at packages'):" >&2
+        cat out >&2
+        status=1
+    fi
+done <<'WORDS'
+nosuch
+help x
+lint x
+format x
+package x
+coverage x
+soak x
+soak 0
+soak 1 2
+fuzz x
+fuzz 1 nosuch
+fuzz 1 framer x
+oracle -5
+oracle 1 2
+faults nosuch
+faults alloc nosuch
+repeat 0
+run x
+test x
+bench --nosuch
+bench nosuch
+bench daemon nosuch
+WORDS
+
 # A path with what portability.sh itself needs, a compiler, and no linker for it.
 mkdir path
 for program in dirname mkdir; do

@@ -1,14 +1,21 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Runs all tests of the coverage preset, which is built, and says how many lines of each folder they
+# Builds the coverage preset, runs all its tests, and says how many lines of each folder they
 # reach.  Fails if a test does, or if a folder that is named below is under its least percentage.
-# usage: tools/coverage.sh [CTEST-ARGUMENT...]
+# usage: ./dev coverage [CTEST-OPTION...]
 #
 # In build/coverage/report: index.html shows each file, missed.txt names the lines that nothing
 # reached.  docs/coverage.md says why those that are left are not.
 set -eu
 cd "$(dirname "$0")/.."
 . tools/lib.sh
+
+case ${1:--} in
+    -*) ;;
+    *) die "'$1' is no option of ctest; usage: ./dev coverage [CTEST-OPTION...]" 2 ;;
+esac
+tools/setup.sh build test coverage
+build coverage
 need gcovr
 
 report=build/coverage/report

@@ -1,12 +1,23 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# faults.sh [KIND]: every call of this kind, or of all, fails in turn, in what tests/faults/ does with
+# usage: ./dev faults [KIND]     (default: all)
+# Every call of this kind, or of all, fails in turn, in what tests/faults/ does with
 # libweft and in what clients do with weftd.  Status 0: nothing was found.
 set -eu
 cd "$(dirname "$0")/.."
 . tools/lib.sh
 
+usage='./dev faults [KIND]'
+at_most 1 "$usage" "$@"
 kind=${1:-all}
+kinds=$(sed -n 's/.*KIND([A-Z]*, "\([a-z]*\)").*/\1/p' tests/support/faults.h | xargs)
+case " all $kinds " in
+    *" $kind "*) ;;
+    *) die "'$kind' is none of all $kinds; usage: $usage" 2 ;;
+esac
+tools/setup.sh build test
+build release --target weftd weft-cli faults faults_runtime
+
 status=0
 echo "== libweft"
 build/release/tests/faults_runtime "$kind" &

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Runs the fuzz targets of tests/fuzz/, as many at once as there are CPUs, each from its corpus.
-# usage: tools/fuzz.sh MINUTES [TARGET]     (the fuzz preset must be built)
+# usage: ./dev fuzz [MINUTES [TARGET]]     (default 1, and all)
 #
 # Prints a line per target as it ends, what was found and what to do about it, and a summary as the
 # last line.  What a run adds stays in build/fuzz/corpus/TARGET, where the next one goes on from;
@@ -74,14 +74,17 @@ if [ "${1:-}" = --one ]; then
     exit
 fi
 
+usage='./dev fuzz [MINUTES [TARGET]]'
+at_most 2 "$usage" "$@"
 minutes=${1:-1}
 target=${2:-}
-case $minutes in '' | 0* | *[!0-9]*) die "usage: tools/fuzz.sh MINUTES [TARGET]" 2 ;; esac
+natural "$minutes" "$usage"
 chosen=$(subjects "$target")
-[ -n "$chosen" ] || die "no fuzz target named $target; there are: $(subjects | tr '\n' ' ')" 2
-for subject in $chosen; do
-    [ -x "build/fuzz/tests/${subject}_fuzz" ] || die "$subject is not built: ./dev build fuzz" 2
-done
+[ -n "$chosen" ] || die "no fuzz target named $target; there are: $(subjects | xargs)" 2
+
+tools/setup.sh build test lint # the last for clang
+# shellcheck disable=SC2046 # names without spaces
+build fuzz --target $(printf '%s_fuzz ' $chosen)
 mkdir -p "$findings" build/log
 
 count=$(echo "$chosen" | wc -l)

@@ -15,6 +15,20 @@ need() {
     done
 }
 
+# at_most NUMBER USAGE WORD...: refuses a word too many.
+at_most() {
+    most=$1 usage=$2
+    shift 2
+    [ $# -gt "$most" ] || return 0
+    shift "$most"
+    die "'$1' is one word too many; usage: $usage" 2
+}
+
+# natural WORD USAGE: refuses what is no number from 1 on.
+natural() {
+    case $1 in '' | 0* | *[!0-9]*) die "'$1' is no number from 1 on; usage: $2" 2 ;; esac
+}
+
 # attend PID: waits for our child; the status is its.  A signal that would end us ends it first, and by
 # SIGTERM, as the shell has a child in the background ignore SIGINT.
 attend() {
@@ -50,6 +64,14 @@ configure() {
         cat "build/log/$1-configure.log" >&2
         die "configuring $1 failed"
     }
+}
+
+# build [PRESET [CMAKE-ARGUMENT...]]
+build() {
+    preset=${1:-release}
+    [ $# -gt 0 ] && shift
+    configure "$preset"
+    cmake --build --preset "$preset" "$@"
 }
 
 # without_aslr COMMAND...: sanitizers of gcc 12 do not start under every address randomisation.

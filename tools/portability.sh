@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Builds Weft as others may, warnings being errors, runs the tests of each build, and prints a line per
 # variant.
-# usage: tools/portability.sh [--quick] [VARIANT...]     (default: all that the machine can)
+# usage: ./dev portability [--quick] [VARIANT...]     (default: all that the machine can)
 #
 #   gcc-O0 gcc-O1 gcc-O2 gcc-O3 gcc-lto          asserts are on in -O0 and -O1
 #   clang-O0 clang-O2 clang-O3 clang-lto
@@ -50,8 +50,8 @@ lacking() {
     [ -z "$missing" ] || echo "not installed: $missing"
 }
 
-# build PRESET
-build() {
+# build_variant PRESET
+build_variant() {
     (configure "$1") || return 1
     set -- "$1" "$labels"
     if [ -n "$quick" ] || [ "$1" = aarch64 ]; then
@@ -96,7 +96,7 @@ one() {
         return 0
     fi
     begun=$(date +%s)
-    if ! build "$preset" >"$log" 2>&1; then
+    if ! build_variant "$preset" >"$log" 2>&1; then
         printf '%-14s does not build: %s\n' "$1" "$log"
         grep -m 10 -E 'error: |FAILED' "$log" | sed 's/^/    | /'
         return 1

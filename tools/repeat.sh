@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Runs the test suites over and over: what fails once in ten runs is a bug as well.
-# usage: tools/repeat.sh N [PRESET...]     (default: release asan tsan; they must be built)
+# usage: ./dev repeat N [PRESET...]     (default: release asan tsan; they must be built)
 #
 # Prints a line per run and preset, and a summary as the last line.  What a failed test printed is
 # kept in build/log/repeat/RUN-PRESET-TEST.log.  The exit status is 0 only if nothing ever failed.
@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 . tools/lib.sh
 
 times=${1:-}
-case $times in '' | 0* | *[!0-9]*) die "usage: tools/repeat.sh N [PRESET...]" 2 ;; esac
+case $times in '' | 0* | *[!0-9]*) die "usage: ./dev repeat N [PRESET...]" 2 ;; esac
 shift
 [ $# -gt 0 ] || set -- release asan tsan
 for preset in "$@"; do

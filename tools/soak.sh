@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Whether anything grows, or breaks only after a while.  usage: tools/soak.sh [MINUTES] (default 1)
+# Whether anything grows, or breaks only after a while.  usage: ./dev soak [MINUTES] (default 1)
 #
 # Half of it is weftd under clients that do all it offers (tests/integration/soak_test.py), for so many
 # minutes; the other half are the stress programs of the library, in turn, each for its share of as many
@@ -10,8 +10,13 @@ set -eu
 cd "$(dirname "$0")/.."
 . tools/lib.sh
 
+usage='./dev soak [MINUTES]'
+at_most 1 "$usage" "$@"
 minutes=${1:-1}
-case $minutes in '' | 0* | *[!0-9]*) die "usage: tools/soak.sh [MINUTES]" 2 ;; esac
+natural "$minutes" "$usage"
+
+tools/setup.sh build test
+build release --target weftd weft-cli stress example-greeter module-trouble
 
 status=0
 tests/integration/soak_test.py "$minutes" &

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Runs all tests, or the parts that are named, and prints a line per part.
-# usage: tools/test.sh [release] [system] [model] [asan] [tsan] [lint]
+# usage: ./dev test [release] [system] [model] [asan] [tsan] [lint]
 #
 # Tests wait more than they compute, so two lanes run side by side, one a pipe into the other: the
 # first builds one preset after the other and then does the checks of the sources; the second runs

@@ -15,6 +15,13 @@ def say(text):
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
+def install():
+    """What the build and the peers need.  What it says goes to stderr: stdout is the figures."""
+    done = subprocess.run([ROOT / "tools" / "setup.sh", "build", "bench"], stdout=sys.stderr, check=False)
+    if done.returncode != 0:
+        sys.exit(done.returncode)
+
+
 def progress(done, total, what):
     if not sys.stderr.isatty():
         return
