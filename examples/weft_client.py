@@ -21,6 +21,7 @@ import json
 import os
 import select
 import socket
+import sys
 import warnings
 
 PIECE = 256 << 10  # bytes of a line of submit_many; weftd takes 1 MiB unless it is told otherwise
@@ -319,5 +320,22 @@ def demo():
             print(f'{error.name}: {error}')
 
 
+USAGE = '''usage: weft_client.py [--help]
+
+Shows what the module does: submits a program and 1,000 calls of `echo` to the weftd that WEFT_SOCKET
+names, or else to the user's or the system's, and waits for them.  To use it, import it.
+'''
+
+
+def main(words):
+    if words in (['--help'], ['-h']):
+        print(USAGE, end='')
+    elif words:
+        print(f'weft_client.py: unknown word {words[0]!r}\n\n{USAGE}', end='', file=sys.stderr)
+        sys.exit(2)
+    else:
+        demo()
+
+
 if __name__ == '__main__':
-    demo()
+    main(sys.argv[1:])

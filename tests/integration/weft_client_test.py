@@ -83,6 +83,14 @@ class Client(support.WeftdTest):
                          r'^submitted \d+\nline 1\nline 2\nline 3\nended as succeeded\n'
                          r'sum of 1000 echoes: 499500\nno_such_handler: .*ecko.*\n$')
 
+    def test_words_that_are_not_of_the_demo_submit_nothing(self):
+        env = {**self.weftd.env, 'WEFT_SOCKET': self.weftd.socket}
+        for word, status in (('--help', 0), ('-h', 0), ('--hlep', 2), ('demo', 2)):
+            result = support.run([sys.executable, weft_client.__file__, word], env=env)
+            self.assertEqual(result.returncode, status, word)
+            self.assertIn('usage: weft_client.py', result.stderr if status else result.stdout)
+        self.assertEqual(self.weftd.list(), [])
+
     def test_the_socket_is_found_as_weft_finds_it(self):
         saved = dict(os.environ)
         self.addCleanup(lambda: (os.environ.clear(), os.environ.update(saved)))
