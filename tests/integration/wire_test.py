@@ -68,6 +68,20 @@ class Tools(support.WeftdTest):
                     if not support.SANITIZER:
                         self.assertIn('"result":{"id":', result.stdout)
 
+    @unittest.skipUnless(shutil.which('jq'), 'jq is not installed')
+    def test_the_first_session_of_the_readme(self):
+        with open(os.path.join(support.SOURCE, 'README.md'), encoding='utf-8') as file:
+            session = re.search(r'^```console\n(.*?)^```', file.read(), re.M | re.S).group(1)
+        session = session.replace('\\\n', '')
+        session = re.sub(r'^.*socat.*\n.*\n', '', session, flags=re.M)  # see above
+        script = '\n'.join(re.findall(r'^\$ (.*)$', session, re.M))
+        self.weftd.echo()  # ids are no matter of an empty store
+        env = {**self.weftd.env, 'WEFT_SOCKET': self.weftd.socket,
+               'PATH': os.path.dirname(support.WEFT) + ':' + os.environ['PATH']}
+        result = support.run(['/bin/sh', '-c', f'exec 2>&1\n{script}'], env=env)
+        self.assertEqual(*(re.sub(r'\b\d+\b', 'N', text) for text in
+                           (result.stdout, re.sub(r'^\$.*\n', '', session, flags=re.M))))
+
     def test_a_job_speaks_to_the_weftd_that_runs_it(self):
         job = self.weftd.submit(support.WEFT, 'call', 'echo', '{"from": "a job"}')
         self.assertEqual(self.weftd.wait(job)['state'], 'succeeded')
