@@ -25,7 +25,7 @@ const struct option_spec job_options[] = {
     {"queue", 'q', "NAME", "the queue to run in (default: default)"},
     {"name", 'n', "TEXT", "a label for people"},
     {"tag", 0, "TEXT", "a tag; may be repeated"},
-    {"key", 0, "TEXT", "if your job of this key has not ended, or only lately, print its id"},
+    {"key", 0, "TEXT", "if your job of this key has not ended, or only lately, take that one"},
     {"priority", 'p', "NUMBER", "higher runs first (default 0)"},
     {"delay", 0, "DURATION", "not before this long from now: 90, 1.5s, 10m"},
     {"at", 0, "TIME", "not before this time: 2026-11-29T06:30:00Z, or seconds since 1970"},

@@ -9,8 +9,10 @@
 #include "client/socket_path.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SYSTEM_SOCKET "/run/weft/weft.sock"
@@ -58,11 +60,24 @@ void socket_paths_find(const char *named, struct socket_paths *ret_paths)
     add(ret_paths, "", SYSTEM_SOCKET);
 }
 
+/* A file that is no socket refuses connections as well. */
+static bool is_other_file(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && !S_ISSOCK(status.st_mode);
+}
+
+static int open_path(const char *path, struct weft_client **ret_client)
+{
+    int err = weft_client_open(path, ret_client);
+    return err == -ECONNREFUSED && is_other_file(path) ? -ENOTSOCK : err;
+}
+
 int socket_paths_open(struct socket_paths *paths, struct weft_client **ret_client)
 {
     int err = -ENOENT;
     for (size_t i = 0; i < paths->count; i++) {
-        err = paths->err[i] = weft_client_open(paths->path[i], ret_client);
+        err = paths->err[i] = open_path(paths->path[i], ret_client);
         if (!err)
             return 0;
     }
@@ -84,6 +99,7 @@ const char *socket_path_advice(int err)
     case -ENAMETOOLONG:
         return "a socket's path may have 107 bytes: use a shorter one";
     case -ENOTSOCK:
+        return "this is not a socket: name weftd's with --socket or WEFT_SOCKET";
     case -EPROTOTYPE:
         return "this is not weftd's socket: name it with --socket or WEFT_SOCKET";
     default:

@@ -67,6 +67,17 @@ static int read_options(struct listening *listening)
     return status;
 }
 
+/* Then weftd takes --since as 0. */
+static void tell_other_epoch(struct command *command, const json_t *given, const json_t *reply)
+{
+    const json_t *now = json_object_get(reply, "epoch");
+    if (given && now && !json_equal(given, now))
+        command_fail(command, COMMAND_OK,
+                     "epoch %lld is another life of weftd, this is its %lld: the numbers are other "
+                     "ones, and what happened before is lost (weft list shows how the jobs are)",
+                     (long long)json_integer_value(given), (long long)json_integer_value(now));
+}
+
 static int subscribe(struct listening *listening)
 {
     json_t *reply;
@@ -82,6 +93,8 @@ static int subscribe(struct listening *listening)
         return status;
     if (command->json)
         command_print_json(command, reply);
+    else
+        tell_other_epoch(command, json_object_get(listening->params, "epoch"), reply);
     json_decref(reply);
     return COMMAND_OK;
 }

@@ -77,6 +77,9 @@ static int submit(struct running *running, json_t *job)
     if (err)
         return command_explain(command, err, &error);
     running->id = json_integer_value(json_object_get(result, "id"));
+    if (json_is_true(json_object_get(result, "existing")) && !command->json)
+        command_fail(command, COMMAND_OK, "job %lld has this key already; this is what it does",
+                     (long long)running->id);
     json_decref(result);
     return COMMAND_OK;
 }

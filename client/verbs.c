@@ -41,8 +41,10 @@ const struct verb verbs[] = {
         .name = "run",
         .usage = "[options] -- PROGRAM ARG...",
         .summary = "Run a program as a job, show its output, end with its status",
-        .details = "Ctrl-C cancels the job; a second one stops waiting for it.  A signal that\n"
-                   "ended the program counts as 128 + its number, a timeout as 124.\n",
+        .details =
+            "Ctrl-C cancels the job; a second one stops waiting for it.  A signal that\n"
+            "ended the program counts as 128 + its number, a timeout as 124.  With --key of a job\n"
+            "that is there already nothing is run: output and status are that job's.\n",
         .example = "weft run --timeout 10m -- make -j4",
         .options = {job_options, program_options, common_options},
         .stops_at_word = true,

@@ -59,9 +59,31 @@ Test(socket_path, each_mistake_has_its_advice)
         const char *part;
     } rows[] = {
         {-ENOENT, "not running"}, {-ECONNREFUSED, "left over"},        {-EACCES, "may not use"},
-        {-ENAMETOOLONG, "107"},   {-EPROTOTYPE, "not weftd's socket"}, {-EIO, "check"}};
+        {-ENAMETOOLONG, "107"},   {-EPROTOTYPE, "not weftd's socket"}, {-ENOTSOCK, "not a socket"},
+        {-EIO, "check"}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         cr_assert(has(socket_path_advice(rows[i].err), rows[i].part), "row %zu", i);
+}
+
+Test(socket_path, a_file_that_is_no_socket_is_told_from_one_that_is_left_over)
+{
+    char folder[] = "/tmp/weft-client-XXXXXX";
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct weft_client *client;
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/sock", folder);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    close(fd);
+    paths.count = 3;
+    strcpy(paths.path[0], "/dev/null");
+    strcpy(paths.path[1], folder);
+    strcpy(paths.path[2], address.sun_path);
+    cr_assert_eq(socket_paths_open(&paths, &client), -ECONNREFUSED);
+    cr_assert_eq(paths.err[0], -ENOTSOCK);
+    cr_assert_eq(paths.err[1], -ENOTSOCK);
+    unlink(address.sun_path);
+    rmdir(folder);
 }
 
 Test(socket_path, the_first_that_answers_is_used)
