@@ -153,3 +153,11 @@ int await_job(struct command *command, int64_t id, uint64_t timeout_ns, json_t *
         *ret_job = job;
     return err;
 }
+
+int await_explain(struct command *command, int err, const struct weft_client_error *error)
+{
+    if (err == -EREMOTEIO && error->code == RPC_SHUTTING_DOWN)
+        return command_fail(command, COMMAND_UNREACHABLE,
+                            "weftd is stopping; run it again when weftd is back");
+    return command_explain(command, err, error);
+}

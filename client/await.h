@@ -18,3 +18,7 @@ int await_job(struct command *command, int64_t id, uint64_t timeout_ns, json_t *
 /* The bar's line of a job, without colours, cut to so many columns; "" if the job says nothing of
  * how far it is.  Returns text.  Pure. */
 const char *await_line(const json_t *job, size_t columns, char *text, size_t size);
+
+/* As command_explain(), of what was asked again and again or waited long: that weftd stops meanwhile
+ * is no end of a job. */
+int await_explain(struct command *command, int err, const struct weft_client_error *error);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* verb_logs: the output of a job, as it is: bytes, not made safe for a terminal, like cat. */
+#include "client/await.h"
 #include "client/follow.h"
 #include "client/verbs.h"
 
@@ -39,5 +40,5 @@ int verb_logs(struct command *command)
     follow_destroy(&follow);
     if (err == -EPIPE)
         return COMMAND_FAILED; /* said at the end, by command.c */
-    return err ? command_explain(command, err, &error) : COMMAND_OK;
+    return err ? await_explain(command, err, &error) : COMMAND_OK;
 }

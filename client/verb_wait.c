@@ -58,7 +58,7 @@ static int take_reply(const struct batch *batch, int64_t id)
     struct weft_reply reply;
     int err = weft_client_receive(batch->command->client, id, &reply);
     if (err || reply.error.code != RPC_OK)
-        return command_explain(batch->command, err ? err : -EREMOTEIO, &reply.error);
+        return await_explain(batch->command, err ? err : -EREMOTEIO, &reply.error);
     int status = batch->print(batch->command, reply.result);
     weft_reply_destroy(&reply);
     return status;
@@ -120,7 +120,7 @@ static int await_one(struct command *command, int64_t id, const char *timeout)
         (void)units_parse_duration(timeout, &timeout_ns); /* it was checked */
     int err = await_job(command, id, timeout_ns, &job, &error);
     if (err)
-        return command_explain(command, err, &error);
+        return await_explain(command, err, &error);
     status = print_ended(command, job);
     json_decref(job);
     return status;

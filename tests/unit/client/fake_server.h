@@ -29,6 +29,9 @@ struct canned {
     int *passed;        /* a descriptor that goes along; NULL: none */
 };
 
+/* An answer of a weftd that stops. */
+#define STOPPING "\"error\":{\"code\":-32007,\"message\":\"weftd is stopping\"}"
+
 struct fake {
     char folder[64], path[96];
     int listener;

@@ -170,11 +170,12 @@ Test(follow_files, a_weftd_that_stops_is_told)
     int file = file_of("out");
     const struct canned canned[] = {
         {"job.output", FILE_FROM(0, ""), &file},
-        {"job.wait", "\"error\":{\"code\":-32007,\"message\":\"weftd is stopping\"}", NULL},
+        {"job.wait", STOPPING, NULL},
         {0},
     };
     struct fake fake = {.canned = canned};
-    expect_run(FAKE_RUN(&fake, "logs", "-f", "5"), 1, "out", "weft: weftd is stopping\n");
+    expect_run(FAKE_RUN(&fake, "logs", "-f", "5"), 3, "out",
+               "weft: weftd is stopping; run it again when weftd is back\n");
     fake_free(&fake);
     close(file);
 }

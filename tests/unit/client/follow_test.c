@@ -106,6 +106,18 @@ Test(logs, an_unknown_job_is_refused)
     fake_free(&fake);
 }
 
+Test(logs, that_weftd_stops_is_no_end_of_the_job)
+{
+    static const struct canned canned[] = {{"job.get", JOB("running", 1, "")},
+                                           {"job.logs", LOGS("", 0, false)},
+                                           {"job.wait", STOPPING},
+                                           {0}};
+    struct fake fake = {.canned = canned};
+    expect_run(FAKE_RUN(&fake, "logs", "-f", "5"), 3, "",
+               "weft: weftd is stopping; run it again when weftd is back\n");
+    fake_free(&fake);
+}
+
 /* ---- run: stdout and stderr are asked for in turn ---- */
 
 #define SUBMITTED                                                                                  \
@@ -130,6 +142,21 @@ Test(run, shows_both_streams_and_ends_with_the_jobs_status)
                                            {0}};
     struct fake fake = {.canned = canned};
     expect_run(fake_run(&fake, "", run_true), 42, "out\n", "err\nweft: job 5 failed\n");
+    fake_free(&fake);
+}
+
+Test(run, says_that_the_key_has_a_job_already)
+{
+    static const struct canned canned[] = {
+        {"job.submit", "\"result\":{\"id\":5,\"existing\":true}"},
+        {"job.logs", LOGS("out\\n", 4, true)},
+        {"job.logs", LOGS("", 0, true)},
+        {"job.get", JOB("succeeded", 0, ",\"exit_code\":0")},
+        {"job.logs", LOGS("", 4, true)},
+        {0}};
+    struct fake fake = {.canned = canned};
+    expect_run(FAKE_RUN(&fake, "run", "--key", "k", "true"), 0, "out\n",
+               "weft: job 5 has this key already; this is what it does\n");
     fake_free(&fake);
 }
 

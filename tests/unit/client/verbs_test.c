@@ -277,6 +277,15 @@ Test(wait, a_timeout_is_a_failure)
     fake_free(&fake);
 }
 
+Test(wait, that_weftd_stops_is_no_failure_of_a_job)
+{
+    static const struct canned canned[] = {{"job.wait", STOPPING}, {0}};
+    struct fake fake = {.canned = canned};
+    expect_run(FAKE_RUN(&fake, "wait", "1", "2"), 3, "",
+               "weft: weftd is stopping; run it again when weftd is back\n");
+    fake_free(&fake);
+}
+
 Test(wait, no_ids_at_all_are_done)
 {
     setenv("WEFT_SOCKET", "/nowhere", 1);
@@ -381,6 +390,21 @@ Test(events, json_is_the_reply_and_the_records_as_they_came)
                0, "{\"epoch\":3,\"last\":7}\n" FIRST "\n" LOST "\n" LAST "\n", "");
     expect_params(&fake, "events.subscribe", 0,
                   "{\"epoch\":2,\"ids\":[17,18],\"queue\":\"x\",\"since\":0}");
+    fake_free(&fake);
+}
+
+Test(events, of_another_epoch_are_said_to_be_other_ones)
+{
+    struct fake fake = {.canned = subscribed};
+    struct ran ran = FAKE_RUN(&fake, "events", "--limit=1", "--since=5", "--epoch=2");
+    cr_assert_eq(ran.status, 0);
+    cr_assert(has(ran.err, "epoch 2 is another life of weftd, this is its 3"), "%s", ran.err);
+    ran_free(&ran);
+    fake_free(&fake);
+    fake = (struct fake){.canned = subscribed};
+    ran = FAKE_RUN(&fake, "events", "--limit=1", "--since=5", "--epoch=3");
+    cr_assert_str_eq(ran.err, "");
+    ran_free(&ran);
     fake_free(&fake);
 }
 
