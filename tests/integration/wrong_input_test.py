@@ -412,6 +412,16 @@ class Command(support.WeftdTest):
         self.assertIn('/no/such/program', waited.stderr)
         json.loads(self.weftd.weft('show', '--json', number.stdout.strip()).stdout)
 
+    def test_an_option_of_another_action_changes_nothing(self):
+        self.weftd.call('queue.pause', all=True)
+        job = self.weftd.echo()
+        self.refused('queue', 'purge', 'default', '--all', status=2, words=['--all', 'purge'])
+        self.refused('queue', 'resume', '--freeze', status=2, words=['--freeze', 'resume'])
+        self.assertEqual(self.weftd.state_of(job), 'queued')
+
+    def test_a_file_is_no_socket(self):
+        self.refused('ping', '--socket', self.weftd.config_file, status=3, words=['not a socket'])
+
 
 if __name__ == '__main__':
     support.main()
