@@ -194,11 +194,21 @@ static bool is_clean(const char *text, const char *also)
 }
 
 /* Of arguments of http.fetch that were accepted: no line of the request can hold another. */
+/* libcurl takes one slash to three for two. */
+static bool is_http(const char *url)
+{
+    size_t scheme = strncasecmp(url, "http:", 5) == 0    ? 5
+                    : strncasecmp(url, "https:", 6) == 0 ? 6
+                                                         : 0;
+    size_t slashes = strspn(url + scheme, "/");
+    return scheme > 0 && slashes >= 1 && slashes <= 3;
+}
+
 static bool model_is_fetchable(const json_t *args)
 {
     const char *url = text_arg(args, "url", ""), *name;
     json_t *value, *headers = json_object_get(args, "headers");
-    bool good = strncasecmp(url, "http://", 7) == 0 || strncasecmp(url, "https://", 8) == 0;
+    bool good = is_http(url);
     good &= is_clean(url, "\t") && is_clean(text_arg(args, "method", "GET"), " \t:/");
     good &= json_object_size(headers) <= 100;
     json_object_foreach(headers, name, value)

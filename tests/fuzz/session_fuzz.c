@@ -175,7 +175,10 @@ static void check_line(const char *line, size_t size, struct expected *expected,
         check_event(json, &heard->last);
     } else {
         check_reply(json, expected);
-        heard->subscribed |= is_subscribed(json);
+        if (is_subscribed(json)) { /* anew, from where it asks */
+            heard->subscribed = true;
+            heard->last = 0;
+        }
     }
     json_decref(json);
 }
