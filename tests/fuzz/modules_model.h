@@ -197,11 +197,11 @@ static bool is_clean(const char *text, const char *also)
 /* libcurl takes one slash to three for two. */
 static bool is_http(const char *url)
 {
-    size_t scheme = strncasecmp(url, "http:", 5) == 0    ? 5
-                    : strncasecmp(url, "https:", 6) == 0 ? 6
-                                                         : 0;
-    size_t slashes = strspn(url + scheme, "/");
-    return scheme > 0 && slashes >= 1 && slashes <= 3;
+    const char *rest = strchr(url, ':');
+    size_t scheme = rest ? (size_t)(rest - url) : 0, slashes = rest ? strspn(rest + 1, "/") : 0;
+    return ((scheme == 4 && strncasecmp(url, "http", 4) == 0) ||
+            (scheme == 5 && strncasecmp(url, "https", 5) == 0)) &&
+           slashes >= 1 && slashes <= 3;
 }
 
 static bool model_is_fetchable(const json_t *args)
