@@ -248,17 +248,25 @@ class Queues(support.WeftdTest):
 class Timeouts(support.WeftdTest):
     config = '[exec]\nkill_grace = 200ms\n'
 
+    def time_out(self, script):
+        """The job and the output of a script that runs out of time after it has said "ready"."""
+        timeout, output = 0.3, b''
+        while not output.startswith(b'ready\n'):
+            number = self.weftd.shell(script, timeout=timeout)
+            job, output = self.weftd.wait(number), self.weftd.logs(number)
+            self.assertGreaterEqual(job['finished_at'] - job['started_at'], timeout - 1e-6)
+            timeout *= 2
+        return job, output
+
     def test_a_program(self):
-        number = self.weftd.shell('echo begun; exec sleep 3600', timeout='300ms')
-        job = self.weftd.wait(number)
+        job, output = self.time_out('echo ready; exec sleep 3600')
         self.assertEqual((job['state'], job['error'], job['signal']), ('timed_out', 'timed out', 15))
         self.assertNotIn('exit_code', job)
-        self.assertGreaterEqual(job['finished_at'] - job['started_at'], 0.3 - 1e-6)
-        self.assertEqual(self.weftd.logs(number), b'begun\n')
+        self.assertEqual(output, b'ready\n')
 
     def test_the_time_of_the_whole(self):
-        blocked = [self.weftd.submit('true', after=[self.weftd.submit('sleep', '3600')],
-                                     timeout_total='300ms')]
+        sleeper = self.weftd.submit('sleep', '3600')
+        blocked = [self.weftd.submit('true', after=[sleeper], timeout_total='300ms')]
         job = self.weftd.get(blocked[0])
         self.assertAlmostEqual(job['expires_at'] - job['submitted_at'], 0.3, delta=1e-5)
         blocked.append(int(self.weftd.weft('submit', '--retries', '9', '--timeout-total', '200ms',
@@ -274,19 +282,18 @@ class Timeouts(support.WeftdTest):
         for job in jobs:
             self.assertNotIn('expires_at', job)
             self.assertGreaterEqual(job['finished_at'] - job['submitted_at'], 0.2 - 1e-6)
+        self.weftd.call('job.cancel', ids=[sleeper])
 
     def test_a_program_that_does_not_listen(self):
-        job = self.weftd.wait(self.weftd.shell('trap "" TERM; while :; do sleep 3600; done',
-                                               timeout='2s'))  # the trap is set by then
+        job, _ = self.time_out('trap "" TERM; echo ready; while :; do sleep 3600; done')
         self.assertEqual((job['state'], job['signal']), ('timed_out', 9))
-        self.assertGreaterEqual(job['finished_at'] - job['started_at'], 2.2 - 1e-6)
+        self.assertGreaterEqual(job['finished_at'] - job['started_at'], 0.3 + 0.2 - 1e-6)
 
     def test_a_program_that_cleans_up(self):
-        number = self.weftd.shell('trap "echo cleaned; exit 4" TERM; while :; do sleep 0.01; done',
-                                  timeout='300ms')
-        job = self.weftd.wait(number)
+        job, output = self.time_out(
+            'trap "echo cleaned; exit 4" TERM; echo ready; while :; do sleep 0.01; done')
         self.assertEqual((job['state'], job['exit_code']), ('timed_out', 4))
-        self.assertEqual(self.weftd.logs(number), b'cleaned\n')
+        self.assertEqual(output, b'ready\ncleaned\n')
 
     def test_a_call(self):
         job = self.weftd.wait(self.weftd.call(
