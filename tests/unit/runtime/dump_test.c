@@ -349,7 +349,6 @@ static int a_spinner(void *arg)
         EXPECT_EQ(info.state, WEFT_FIBER_RUNNING);
     } while (info.frame_count == 0);
     EXPECT(stands_in(&info, spin));
-    EXPECT(info.worker != weft_worker_index());
     atomic_store(&stop, true);
     return weft_group_join(&group);
 }
