@@ -70,13 +70,15 @@ may_be_root() {
     [ -t 0 ] || sudo -n true 2>/dev/null # no terminal to ask for a password on
 }
 
+updated=
 install() {
     log=build/log/setup.log
     mkdir -p build/log
     echo "setup: installing $*"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 \
-        update </dev/null >"$log" 2>&1 ||
+    [ -n "$updated" ] || as_root env DEBIAN_FRONTEND=noninteractive apt-get -q \
+        -o DPkg::Lock::Timeout=300 update </dev/null >"$log" 2>&1 ||
         echo "setup: apt-get update failed (see $log); trying with the lists that are there" >&2
+    updated=yes
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
         install --no-install-recommends "$@" </dev/null >>"$log" 2>&1 && return 0
     tail -n 15 "$log" >&2

@@ -6,8 +6,9 @@
 # Tests wait more than they compute, so two lanes run side by side, one a pipe into the other: the
 # first builds one preset after the other and then does the checks of the sources; the second runs
 # the tests of what is built, and reports.  The first is nice, so that tests are not slowed.  System
-# and model need no build but release's: they fill the second's wait for asan's.  A part's seconds
-# are those of both lanes.
+# and model need no build but release's: they fill the second's wait for asan's.  What is wanted
+# but not needed to build (clang, a browser) is installed by the second while release is built.  A
+# part's seconds are those of both lanes.
 #
 # The last line is "N passed, N failed" (and ", N skipped"): the cases of all parts, a Criterion
 # test being one case, and a script one unless it says "Tested: N | Failing: N".  The exit status
@@ -123,6 +124,8 @@ first_lane() {
 # second_lane PART...: reads what the first prints, which must be all of these parts.
 second_lane() {
     all_passed=0 all_failed=0 all_skipped=0
+    # shellcheck disable=SC2086
+    [ -z "$wanted" ] || tools/setup.sh $wanted
     while read -r part seconds; do
         begun=$(date +%s)
         case $part in
@@ -168,8 +171,13 @@ set --
 for part in $parts; do
     case $asked in *" $part "*) set -- "$@" "$part" ;; esac
 done
-tools/setup.sh build test lint browser
-case $asked in *" system "*) tools/setup.sh system ;; esac
+tools/setup.sh build test
+wanted='lint browser'
+case $asked in *" system "*) wanted="$wanted system" ;; esac
+case $asked in
+    " release "*) ;;
+    *) tools/setup.sh $wanted; wanted= ;; # the first lane may need them at once
+esac
 
 mkdir -p "$logs"
 for part in "$@"; do
