@@ -179,7 +179,7 @@ class Deaf(support.WeftdTest):
         self.weftd.call('ping')
         before = self.rss()
         ping = b'{"jsonrpc":"2.0","id":1,"method":"hello"}\n' * 1000
-        deaf = [self.weftd.connect() for _ in range(5)]
+        deaf = [self.weftd.connect() for _ in range(support.scaled(5, 2))]
         for connection in deaf:
             self.assertLess(self.fill(connection, ping, 64 << 20), 8 << 20)
             self.assertEqual(self.weftd.call('ping'), 'pong', 'the others are answered')

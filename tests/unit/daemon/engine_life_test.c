@@ -9,7 +9,7 @@
 
 /* ---- stop ------------------------------------------------------------------------------------ */
 
-enum { SLEEPERS = 200, WAITING = 5000, FINISHED = 50 };
+enum { SLEEPERS = 200, WAITING = TEST_COUNT(5000, 500), FINISHED = 50 };
 
 static void fill_and_stop(struct world *world)
 {

@@ -7,7 +7,7 @@
 
 /* --- many who take turns */
 
-enum { CROWD = 600, TURNS = 10 };
+enum { CROWD = TEST_COUNT(600, 300), TURNS = 10 };
 
 static int take_turns(void *arg)
 {

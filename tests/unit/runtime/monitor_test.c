@@ -46,14 +46,15 @@ static void check_slow(unsigned workers)
 {
     struct weft_options options = reports_options(&slow, workers);
 
-    slow.count[WEFT_REPORT_SLOW_FIBER] = 0;
     slow.only = "slow";
     options.slow_fiber_ns = 2 * WEFT_MILLISECOND;
-    cr_assert_eq(weft_run(&options, run_slow, NULL), 0);
-    cr_assert(slow.elapsed_ns >= options.slow_fiber_ns);
-    cr_assert(reports_say(&slow, WEFT_REPORT_SLOW_FIBER, "weft: fiber slow ["));
-    cr_assert(reports_say(&slow, WEFT_REPORT_SLOW_FIBER, "without returning to the scheduler\n"));
-    cr_assert(reports_say(&slow, WEFT_REPORT_SLOW_FIBER, "compute_until_reported+0x"));
+    do { /* a thread that the kernel keeps waiting is reported without a backtrace */
+        slow.count[WEFT_REPORT_SLOW_FIBER] = 0;
+        cr_assert_eq(weft_run(&options, run_slow, NULL), 0);
+        cr_assert(slow.elapsed_ns >= options.slow_fiber_ns);
+        cr_assert(reports_say(&slow, WEFT_REPORT_SLOW_FIBER, "weft: fiber slow ["));
+        cr_assert(reports_say(&slow, WEFT_REPORT_SLOW_FIBER, "returning to the scheduler\n"));
+    } while (!reports_say(&slow, WEFT_REPORT_SLOW_FIBER, "compute_until_reported+0x"));
 }
 
 Test(monitor, a_slow_fiber_is_reported_with_its_backtrace_once_per_turn)
