@@ -204,6 +204,7 @@ oracle 1 2
 faults nosuch
 faults alloc nosuch
 repeat 0
+repeat --starve 0
 run x
 test x
 bench --nosuch

@@ -83,13 +83,15 @@ without_aslr() {
     fi
 }
 
+under= # a command to run ctest below
 # exec_tests PRESET CTEST-ARGUMENTS...
 exec_tests() {
     preset=$1
     shift
+    set -- ${under:+"$under"} ctest --preset "$preset" "$@"
     case $preset in
-        asan | tsan | fuzz) without_aslr ctest --preset "$preset" "$@" ;;
-        *) ctest --preset "$preset" "$@" ;;
+        asan | tsan | fuzz) without_aslr "$@" ;;
+        *) "$@" ;;
     esac
 }
 

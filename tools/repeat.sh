@@ -1,7 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Runs the test suites over and over: what fails once in ten runs is a bug as well.
-# usage: ./dev repeat N [PRESET...]     (default: release asan tsan; they must be built)
+# usage: ./dev repeat [--starve] N [PRESET...]     (default: release asan tsan; they must be built)
+#
+# --starve keeps threads of the tests from running at random (tests/support/starve.py): what assumes
+# that one gets on before a clock does fails sooner.  As root.
 #
 # Prints a line per run and preset, and a summary as the last line.  What a failed test printed is
 # kept in build/log/repeat/RUN-PRESET-TEST.log.  The exit status is 0 only if nothing ever failed.
@@ -9,8 +12,14 @@ set -eu
 cd "$(dirname "$0")/.."
 . tools/lib.sh
 
+under=
+if [ "${1:-}" = --starve ]; then
+    [ "$(id -u)" = 0 ] || die "--starve: only root may let a starved thread go again" 2
+    under=tests/support/starve.py
+    shift
+fi
 times=${1:-}
-case $times in '' | 0* | *[!0-9]*) die "usage: ./dev repeat N [PRESET...]" 2 ;; esac
+case $times in '' | 0* | *[!0-9]*) die "usage: ./dev repeat [--starve] N [PRESET...]" 2 ;; esac
 shift
 [ $# -gt 0 ] || set -- release asan tsan
 for preset in "$@"; do

@@ -7,7 +7,9 @@
 #
 # Without the groups build, test, coverage and package nothing goes, so failing to install them is an error.
 # What only some checks need (the other groups) is wanted, not required: this script says what is
-# missing and goes on, and the checks that miss it are skipped with that reason.
+# missing and goes on, and the checks that miss it are skipped with that reason.  What a build looks
+# for and uses if it is there (lld, valgrind's header) is in the groups build and test: ./dev test
+# installs the others while it builds.
 set -eu
 cd "$(dirname "$0")/.."
 . tools/lib.sh
@@ -18,9 +20,9 @@ packages() {
             libjansson-dev libsqlite3-dev libinih-dev libsystemd-dev libssl-dev \
             liburing-dev libc-ares-dev libcurl4-openssl-dev libmicrohttpd-dev ;;
         test) echo libcriterion-dev socat jq python3 python3-jsonschema procps curl openssl gdb wrk redis-tools \
-            nghttp2-server libhttp-parser-dev ;;
-        lint) echo clang clang-format clang-tidy lld 'libclang-rt-dev|libclang-rt-14-dev' g++ \
-            shellcheck spin valgrind libc6-dbg gdb strace ;;
+            nghttp2-server libhttp-parser-dev lld valgrind libc6-dbg ;;
+        lint) echo clang clang-format clang-tidy 'libclang-rt-dev|libclang-rt-14-dev' g++ \
+            shellcheck spin gdb strace ;;
         browser) echo 'chromium-headless-shell|chromium' ;;
         system) echo debootstrap systemd-container ;;
         bench) echo golang-go cargo g++ libtbb-dev libboost-fiber-dev libuv1-dev nginx-light wrk \

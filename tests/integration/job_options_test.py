@@ -66,7 +66,7 @@ class Retries(support.WeftdTest):
         job = self.weftd.wait(self.weftd.shell(self.script + 'exec sleep 3600', self.notes,
                                                retries=1, timeout='300ms'))
         self.assertEqual((job['state'], job['attempt'], job['error']), ('dead', 2, 'timed out'))
-        self.assertEqual(len(self.noted()), 2)
+        self.assertLessEqual(len(self.noted()), 2)  # the time may be over before a note is made
 
     def test_calls_are_tried_again(self):
         path = self.weftd.path('late')
