@@ -17,7 +17,7 @@ class Volatile(support.WeftdTest):
 
     def test_a_job_that_is_not_durable_goes_with_its_output_when_it_leaves_memory(self):
         numbers = [self.weftd.shell('echo out; echo err >&2', durable=False) for _ in range(3)]
-        self.weftd.wait_all(numbers)
+        support.wait_until(lambda: self.weftd.stats()['jobs']['succeeded'] == 3, 'all have ended')
         support.wait_until(
             lambda: len({name.split('.')[0] for _, _, names in
                          os.walk(os.path.join(self.weftd.state, 'output')) for name in names}) == 1,
