@@ -22,7 +22,8 @@ struct context {
     void *asan_fake_stack; /* ASan's, while suspended */
 #endif
 #ifdef WITH_TSAN
-    void *tsan_fiber; /* TSan's identity of this stack */
+    void *tsan_fiber;   /* TSan's identity of this stack */
+    unsigned tsan_uses; /* contexts that have had it */
 #endif
 };
 
@@ -34,16 +35,22 @@ static inline void context_place(struct context *context, void *bottom, void *to
 }
 
 /* What the sanitizers must be told of a context that is made, and of one that will not run again:
- * it may be the one that has just been left, never the running one. */
+ * it may be the one that has just been left, never the running one.
+ * context_forget: give up what is kept for the next context of the same stack. */
 #if defined(WITH_ASAN) || defined(WITH_TSAN)
 void context_announce(struct context *context);
 void context_discard(struct context *context);
+void context_forget(struct context *context);
 #else
 static inline void context_announce(struct context *context)
 {
     (void)context;
 }
 static inline void context_discard(struct context *context)
+{
+    (void)context;
+}
+static inline void context_forget(struct context *context)
 {
     (void)context;
 }

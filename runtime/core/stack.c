@@ -329,11 +329,26 @@ void stack_free_slow(struct magazine *magazine, struct fiber *fiber)
     magazine->free[magazine->count++] = fiber;
 }
 
+static void depot_forget(struct depot *depot)
+{
+#ifdef WITH_TSAN /* which waits a second at the exit of a program that has fibers of its */
+    spin_lock(&depot->lock);
+    for (struct fiber *fiber = depot->free; fiber; fiber = fiber->next)
+        context_forget(&fiber->context);
+    spin_unlock(&depot->lock);
+#else
+    (void)depot;
+#endif
+}
+
 void stack_cache_flush(struct stack_cache *cache)
 {
-    for (unsigned class = 0; class < STACK_CLASSES; class ++)
-        while (cache->magazine[class].count > 0)
-            depot_put(&depots[class], cache->magazine[class].free[--cache->magazine[class].count]);
+    for (unsigned class = 0; class < STACK_CLASSES; class ++) {
+        struct magazine *magazine = &cache->magazine[class];
+        while (magazine->count > 0)
+            depot_put(&depots[class], magazine->free[--magazine->count]);
+        depot_forget(&depots[class]);
+    }
 }
 
 size_t stack_carved(enum stack_class class)
