@@ -144,8 +144,8 @@ static void begin_stop(struct life *life)
     life->drain = life->current->daemon.drain;
     weft_mutex_unlock(&life->reload_lock);
     life->stop_deadline = weft_deadline_after(life->grace);
+    notify_stopping(); /* before life_watch_stop asks for more time */
     weft_event_set(&life->stopping);
-    notify_stopping();
 }
 
 /* README.md: the engine first, so that clients who wait are told, then the connections. */
