@@ -307,6 +307,8 @@ static int await(struct http_connection *connection)
     int err = weft_descriptor_wait_readable(connection->ready, wait_deadline(connection));
     if (err != -ETIMEDOUT || weft_check_cancel())
         return err;
+    if (!connection->request && !connection->begun && has_input(connection))
+        return 0; /* it came while we did not run */
     if (connection->begun && !is_replying(connection))
         say_too_late(connection);
     return -ETIME;

@@ -460,9 +460,24 @@ static ssize_t read_until(struct session *session, char *buffer, uint64_t deadli
     return got == -ETIMEDOUT && expired == -ETIMEDOUT && !weft_check_cancel() ? -ETIME : got;
 }
 
+/* Noinline: errno's address must not be kept over a suspension.  Returns 1 and the byte, 0 at the
+ * end of input, or recv(2)'s -errno. */
+__attribute__((noinline)) static ssize_t peek(struct session *session, char *ret_first)
+{
+    ssize_t got = recv(weft_stream_fd(session->stream), ret_first, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got < 0 ? -errno : got;
+}
+
 static bool is_working(const struct session *session)
 {
     return atomic_load_explicit(&session->in_flight, memory_order_relaxed) > 1; /* I7 */
+}
+
+/* Its request came while we did not run, or its end did. */
+static bool has_input(struct session *session)
+{
+    char first;
+    return peek(session, &first) != -EAGAIN;
 }
 
 /* Our own deadline has passed: say so and end, unless the silence is ours. */
@@ -470,7 +485,7 @@ static int on_silence(struct session *session)
 {
     struct rpc_error error;
     char limit[UNITS_TEXT_MAX];
-    if (!session->partial_since && is_working(session))
+    if (!session->partial_since && (is_working(session) || has_input(session)))
         return 0;
     if (session->partial_since)
         rpc_error_set(&error, RPC_TIMEOUT,
@@ -483,14 +498,6 @@ static int on_silence(struct session *session)
     return err ? err : -ETIME;
 }
 
-/* Noinline: errno's address must not be kept over a suspension.  Returns 1 and the byte, 0 at the
- * end of input, or recv(2)'s -errno. */
-__attribute__((noinline)) static ssize_t peek(struct session *session, char *ret_first)
-{
-    ssize_t got = recv(weft_stream_fd(session->stream), ret_first, 1, MSG_PEEK | MSG_DONTWAIT);
-    return got < 0 ? -errno : got;
-}
-
 /* A method of HTTP begins with a capital letter, a JSON text never does (I10).
  * Returns 0, SESSION_IS_HTTP, -ETIME after silence, or the error that ends the session. */
 static int look_at_first_byte(struct session *session)
@@ -498,9 +505,10 @@ static int look_at_first_byte(struct session *session)
     for (;;) {
         char first;
         int err = weft_stream_wait_readable(session->stream, read_deadline(session));
-        if (err == -ETIMEDOUT && !weft_check_cancel())
+        bool timed_out = err == -ETIMEDOUT && !weft_check_cancel();
+        if (timed_out && !has_input(session))
             return on_silence(session);
-        if (err)
+        if (err && !timed_out)
             return err;
         ssize_t got = peek(session, &first);
         if (got != -EAGAIN)

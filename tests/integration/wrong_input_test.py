@@ -4,12 +4,15 @@
 
 import json
 import os
+import select
+import signal
 import sys
 import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
 from support import weftd as support  # noqa: E402
+from support.http import HttpConnection  # noqa: E402
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -172,7 +175,11 @@ class HalfALine(support.WeftdTest):
         support.wait_until(lambda: self.weftd.stats()['server']['connections'] == 1,
                            'only our own connection is left')
 
-    def test_the_end_of_input_completes_a_line(self):
+
+class EndOfInput(support.WeftdTest):
+    """A line that is begun, and the end: whenever that comes."""
+
+    def test_it_completes_a_line(self):
         with self.weftd.connect() as connection:
             connection.write('{"jsonrpc":"2.0","id":1,"method":"ping"}')
             connection.half_close()
@@ -180,7 +187,7 @@ class HalfALine(support.WeftdTest):
                              {'jsonrpc': '2.0', 'id': 1, 'result': 'pong'})
             self.assertTrue(connection.is_closed())
         with self.weftd.connect() as connection:
-            connection.write(self.half)
+            connection.write(HalfALine.half)
             connection.half_close()
             self.assert_error(connection.read_message(), PARSE_ERROR, 'not valid JSON')
             self.assertTrue(connection.is_closed())
@@ -191,17 +198,66 @@ class Idle(support.WeftdTest):
 
     config = '[daemon]\nidle_timeout = 300ms\n'
 
+    def stop_weftd(self):
+        self.weftd.send_signal(signal.SIGSTOP)
+        os.waitpid(self.weftd.pid, os.WUNTRACED)  # each of its threads stands still
+
+    def ask(self, method, **params):
+        """A connection, and the id of its request, which is there before weftd looks: however long
+        we take to send it, we were not idle."""
+        self.stop_weftd()
+        connection = self.weftd.connect()
+        self.addCleanup(connection.close)
+        number = connection.send(method, **params)
+        self.weftd.send_signal(signal.SIGCONT)
+        return connection, number
+
     def test_it_is_told_and_closed(self):
-        with self.weftd.connect() as connection:
-            self.assertEqual(connection.call('ping'), 'pong')
-            self.assert_error(connection.read_message(), TIMEOUT, '300ms')
-            self.assertTrue(connection.is_closed())
+        connection, ping = self.ask('ping')
+        self.assertEqual(connection.reply(ping), 'pong')
+        self.assert_error(connection.read_message(), TIMEOUT, '300ms')
+        self.assertTrue(connection.is_closed())
+
+    def after_a_sleep(self, connect, send, reply):
+        """The reply to a request that comes while weftd does not run, and its time ends."""
+        told = True
+        while told:  # before weftd was stopped
+            self.stop_weftd()
+            connection = connect()
+            self.addCleanup(connection.socket.close)
+            sent = send(connection)
+            self.weftd.send_signal(signal.SIGCONT)
+            reply(connection, sent)
+            self.stop_weftd()
+            told = select.select([connection.socket], [], [], 0.4)[0]
+            if told:
+                self.weftd.send_signal(signal.SIGCONT)
+        sent = send(connection)
+        self.weftd.send_signal(signal.SIGCONT)
+        return reply(connection, sent)
+
+    def test_a_line_that_came_while_weftd_did_not_run_is_no_silence(self):
+        said = self.after_a_sleep(self.weftd.connect, lambda connection: connection.send('ping'),
+                                  lambda connection, number: connection.reply(number))
+        self.assertEqual(said, 'pong')
+
+    def test_nor_is_a_request_of_http(self):
+        said = self.after_a_sleep(lambda: HttpConnection(self.weftd.socket, support.DEADLINE),
+                                  lambda connection: connection.send('GET', '/v1/jobs'),
+                                  lambda connection, _: connection.reply())
+        self.assertEqual(said.status, 200)
 
     def test_who_waits_for_an_answer_is_not_idle(self):
-        with self.weftd.connect() as connection:
-            number = connection.call('job.submit', argv=['sleep', '1'])['id']
-            job = connection.call('job.wait', ids=[number])['jobs'][0]
-            self.assertEqual(job['state'], 'succeeded')
+        go = self.weftd.path('go')
+        connection, submit = self.ask('job.submit', argv=[
+            '/bin/sh', '-c', 'until [ -e "$0" ]; do sleep 0.01; done', go])
+        number = connection.reply(submit)['id']
+        connection, wait = self.ask('job.wait', ids=[number])
+        with self.weftd.connect() as idle:  # came later, and its time is over
+            self.assert_error(idle.read_message(), TIMEOUT, '300ms')
+        with open(go, 'w', encoding='utf-8'):
+            pass
+        self.assertEqual(connection.reply(wait)['jobs'][0]['state'], 'succeeded')
 
 
 class Requests(WrongInput):
