@@ -99,8 +99,8 @@ static uint64_t next_time_locked(const struct engine *engine, int64_t now, uint6
 /* Returns false once the engine is to end: nothing was taken then. */
 static bool take_batch(struct engine *engine, struct batch *batch)
 {
-    int64_t now = job_wall_now();
     engine_lock_shielded(engine);
+    int64_t now = job_wall_now(); /* under it: no job starts before what it came after has ended */
     uint64_t now_ns = weft_now_ns();
     bool goes_on = !engine->stopped && !engine_failed(engine);
     if (goes_on && !engine->draining) {

@@ -16,8 +16,10 @@
 /* While jobs are being stopped, clients who wait for them are still to be told. */
 void life_hurry(struct life *life)
 {
+    /* Before: what this hurry ends is still to be told to clients. */
+    bool jobs_stopped = atomic_load(&life->jobs_stopped);
     engine_hurry(life->engine);
-    if (atomic_load(&life->jobs_stopped))
+    if (jobs_stopped)
         server_stop(life->server, weft_now_ns());
 }
 
