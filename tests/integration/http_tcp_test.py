@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import socket
 import sys
 
 sys.dont_write_bytecode = True
@@ -29,10 +30,10 @@ class Tcp(support.WeftdTest):
         self.weftd.await_log('HTTP on http://')  # which is written by a thread of its own
         self.port = int(re.findall(r'HTTP on http://127\.0\.0\.1:(\d+)/', self.weftd.log())[-1])
 
-    def settings(self, listen='127.0.0.1:0', more=''):
+    def settings(self, listen='127.0.0.1:0', more='', most=100):
         # as root it must be said; who runs the test is an admin, as weftd's own user is
         return f'[http]\nlisten = {listen}\ntoken_file = {self.token_file}\nuser = ' \
-               f'{"root" if os.geteuid() == 0 else ""}\nmax_connections = {MOST}\n{more}'
+               f'{"root" if os.geteuid() == 0 else ""}\nmax_connections = {most}\n{more}'
 
     def new_token(self):
         token = secrets.token_hex(32)
@@ -136,7 +137,19 @@ class Tcp(support.WeftdTest):
         self.weftd.configure(config)
         return self.weftd.refused('--check')
 
+    def refused_in_http(self):
+        """The reply; None: we were taken for a client that speaks lines, being slower than 100 ms."""
+        with HttpConnection(self.weftd.socket, support.DEADLINE) as connection:
+            try:
+                connection.send('GET', '/v1/jobs')
+            except ConnectionError:  # closed by then
+                return None
+            first = connection.socket.recv(1, socket.MSG_PEEK)
+            return connection.reply() if first == b'H' else None
+
     def test_over_a_limit_http_is_told_so_in_http(self):
+        self.weftd.configure(self.settings(most=MOST))
+        self.weftd.call('daemon.reload')
         held = [self.connect() for _ in range(MOST)]
         for connection in held:
             self.assertEqual(connection.call('GET', '/v1/jobs', headers=self.headers()).status, 200)
@@ -147,12 +160,11 @@ class Tcp(support.WeftdTest):
         self.assertIn('http.max_connections', reply.json['error']['message'])
         self.weftd.call('ping')  # TCP is nobody's on the Unix socket
 
-        self.weftd.configure(self.settings(more=f'[daemon]\nmax_connections_user = 1\n'))
+        self.weftd.configure(self.settings(more='[daemon]\nmax_connections_user = 1\n', most=MOST))
         self.weftd.call('daemon.reload')
-        with HttpConnection(self.weftd.socket, support.DEADLINE) as connection:
-            reply = connection.call('GET', '/v1/jobs')
-            self.assertEqual(reply.status, 503)
-            self.assertIn('daemon.max_connections_user', reply.json['error']['message'])
+        reply = support.wait_until(self.refused_in_http, 'the first byte comes soon enough')
+        self.assertEqual(reply.status, 503)
+        self.assertIn('daemon.max_connections_user', reply.json['error']['message'])
         with self.weftd.connect() as connection:
             self.assert_error(connection.read_message(), -32000, 'max_connections_user')
         held[0].socket.close()

@@ -108,12 +108,15 @@ class PathsTest(SharedCase):
         by_id = {reply['id']: reply['result']['id'] for reply in replies}
         self.assertEqual(len(replies), 20)
         self.assertEqual([by_id[number] for number in range(20)], sorted(by_id.values()))
+        self.weftd.wait_all(list(by_id.values()))  # other tests count what happens
 
     def test_notification_is_done_and_not_answered(self):
         before = len(self.weftd.list())
         reply = self.ask('POST', '/v1/rpc', rpc('job.submit', None, call='echo'), status=204)
         self.assertEqual(reply.body, b'')
-        self.assertEqual(len(self.weftd.list()), before + 1)
+        jobs = self.weftd.list()
+        self.assertEqual(len(jobs), before + 1)
+        self.weftd.wait(jobs[0]['id'])
 
     def test_what_is_no_message_is_400(self):
         for body in (b'{', b'', b'17', b'[]', b'[' * 40 + b']' * 40):
@@ -238,7 +241,8 @@ class PathsTest(SharedCase):
         ids = self.weftd.submit_many([{'call': 'echo'}] * support.scaled(3000, least=800))
         self.weftd.wait_all(ids)
         end = last + 3 * len(ids)
-        self.assertEqual(self.weftd.stats()['events']['subscribers'], 1)
+        support.wait_until(lambda: self.weftd.stats()['events']['subscribers'] == 1,
+                           'those of other tests are gone')
         lost = 0
         for event in slow.read_until(lambda one: one['data']['seq'] >= end):
             gap = event['data'].get('gap', {'from': event['data']['seq'], 'to': event['data']['seq']})
@@ -385,6 +389,7 @@ class PathsTest(SharedCase):
             return json.loads(result.stdout)
         number = curl('http://weft/v1/jobs', '-d', '{"call":"echo"}')['id']
         self.assertEqual(curl(f'http://weft/v1/jobs/{number}')['id'], number)
+        self.weftd.wait(number)
 
     # -- figures
 

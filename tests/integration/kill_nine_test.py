@@ -234,7 +234,10 @@ class KillsWeftd(support.WeftdTest):
 
     def test_at_once_and_again_it_does_not_go_on_for_ever(self):
         """The same without waiting: a start that was not on disk yet counts as none."""
-        job = self.weftd.shell(f'{NOTE}; kill -9 $PPID; sleep 60', self.notes)
+        job = self.weftd.shell(  # until it may: so that we are told its id
+            f'until [ -e "$0.go" ]; do sleep 0.01; done; {NOTE}; kill -9 $PPID; sleep 60', self.notes)
+        with open(self.notes + '.go', 'w', encoding='utf-8'):
+            pass
         for _ in range(100):
             self.assertEqual(self.weftd.await_exit(), -9)
             self.weftd.drop_connection()

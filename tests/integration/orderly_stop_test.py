@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
 from support import weftd as support  # noqa: E402
 
 SHUTTING_DOWN = -32007
+TROUBLE = os.path.join(support.BUILD, 'tests', 'modules', 'trouble.so')
 
 # Append the id and the attempt, in one write; $0 is the file.
 NOTE = 'echo "$WEFT_JOB_ID $WEFT_ATTEMPT" >> "$0"'
@@ -140,7 +141,8 @@ concurrency = %d
 class Drain(support.WeftdTest):
     """What happens between the first signal and the end."""
 
-    config = '[daemon]\ndrain = 50m\ngrace = 1h\n[exec]\nkill_grace = 5m\n'
+    config = ('[daemon]\ndrain = 50m\ngrace = 1h\n[exec]\nkill_grace = 5m\n'
+              f'[modules]\ntrusted = {TROUBLE}\n')
 
     def setUp(self):
         super().setUp()
@@ -220,6 +222,8 @@ class Drain(support.WeftdTest):
         self.assertTrue(self.connection.is_closed())
 
     def test_a_third_signal_leaves_at_once_and_recovery_cleans_up(self):
+        endless = self.weftd.call('job.submit', call='trouble', args={'kind': 'loop'}, on_crash='fail')
+        self.weftd.await_only_call(endless['id'])  # so that the stop cannot end before the third signal
         job = self.running_program('exec sleep 3600')
         self.begin_stop()
         # the second and the third find weftd stopped, so that hardly anything happens between them
@@ -245,7 +249,6 @@ class Drain(support.WeftdTest):
 class Endless(support.WeftdTest):
     """A trusted handler that never comes back, whatever it is told."""
 
-    MODULE = os.path.join(support.BUILD, 'tests', 'modules', 'trouble.so')
     config = f"""
 [daemon]
 drain = 0
@@ -253,7 +256,7 @@ grace = 1s
 [exec]
 kill_grace = 100ms
 [modules]
-trusted = {MODULE}
+trusted = {TROUBLE}
 """
 
     def trouble(self, kind):
@@ -267,9 +270,9 @@ trusted = {MODULE}
 
     def test_it_does_not_keep_weftd(self):
         job = self.trouble('loop')
+        self.weftd.await_only_call(job)  # one that is told to stop before that would not even begin
         done = self.weftd.echo({'n': 1})
         self.weftd.wait(done)
-        self.weftd.await_state(job, 'running')
         self.assertEqual(self.stop(), 1)
         self.assertIn('the grace is nearly over: killing what is left', self.weftd.log())
         self.assertIn('the grace is over, and 1 jobs do not end: leaving them', self.weftd.log())

@@ -147,6 +147,7 @@ class OutputDescriptor(support.WeftdTest):
                 last = json.loads(data.splitlines()[-1])
                 with os.fdopen(fds[0], 'rb') as file:
                     self.assertEqual(file.read(), f'{ids.pop(last["id"])}\n'.encode())
+        support.wait_until(lambda: self.descriptors() <= before, 'that connection is closed')
         with self.weftd.connect() as connection:
             connection.socket.setblocking(False)
             for _ in range(10000):

@@ -29,9 +29,9 @@ case $1 in
                             while :; do setsid sleep 3600 & sleep 0.02; done' "$0" &) ;;
 esac
 until [ -s "$0" ]; do sleep 0.01; done
+[ "$2" = stubborn ] && trap "" TERM
 echo $$ >> "$0"
 [ "$2" = ends ] && exit 7
-[ "$2" = stubborn ] && trap "" TERM
 while :; do sleep 3600; done
 '''
 
@@ -54,10 +54,10 @@ class Tree(support.WeftdTest):
         super().tearDown()
         self.assert_gone(pids)
 
-    def start_family(self, way, end, name=None, **params):
+    def start_family(self, way, end, name=None):
         """Returns the job and its pids, of which the first is the hidden one."""
         file = self.weftd.path(name or way)
-        job = self.weftd.shell(FAMILY, file, way, end, **params)
+        job = self.weftd.shell(FAMILY, file, way, end)
         pids = support.wait_until(lambda: self.pids(file), f'{way}: both have begun')
         return job, pids
 
@@ -112,12 +112,19 @@ class Cancelled(Tree):
 
 
 class TimedOut(Tree):
+    def start(self, way):
+        """Returns the job.  The clock starts with the program: long enough, unless somebody is held
+        up, for the family to have begun."""
+        file = self.weftd.path(way)
+        job = self.weftd.shell(FAMILY, file, way, 'stays',
+                               timeout='2s' if not support.SANITIZER else '8s')
+        support.wait_until(lambda: self.pids(file) or self.weftd.state_of(job) == 'timed_out',
+                           f'{way}: both have begun, or their time is over')
+        return job
+
     def test_each_way(self):
-        # the clock starts with the program: long enough for the family to have begun
-        families = [self.start_family(way, 'stays', timeout='2s' if not support.SANITIZER else '8s')
-                    for way in WAYS]
-        jobs = self.weftd.wait_all([job for job, _ in families])
-        self.check_gone([pid for _, pids in families for pid in pids])
+        jobs = self.weftd.wait_all([self.start(way) for way in WAYS])
+        self.check_gone([int(pid) for way in WAYS for pid in support.read_lines(self.weftd.path(way))])
         for job in jobs:
             self.assertEqual(job['state'], 'timed_out')
             self.assertEqual(job['error'], 'timed out')

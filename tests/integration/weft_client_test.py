@@ -63,10 +63,13 @@ class Client(support.WeftdTest):
         """Returns when each of its threads stands still: kill() alone only asks for that."""
         def frozen():
             folder = f'/proc/{self.weftd.pid}/task'
-            for thread in os.listdir(folder):
-                with open(f'{folder}/{thread}/stat', 'rb') as file:
-                    if file.read().rpartition(b')')[2].split()[0] != b'T':
-                        return False
+            try:
+                for thread in os.listdir(folder):
+                    with open(f'{folder}/{thread}/stat', 'rb') as file:
+                        if file.read().rpartition(b')')[2].split()[0] != b'T':
+                            return False
+            except OSError:  # that thread has just ended
+                return False
             return True
         os.kill(self.weftd.pid, signal.SIGSTOP)
         support.wait_until(frozen, 'weftd stands still')

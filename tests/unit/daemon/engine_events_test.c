@@ -84,9 +84,12 @@ Test(engine_events, retry_is_told)
     in_a_world(1, bring_back);
 }
 
-/* The late cancel of I14: both moves are shown, and both are told. */
+/* The late cancel of I14: both moves are shown, and both are told.  However late it is, it
+ * comes before the next attempt. */
 static void cancel_late(struct world *world)
 {
+    world->config.jobs.retry_base = world->config.jobs.retry_cap = 3600 * WEFT_SECOND;
+    EXPECT_EQ(engine_apply_config(world->engine, &world->config), 0);
     uint64_t id = submit(world, "gate-fail", ",\"retries\":5");
     await_attempts(1);
     weft_event_set(&attempts_gate);

@@ -78,6 +78,7 @@ static void expire_in_each_state(struct world *world)
     uint64_t backs_off = submit_begun(world, "fail", OVER "; attempt 1: exit status 3");
     uint64_t queued = submit(world, "ok", ",\"timeout_total\":\"1ms\",\"queue\":\"paused\"");
     uint64_t gate = submit(world, "gate", "");
+    await_state(world, gate, JOB_RUNNING);
     snprintf(waits, sizeof(waits), ",\"timeout_total\":\"2ms\",\"after\":[%" PRIu64 "]", gate);
     uint64_t waiting = submit(world, "ok", waits);
     expect_expired(world, queued, 0, OVER);
@@ -160,12 +161,14 @@ Test(engine_expire, many_at_once)
 
 static int64_t kept[3];
 
+/* The third waits for any end of the second, which may be the first to expire. */
 static void leave_some(struct world *world)
 {
     char waits[80];
     uint64_t queued = submit(world, "ok", ",\"timeout_total\":\"1h\",\"queue\":\"paused\"");
     uint64_t hangs = submit(world, "hang", ",\"timeout_total\":\"1h\"");
-    snprintf(waits, sizeof(waits), ",\"timeout_total\":\"1h\",\"after\":[%" PRIu64 "]", hangs);
+    snprintf(waits, sizeof(waits),
+             ",\"timeout_total\":\"1h\",\"after\":{\"ids\":[%" PRIu64 "],\"when\":\"end\"}", hangs);
     uint64_t waiting = submit(world, "ok", waits);
     EXPECT(queued == 1 && hangs == 2 && waiting == 3);
     for (uint64_t id = 1; id <= 3; id++) {

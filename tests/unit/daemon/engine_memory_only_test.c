@@ -83,16 +83,38 @@ Test(engine_memory_only, a_list_shows_them_among_the_others)
     in_a_world(2, list_both_kinds);
 }
 
+static int wait_on_fiber(void *arg)
+{
+    struct canceller *waiter = arg;
+    waiter->state = end_of(waiter->world, waiter->id);
+    return 0;
+}
+
+static bool somebody_waits(struct world *world)
+{
+    engine_lock_shielded(world->engine);
+    bool waits = world->engine->waiters != NULL;
+    engine_unlock(world->engine);
+    return waits;
+}
+
 static void forget_at_once(struct world *world)
 {
     struct job_record *record;
     struct rpc_error error = {0};
     for (int i = 0; i < 50; i++) { /* who waits is told all the same */
-        uint64_t id = submit(world, i % 2 ? "ok" : "fail", PASSING ",\"delay\":\"1ms\"");
-        record = ended(world, id);
-        EXPECT_EQ(record->state, i % 2 ? JOB_SUCCEEDED : JOB_FAILED);
-        job_record_free(record);
-        EXPECT_EQ(engine_get(world->engine, &me, id, &record, &error), -ENOENT);
+        struct weft_group group;
+        struct canceller waiter = {.world = world};
+        waiter.id = submit(world, i % 2 ? "gate" : "gate-fail", PASSING);
+        weft_group_init(&group);
+        EXPECT_EQ(weft_group_spawn(&group, "wait", wait_on_fiber, &waiter), 0);
+        while (!somebody_waits(world)) /* else it may be forgotten before that */
+            EXPECT_EQ(weft_yield(), 0);
+        weft_event_set(&attempts_gate);
+        EXPECT_EQ(weft_group_join(&group), 0);
+        weft_event_clear(&attempts_gate);
+        EXPECT_EQ(waiter.state, i % 2 ? JOB_SUCCEEDED : JOB_FAILED);
+        EXPECT_EQ(engine_get(world->engine, &me, waiter.id, &record, &error), -ENOENT);
     }
     EXPECT_EQ(world->engine->passed, 0);
 }

@@ -315,7 +315,8 @@ static int cancel_stopped(struct world *world)
 {
     struct trial trial = cancel_script(
         world,
-        "trap 'exit 6' TERM; (sleep 0.01; echo $$ > $DIR/ready) & kill -STOP $$; sleep 1000");
+        "trap 'exit 6' TERM; (until grep -q 'State:.T' /proc/$$/status; do sleep 0.01; done; "
+        "echo $$ > $DIR/ready) & kill -STOP $$; sleep 1000");
     EXPECT_EQ(trial.outcome.exit_code, 6);
     run_outcome_destroy(&trial.outcome);
     return 0;

@@ -123,7 +123,7 @@ static int stop_fast_chain(struct world *world)
     struct weft_group group;
     trial.script =
         "perl -MPOSIX -e 'sub note { open F, \">$ENV{DIR}/$_[0]\"; print F \"1\\n\"; close F } "
-        "$SIG{TERM} = \"IGNORE\"; for (1 .. 30000) { "
+        "$SIG{TERM} = \"IGNORE\"; for (1 .. 300000) { "
         "note(\"begun\") if $_ == 100; exit if fork; setsid(); }; note(\"last\")' & "
         "sleep 1000";
     weft_group_init(&group);
@@ -322,7 +322,7 @@ static int kill_leftovers(struct world *world)
 {
     long marked = await_number(world, "marked"), bare = await_number(world, "bare");
     long other = await_number(world, "other");
-    EXPECT_EQ(runner_kill_leftovers(world->runner), 2);
+    EXPECT(runner_kill_leftovers(world->runner) >= 2); /* who is slow to die is counted again */
     EXPECT_EQ(runner_kill_leftovers(world->runner), 0);
     EXPECT_EQ(kill((pid_t)other, 0), 0);
     EXPECT_EQ(kill((pid_t)other, SIGKILL), 0);

@@ -38,6 +38,7 @@ static struct world {
     int follow_err;          /* how the last one ended */
     atomic_int opened;       /* descriptors that "pass" has opened */
     int result;              /* session_serve()'s */
+    const char *first;       /* what the client has said before it begins; NULL: nothing */
     char text[1 << 20];      /* what the client read and did not look at yet */
     size_t size;
 } world;
@@ -240,6 +241,8 @@ static int beside_session(void *arg)
     stream_pair(ends);
     world.client = ends[0];
     world.server = ends[1];
+    if (world.first)
+        say(world.first);
     weft_group_init(&group);
     EXPECT_EQ(weft_group_spawn(&group, "session", session_main, NULL), 0);
     ((void (*)(void))arg)();

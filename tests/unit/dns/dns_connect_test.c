@@ -315,7 +315,7 @@ struct half {
 static void half_start(struct half *half, uint64_t timeout_ns)
 {
     struct weft_resolver_options options = {
-        .search = "", .no_hosts_file = true, .timeout_ns = timeout_ns};
+        .search = "", .no_hosts_file = true, .timeout_ns = timeout_ns, .tries = 10};
     fake_dns_start(&half->dns);
     options.servers = half->dns.servers;
     EXPECT_EQ(weft_resolver_new(&options, &half->resolver), 0);

@@ -42,6 +42,15 @@ static void hold_resolver(bool hold)
     pthread_mutex_unlock(&resolver_lock);
 }
 
+static void await_resolver(void)
+{
+    uint64_t end_ns = soon();
+    while (atomic_load(&resolver_ended) < atomic_load(&resolver_waits)) {
+        EXPECT(weft_now_ns() < end_ns);
+        EXPECT_EQ(weft_sleep(WEFT_MILLISECOND), 0);
+    }
+}
+
 /* ---- timeouts --------------------------------------------------------------------------- */
 
 static void total(struct web *web)
@@ -49,7 +58,7 @@ static void total(struct web *web)
     struct weft_http_request request = {.total_ns = 50 * WEFT_MILLISECOND};
     request.url = http_url(&web->server, "/never");
     web_fails(web, &request, -ETIMEDOUT, "127.0.0.1: timed out");
-    await_count(&web->server.gone, 1);
+    await_count(&web->server.open, 0); /* it may have had no time to ask at all */
     request.url = http_url(&web->server, "/stall/10");
     struct weft_http_response *response = NULL;
     int r = weft_http_send(web->session, &request, &response);
@@ -102,11 +111,12 @@ Test(http_abort, the_first_byte_has_a_time_of_its_own)
     on_web(&defaults, first_byte);
 }
 
-/* A body of 40 pieces, each of which takes 10 ms: far longer than the first byte may take. */
+/* A body of 40 pieces, each of which takes 50 ms: longer than the first byte may take, which is
+ * enough for a server that is held up. */
 static ssize_t produce_slowly(void *arg, void *buffer, size_t size)
 {
     int *left = arg;
-    int r = weft_sleep(10 * WEFT_MILLISECOND);
+    int r = weft_sleep(50 * WEFT_MILLISECOND);
     if (r < 0)
         return r;
     if (*left == 0)
@@ -122,7 +132,7 @@ static void long_upload(struct web *web)
     free(web_fetch(web, &(struct weft_http_request){
                             .url = http_url(&web->server, "/echo"),
                             .body = weft_http_stream(produce_slowly, NULL, &left, 4000, NULL),
-                            .first_byte_ns = 300 * WEFT_MILLISECOND,
+                            .first_byte_ns = 1500 * WEFT_MILLISECOND,
                             .total_ns = WEFT_NO_DEADLINE}));
 }
 
@@ -133,14 +143,15 @@ Test(http_abort, the_time_of_an_upload_does_not_count_for_the_first_byte)
 
 static void connecting(struct web *web)
 {
+    struct weft_http_request request = {.url = "http://held.example/"};
     hold_resolver(true);
-    web_fails(web,
-              &(struct weft_http_request){.url = "http://held.example/",
-                                          .connect_ns = 20 * WEFT_MILLISECOND},
-              -ETIMEDOUT, "held.example");
+    for (uint64_t ns = 20 * WEFT_MILLISECOND; atomic_load(&resolver_waits) == 0; ns *= 2) {
+        request.connect_ns = ns; /* until it has begun to resolve, however slow it is here */
+        web_fails(web, &request, -ETIMEDOUT, "held.example");
+    }
     web_works(web);
     hold_resolver(false);
-    await_count(&resolver_ended, 1);
+    await_resolver();
 }
 
 Test(http_abort, the_time_to_connect_includes_resolving)
@@ -166,6 +177,7 @@ static void slow_reader(struct web *web)
 {
     struct weft_http_response *response = web_get(web, "/drip/100");
     char byte;
+    await_idle(web);              /* so the server is not held up */
     for (int i = 0; i < 3; i++) { /* the reader takes its time, not the server */
         EXPECT_EQ(weft_http_response_read(response, &byte, 1), 1);
         EXPECT_EQ(weft_sleep(400 * WEFT_MILLISECOND), 0);
@@ -434,10 +446,16 @@ Test(http_abort, in_an_expired_scope_nothing_begins_and_what_is_open_ends)
 
 static void scopes_deadline(struct web *web)
 {
-    struct weft_scope scope;
-    weft_scope_enter(&scope, weft_deadline_after(30 * WEFT_MILLISECOND));
-    web_get_fails(web, "/never", -ETIMEDOUT, "the deadline of the scope expired");
-    EXPECT_EQ(weft_scope_leave(&scope), -ETIMEDOUT);
+    struct weft_http_why why = {""};
+    struct weft_http_request request = {.url = http_url(&web->server, "/never"), .why = &why};
+    for (uint64_t ns = 30 * WEFT_MILLISECOND; !why.text[0]; ns *= 2) { /* until it has begun */
+        struct weft_http_response *response;
+        struct weft_scope scope;
+        weft_scope_enter(&scope, weft_deadline_after(ns));
+        EXPECT_EQ(weft_http_send(web->session, &request, &response), -ETIMEDOUT);
+        EXPECT_EQ(weft_scope_leave(&scope), -ETIMEDOUT);
+    }
+    EXPECT(strstr(why.text, "the deadline of the scope expired"));
     web_works(web);
 }
 

@@ -305,7 +305,7 @@ Test(http_session, an_idle_connection_that_the_peer_closes_is_closed_here_too)
 static void kept_too_long(struct web *web)
 {
     web_works(web);
-    EXPECT_EQ(atomic_load(&web->server.open), 1);
+    EXPECT_EQ(atomic_load(&web->server.connections), 1);
     await_count(&web->server.open, 0);
     struct weft_http_session_stats before, after;
     uint64_t end_ns = soon();

@@ -255,6 +255,7 @@ static int the_core_waits(void *arg)
     weft_group_init(&group);
     EXPECT_EQ(weft_group_spawn(&group, "joiner", be_joined, NULL), 0);
     EXPECT_EQ(weft_group_spawn(&group, "offloader", offload_it, NULL), 0);
+    await_wait("joiner", "group"); /* so it has started the sleeper, on whichever worker it is */
     await_wait("sleeper", "sleep");
     EXPECT_EQ(await_wait("sleeper", "sleep").parent_id, await_wait("joiner", "group").id);
     EXPECT(await_wait("offloader", "offload").wait_object == (void *)block_thread);

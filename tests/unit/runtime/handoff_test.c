@@ -199,15 +199,16 @@ Test(handoff, a_fiber_that_nobody_waits_for_keeps_its_worker)
 static int stay_pinned(void *arg)
 {
     struct events *events = arg;
-    uint64_t end_ns = weft_deadline_after(30 * WEFT_MILLISECOND);
+    uint64_t end_ns = weft_deadline_after(30 * WEFT_MILLISECOND), before;
 
     EXPECT_EQ(weft_pin(), 0);
+    before = handoffs(); /* one that the kernel kept waiting may have lost its worker until then */
     while (weft_now_ns() < end_ns)
         ;
     EXPECT(!atomic_load(&events->timer));
     EXPECT_EQ(weft_blocking_begin(), -EBUSY);
     EXPECT_EQ(weft_blocking_end(), -EINVAL);
-    EXPECT_EQ(handoffs(), 0);
+    EXPECT_EQ(handoffs(), before);
     atomic_store(&events->stuck, true);
     return 0;
 }
@@ -216,15 +217,18 @@ static int the_worker_stays(void *arg)
 {
     struct events events = {0};
     struct weft_group group;
+    uint64_t before;
 
     (void)arg;
     weft_group_init(&group);
     EXPECT_EQ(weft_group_spawn(&group, "timers", await_timers, &events), 0);
     EXPECT_EQ(weft_group_spawn(&group, "pinned", stay_pinned, &events), 0);
     EXPECT_EQ(weft_group_join(&group), 0);
+    EXPECT_EQ(weft_yield(), 0); /* it has a worker, though it may have lost it before */
+    before = handoffs();
     EXPECT_EQ(weft_blocking_begin(), 0); /* it was unpinned by its end */
     EXPECT_EQ(weft_blocking_end(), 0);
-    EXPECT_EQ(handoffs(), 1);
+    EXPECT_EQ(handoffs(), before + 1);
     return 0;
 }
 
@@ -282,7 +286,7 @@ Test(handoff, the_report_names_the_culprit_although_its_worker_went_on)
 
 struct seen {
     struct blocked blocked;
-    bool found;
+    bool found, backtrace;
 };
 
 static int see_blocker(const struct weft_fiber_info *info, void *arg)
@@ -295,8 +299,8 @@ static int see_blocker(const struct weft_fiber_info *info, void *arg)
     EXPECT(info->without_worker);
     EXPECT(info->since_ns > 0 && info->since_ns <= weft_now_ns());
     EXPECT_EQ(info->worker, 0);
-    EXPECT(info->frame_count > 0);
     seen->found = true;
+    seen->backtrace = info->frame_count > 0;
     return 0;
 }
 
@@ -320,10 +324,12 @@ static int look_at_blocker(void *arg)
     EXPECT_EQ(weft_group_spawn(&group, "blocker", be_seen, &seen), 0);
     while (!atomic_load(&seen.blocked.reached))
         EXPECT_EQ(weft_yield(), 0);
-    EXPECT_EQ(weft_fibers_each(weft_runtime_self(), WEFT_DUMP_BACKTRACE | WEFT_DUMP_INTERRUPT,
-                               see_blocker, &seen),
-              0);
-    EXPECT(seen.found);
+    do { /* a thread that the kernel keeps waiting is shown without a backtrace */
+        EXPECT_EQ(weft_fibers_each(weft_runtime_self(), WEFT_DUMP_BACKTRACE | WEFT_DUMP_INTERRUPT,
+                                   see_blocker, &seen),
+                  0);
+        EXPECT(seen.found);
+    } while (!seen.backtrace);
     sem_post(&seen.blocked.sem);
     EXPECT_EQ(weft_group_join(&group), 0);
     sem_destroy(&seen.blocked.sem);

@@ -122,6 +122,7 @@ static int handle_slowly(void *arg)
     EXPECT_EQ(atomic_load(&slow.calls), 1);
     weft_event_set(&slow.go);
     await_count(&slow.calls, 2);
+    EXPECT_EQ(weft_signal_unhandle(SIGUSR1), 0); /* which waits for the call: `slow` is ours */
     return 0;
 }
 
