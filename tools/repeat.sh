@@ -33,7 +33,7 @@ mkdir -p "$kept"
 suite() {
     log=$kept/$1-$2.log
     begun=$(date +%s)
-    exec_tests "$2" -V -j $((2 * $(nproc))) >"$log" 2>&1 </dev/null || :
+    exec_tests "$2" -V ${under:+--timeout 900} -j $((2 * $(nproc))) >"$log" 2>&1 </dev/null || :
     # shellcheck disable=SC2046 # three numbers
     set -- "$1" "$2" $(count_ctest "$log")
     printf 'run %-3d %-8s %5d passed %5d failed %5d skipped %6d s\n' "$@" $(($(date +%s) - begun))
