@@ -6,11 +6,19 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+checks='check-format check-shell check-layers check-headers check-asyncio check-guide check-selftest check-instructions check-tidy'
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+# Two at once: most of them are one process after another.
+# shellcheck disable=SC2016 # for the inner shell
+printf '%s\n' $checks |
+    xargs -P 2 -I CHECK sh -c '"tools/$1.sh" >"$0/$1.out" 2>&1; echo "$?" >"$0/$1.status"' "$work" CHECK
+
 tested=0 failing=0 skipped=0
-for check in check-format check-shell check-layers check-headers check-asyncio check-guide check-selftest check-instructions check-tidy; do
+for check in $checks; do
     tested=$((tested + 1))
-    status=0
-    "tools/$check.sh" || status=$?
+    cat "$work/$check.out"
+    status=$(cat "$work/$check.status")
     case $status in
         0) echo "$check: ok" ;;
         77) echo "$check: SKIPPED" && skipped=$((skipped + 1)) ;;
