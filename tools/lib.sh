@@ -83,7 +83,7 @@ without_aslr() {
     fi
 }
 
-under= # a command to run ctest below
+under= # a command to run ctest below, for who sets it
 # exec_tests PRESET CTEST-ARGUMENTS...
 exec_tests() {
     preset=$1

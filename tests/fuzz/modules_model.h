@@ -193,7 +193,6 @@ static bool is_clean(const char *text, const char *also)
     return true;
 }
 
-/* Of arguments of http.fetch that were accepted: no line of the request can hold another. */
 /* libcurl takes one slash to three for two. */
 static bool is_http(const char *url)
 {
@@ -204,6 +203,7 @@ static bool is_http(const char *url)
            slashes >= 1 && slashes <= 3;
 }
 
+/* Of arguments of http.fetch that were accepted: no line of the request can hold another. */
 static bool model_is_fetchable(const json_t *args)
 {
     const char *url = text_arg(args, "url", ""), *name;

@@ -7,8 +7,8 @@
 #include <criterion/criterion.h>
 #endif
 
-/** So many of something; fewer under ThreadSanitizer, where a fiber's life takes some 20 times as
- * long.  What a test asserts does not depend on it. */
+/** So many of something; fewer under ThreadSanitizer, where all takes about ten times as long.
+ * What a test asserts does not depend on it. */
 #ifdef __SANITIZE_THREAD__
 #define TEST_COUNT(many, few) (few)
 #else

@@ -53,7 +53,8 @@ static void check_slow(unsigned workers)
         cr_assert_eq(weft_run(&options, run_slow, NULL), 0);
         cr_assert(slow.elapsed_ns >= options.slow_fiber_ns);
         cr_assert(reports_say(&slow, WEFT_REPORT_SLOW_FIBER, "weft: fiber slow ["));
-        cr_assert(reports_say(&slow, WEFT_REPORT_SLOW_FIBER, "returning to the scheduler\n"));
+        cr_assert(
+            reports_say(&slow, WEFT_REPORT_SLOW_FIBER, "without returning to the scheduler\n"));
     } while (!reports_say(&slow, WEFT_REPORT_SLOW_FIBER, "compute_until_reported+0x"));
 }
 
