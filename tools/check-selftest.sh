@@ -124,24 +124,25 @@ refuses check-format "a file without a licence line"
 put examples/hello.c $(seq -f 'int\ value%g;' 600)
 refuses check-format "a file of more than 600 lines"
 
-# The rows of the real table, with one thing wrong at a time.
+# The rows of the real table, with three things wrong at once, each of which it names.  That it accepts
+# the table as it is, lint sees.
 cp -r "$tools/../docs" "$tools/../tests" "$tools/../runtime" "$tools/../examples" .
-table=docs/asyncio.md
-accepts check-asyncio
-wrong_table() { # WHAT SED-EXPRESSION
-    sed -i "$2" "$table"
-    if "$tools/check-asyncio.sh" "$tree" >out 2>&1; then
-        echo "check-asyncio does not see: $1" >&2
-        status=1
-    fi
-    cp "$tools/../$table" "$table"
-}
 # shellcheck disable=SC2016 # the backticks are the table's
-wrong_table "a row that lacks its example" '/^| `gather` /s/| [^|]* |$/| |/'
+sed -i -e '/^| `gather` /s/| [^|]* |$/| |/' -e '/^| `Lock` /d' -e 's/`weft_timeout`/`weft_time_out`/' docs/asyncio.md
+if "$tools/check-asyncio.sh" "$tree" >out 2>&1; then
+    echo "check-asyncio accepts a table with three errors" >&2
+    status=1
+fi
+complains() { # WHAT COMPLAINT
+    grep -qF "$2" out && return 0
+    echo "check-asyncio does not see: $1" >&2
+    status=1
+}
 # shellcheck disable=SC2016
-wrong_table "a row that is gone" '/^| `gather` /d'
+complains "a row that lacks its example" 'no example, nor "none: why": `gather`'
 # shellcheck disable=SC2016
-wrong_table "a function that nobody declares" 's/`weft_gather`/`weft_gather_up`/'
+complains "a row that is gone" '`Lock` stands in 0 rows'
+complains "a function that nobody declares" 'no public header has weft_time_out'
 
 # One page of the real guide, with one thing wrong at a time.
 page=docs/guide/tasks.md

@@ -1,16 +1,27 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Makes the Debian packages, in build/package, from a copy of the tracked files with packaging/debian in
-# place, and has check-hardening.sh and lintian judge them.  Ends with the verdict and the list of
-# packages; fails if something in them is not hardened, or lintian finds an error.
-# usage: tools/package.sh
+# Makes the Debian packages, from a copy of the tracked files with packaging/debian in place.
+# usage: tools/package.sh                   all, in build/package; check-hardening.sh and lintian judge
+#                                           them: it fails if something in them is not hardened, or
+#                                           lintian finds an error
+#        tools/package.sh --of BUILD MADE   weft and weftd of the programs in BUILD, in MADE: nothing is
+#                                           compiled, and lintian not asked (tests/system/run.sh)
 set -eu
 cd "$(dirname "$0")/.."
 . tools/lib.sh
-need dpkg-buildpackage dpkg-parsechangelog dh lintian git tar
 
+built=
 made=$(pwd)/build/package
 log=$(pwd)/build/log/package.log
+case $#-${1:-} in
+    0-) need dpkg-buildpackage dpkg-parsechangelog dh lintian git tar ;;
+    3---of)
+        need dpkg-parsechangelog dh git tar
+        [ -x "$2/daemon/weftd" ] || die "there is no weftd in '$2'" 2
+        built=$(cd "$2" && pwd) made=$3 log=$3/log
+        ;;
+    *) die "usage: tools/package.sh [--of BUILD MADE]" 2 ;;
+esac
 mkdir -p build/log
 
 version=$(dpkg-parsechangelog -l packaging/debian/changelog -S Version)
@@ -42,6 +53,15 @@ git ls-files -z | tar --create --null --files-from=- | tar --extract --directory
 mv "$made/weft/packaging/debian" "$made/weft/debian"
 if unreleased; then
     unreleased_changelog >"$made/weft/debian/changelog"
+fi
+
+if [ -n "$built" ]; then
+    (cd "$made/weft" && WEFT_BUILT=$built DEB_BUILD_PROFILES=pkg.weft.programs \
+        DEB_BUILD_OPTIONS="noautodbgsym parallel=$(nproc)" debian/rules binary) >"$log" 2>&1 || {
+        tail -n 40 "$log" >&2
+        die "the packages of $built cannot be made"
+    }
+    exit
 fi
 
 echo "package: building $(dpkg-parsechangelog -l "$made/weft/debian/changelog" -S Version) in $made"

@@ -24,7 +24,7 @@ packages() {
         lint) echo clang clang-format clang-tidy 'libclang-rt-dev|libclang-rt-14-dev' g++ \
             shellcheck spin gdb strace ;;
         browser) echo 'chromium-headless-shell|chromium' ;;
-        system) echo debootstrap systemd-container ;;
+        system) echo debootstrap systemd-container debhelper dpkg-dev git ;;
         bench) echo golang-go cargo g++ libtbb-dev libboost-fiber-dev libuv1-dev nginx-light wrk \
             util-linux python3 python3-uvloop python3-aiohttp python3-aiofiles gnuplot-nox \
             redis-server beanstalkd parallel task-spooler ;;

@@ -57,7 +57,7 @@ answers_raw() {
 
 inside useradd --create-home --groups weft alice
 inside useradd --create-home mallory
-if [ -n "${WEFT_DEBS:-}" ]; then
+if [ -n "$debs" ]; then
     check "the packages have it enabled, and it runs" unit_is ActiveState active
     inside systemctl stop weftd.service
 fi
@@ -291,7 +291,7 @@ check "and back to weftd.service by its socket" back_to_ordinary
 
 # ---- packages ----------------------------------------------------------------------------------
 
-[ -z "${WEFT_DEBS:-}" ] || . tests/system/packages.sh
+[ -z "$debs" ] || . tests/system/packages.sh
 
 # ---- power off ---------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=sh
 # What only packages do: an upgrade while jobs wait, removal, purge.  Sourced by checks.sh where
-# packages were installed ($WEFT_DEBS); weftd runs.
+# packages were installed ($debs); weftd runs.
 : "${work:?}"
 
 upgrade() { # the same version again goes the same way

@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# weftd under a real systemd: a Debian tree (tree.sh) gets our build by `cmake --install`, is booted
-# by systemd-nspawn (machine.sh), and an operator's day is gone through in it.
-# usage: tests/system/run.sh          build: $WEFT_BUILD, else build/release, which it brings up to date;
-#                                     WEFT_DEBS=build/package: the packages of ./dev package, also
-#                                     upgraded, removed and purged
+# weftd under a real systemd: a Debian tree (tree.sh) gets our packages, is booted by systemd-nspawn
+# (machine.sh), and an operator's day is gone through in it: they are upgraded, removed and purged too.
+# usage: tests/system/run.sh          the packages of build/release's programs, which it brings up to date;
+#                                     where none can be made, the build itself by `cmake --install`
+#                                     WEFT_BUILD: another build
+#                                     WEFT_DEBS=build/package: the packages of ./dev package
 #
 # One line per check; the last line counts them.  Exits with 77, and the reason on the last line,
 # where such a machine cannot be had.
@@ -34,8 +35,8 @@ trap 'exit 130' INT
 trap 'exit 141' PIPE
 trap 'exit 143' TERM HUP
 
-build=${WEFT_BUILD:-${WEFT_DEBS:-}}
-if [ -z "$build" ]; then
+build=${WEFT_BUILD:-}
+if [ -z "$build${WEFT_DEBS:-}" ]; then
     build=build/release
     configure release
     cmake --build --preset release --target programs >"$work/build" 2>&1 || {
@@ -48,10 +49,22 @@ status=0
 tree=$(tests/system/tree.sh 2>"$work/tree") || status=$?
 [ "$status" = 0 ] || { cat "$work/tree"; exit "$status"; }
 machine_make "$tree"
-# What is installed: the packages of a folder ($WEFT_DEBS), or the build.
+
+# What is installed: packages, those of a folder or of the build, or without debhelper the build.
+debs=${WEFT_DEBS:-}
+if [ -z "$debs" ]; then
+    status=0
+    tools/package.sh --of "$build" "$work/debs" >"$work/package" 2>&1 || status=$?
+    case $status in
+        0) debs=$work/debs ;;
+        77) echo "the build is installed, not packages: $(tail -n 1 "$work/package")" ;;
+        *) cat "$work/package"; exit 1 ;;
+    esac
+fi
+
 install_debs() {
     mkdir "$machine_root/debs"
-    cp "$WEFT_DEBS"/weft_*.deb "$WEFT_DEBS"/weftd_*.deb "$machine_root/debs"
+    cp "$debs"/weft_*.deb "$debs"/weftd_*.deb "$machine_root/debs"
     chroot "$machine_root" sh -c 'dpkg --install /debs/*.deb'
 }
 
@@ -62,7 +75,7 @@ install_build() {
 }
 
 what=build
-[ -z "${WEFT_DEBS:-}" ] || what=debs
+[ -z "$debs" ] || what=debs
 "install_$what" >"$work/install" 2>&1 || {
     cat "$work/install"
     die "the $what cannot be installed"
