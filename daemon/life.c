@@ -284,6 +284,7 @@ static int stop_store(void *arg)
 static int life_main(void *arg)
 {
     struct life *life = arg;
+    life->begun = true;
     int err = make_all(life);
     if (!err)
         err = serve(life);
@@ -308,6 +309,8 @@ static int run(struct life *life)
     options.grace_ns = LAST_GRACE;
     int err = weft_run(&options, life_main, life);
     struct problem problem = {0};
+    if (!life->begun)
+        log_error("cannot start the workers (threads, and a loop for each): %s", strerror(-err));
     if (store_error(life->store, &problem))
         log_error("the store failed: %s", problem.text);
     return err;

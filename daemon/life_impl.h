@@ -21,6 +21,7 @@ struct life {
     const struct life_options *options;
     struct config *first;   /* what this life started with: the restart keys in force */
     struct config *current; /* guarded by reload_lock; may be `first` */
+    bool begun;             /* there is a runtime */
     struct weft_mutex reload_lock;
 
     struct store *store;

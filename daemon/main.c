@@ -3,7 +3,8 @@
  * weftd: the command line, and what must be set before anything else runs.
  *
  * Exit status: 0 stopped in order, 1 failed at run time, 2 wrong usage, 78 bad configuration
- * (EX_CONFIG, which systemd shows by name).
+ * (EX_CONFIG, which systemd shows by name, and after which it does not try again: nothing that may
+ * pass by itself ends so).
  */
 #include "daemon/config.h"
 #include "daemon/failpoint.h"
@@ -130,6 +131,23 @@ static void parse_arguments(int argc, char **argv, struct arguments *arguments)
     }
 }
 
+/* Of what could not be loaded. */
+static int exit_status(int err)
+{
+    switch (-err) {
+    case ENOMEM:
+    case EAGAIN:
+    case EMFILE:
+    case ENFILE:
+    case ENOSPC:
+    case EIO:
+    case ETIMEDOUT:
+        return EXIT_FAILURE;
+    default:
+        return EX_CONFIG;
+    }
+}
+
 static int load(const struct arguments *arguments, struct config **ret_config)
 {
     char buffer[4096];
@@ -152,8 +170,9 @@ static int load_modules(const struct config *config)
 
 static int check(const struct config *config)
 {
-    if (load_modules(config))
-        return EX_CONFIG;
+    int err = load_modules(config);
+    if (err)
+        return exit_status(err);
     printf("%s: good\n", config->path ? config->path : "built-in defaults");
     return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
 }
@@ -166,8 +185,9 @@ static int print_config(const struct config *config)
 static int verify(const struct config *config)
 {
     struct problem problem = {0};
-    if (load_modules(config))
-        return EX_CONFIG;
+    int err = load_modules(config);
+    if (err)
+        return exit_status(err);
     int faults = store_verify(config->daemon.state_dir, stdout, &problem);
     if (faults < 0)
         fprintf(stderr, "weftd: %s\n", problem.text);
@@ -283,12 +303,13 @@ int main(int argc, char **argv)
     parse_arguments(argc, argv, &arguments);
     int err = load(&arguments, &config);
     if (err)
-        return err == -ENOMEM ? EXIT_FAILURE : EX_CONFIG;
+        return exit_status(err);
     if (arguments.action == RUN) {
         memory_restart_if_needed(&config->memory, argv);
-        if (load_modules(config)) {
+        err = load_modules(config);
+        if (err) {
             config_free(config);
-            return EX_CONFIG;
+            return exit_status(err);
         }
         return run(&arguments, config);
     }

@@ -151,8 +151,10 @@ static int ask_host(const char *path, uint64_t memory, int reply, struct problem
     if (rc == -ETIMEDOUT)
         return problem_set(problem, rc, "module %s did not load within %d s", path, LOAD_MS / 1000);
     if (rc == 0 && WIFSIGNALED(status))
-        return problem_set(problem, -ECHILD, "module %s: loading it ended in signal %d (%s)", path,
-                           WTERMSIG(status), strsignal(WTERMSIG(status)));
+        return problem_set(
+            problem, WTERMSIG(status) == SIGKILL ? -EAGAIN : -ECHILD,
+            "module %s: loading it ended in signal %d (%s)", path, WTERMSIG(status),
+            strsignal(WTERMSIG(status))); /* SIGKILL: the kernel's, for want of memory */
     if (rc == 0 && WEXITSTATUS(status))
         return problem_set(problem, -ECHILD, "module %s: its process ended with exit status %d",
                            path, WEXITSTATUS(status));
@@ -245,7 +247,7 @@ static int load_word(const char *path, load_fn *load, uint64_t memory, struct pr
 
 int modules_load(const struct config_modules *modules, struct problem *problem)
 {
-    int rc = 0;
+    int rc = native_add_built_in(problem);
     for (size_t i = 0; rc == 0 && modules->trusted[i]; i++)
         rc = load_word(modules->trusted[i], load_here, 0, problem);
     for (size_t i = 0; rc == 0 && modules->load[i]; i++)

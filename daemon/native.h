@@ -41,6 +41,10 @@ struct native_handler {
     int (*check)(struct weft_attempt *attempt); /* NULL: apart, or it has none */
 };
 
+/* Put weftd's own modules into the table, once: before the first job, which else finds no handler.
+ * Who adds or finds does it too.  Errors: as native_add(), each time. */
+int native_add_built_in(struct problem *problem);
+
 /**
  * Put a module's handlers into the table.  `origin` is where it came from.  Only before the first
  * job; the table and what it points to must stay.  One thread.

@@ -29,6 +29,7 @@ static struct {
 } table;
 
 static pthread_once_t built_in = PTHREAD_ONCE_INIT;
+static struct problem built_in_problem; /* written by add_built_in() */
 
 /* ---- checking -------------------------------------------------------------------------------- */
 
@@ -284,25 +285,31 @@ static int add(const struct weft_module *module, const char *origin, bool apart,
     return rc;
 }
 
-/* Without memory for these there is none for weftd; native_check() says that they are not there. */
 static void add_built_in(void)
 {
     static const struct weft_module *const modules[] = {&module_core, &module_file, &module_http};
-    struct problem ignored;
-    for (size_t i = 0; i < sizeof(modules) / sizeof(modules[0]); i++)
-        (void)add(modules[i], "weftd", false, &ignored);
+    for (size_t i = 0; !built_in_problem.err && i < sizeof(modules) / sizeof(modules[0]); i++)
+        (void)add(modules[i], "weftd", false, &built_in_problem);
+}
+
+int native_add_built_in(struct problem *problem)
+{
+    pthread_once(&built_in, add_built_in);
+    if (built_in_problem.err && problem)
+        *problem = built_in_problem;
+    return built_in_problem.err;
 }
 
 int native_add(const struct weft_module *module, const char *origin, struct problem *problem)
 {
-    pthread_once(&built_in, add_built_in);
-    return add(module, origin, false, problem);
+    int rc = native_add_built_in(problem);
+    return rc ? rc : add(module, origin, false, problem);
 }
 
 int native_add_hosted(const struct weft_module *module, const char *path, struct problem *problem)
 {
-    pthread_once(&built_in, add_built_in);
-    return add(module, path, true, problem);
+    int rc = native_add_built_in(problem);
+    return rc ? rc : add(module, path, true, problem);
 }
 
 const struct native_handler *native_at(size_t index)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # usage: ./dev faults [KIND]     (default: all)
 # Every call of this kind, or of all, fails in turn, in what tests/faults/ does with
-# libweft and in what clients do with weftd.  Status 0: nothing was found.
+# libweft, in what clients do with weftd, and while weftd starts.  Status 0: nothing was found.
 set -eu
 cd "$(dirname "$0")/.."
 . tools/lib.sh
@@ -16,17 +16,25 @@ case " all $kinds " in
     *) die "'$kind' is none of all $kinds; usage: $usage" 2 ;;
 esac
 tools/setup.sh build test
-build release --target weftd weft-cli faults faults_runtime
+build release --target weftd weft-cli faults faults_runtime example-greeter
 
 status=0
 echo "== libweft"
 build/release/tests/faults_runtime "$kind" &
 attend $! || status=1
 case $kind in
-    fork | ring) ;; # a filter that children inherit, and what weftd asks for at its start
+    ring) ;; # weftd without io_uring: ./dev portability older-kernel
     *)
         echo "== weftd"
         tests/integration/faults_daemon_test.py "$kind" &
+        attend $! || status=1
+        ;;
+esac
+case $kind in
+    ring | accept) ;; # nobody has connected yet
+    *)
+        echo "== the start of weftd, and of a module's process"
+        tests/integration/faults_start_test.py "$kind" &
         attend $! || status=1
         ;;
 esac

@@ -36,7 +36,7 @@ from support.weftd import Disconnected  # noqa: E402
 
 SEED = int(os.environ.get('WEFT_TEST_SEED') or random.randrange(1 << 32))
 FOLDER = '/dev/shm' if os.access('/dev/shm', os.W_OK) else '/tmp'  # thousands of commits
-KINDS = ('alloc', 'map', 'epoll', 'accept', 'thread', 'sync', 'space', 'read', 'short', 'fd')
+KINDS = ('alloc', 'map', 'epoll', 'accept', 'fork', 'thread', 'sync', 'space', 'read', 'short', 'fd')
 ENDING = ('sync', 'space')  # the store has failed
 SAMPLES = 5      # of a kind, in one scenario …
 SECONDS = 4      # … for so long, all in all
@@ -67,6 +67,7 @@ class Sweep:
 
     def start(self):
         self.faults.detach()
+        self.faults.expect_fork(self.kind in ('fork', None))
         self.weftd.env.update(self.faults.env())
         self.weftd.start()
         return self

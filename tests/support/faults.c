@@ -108,7 +108,7 @@ static struct faults_page *map_page(int fd)
     return at == MAP_FAILED ? NULL : at;
 }
 
-/* The file of WEFT_FAULTS, unless another program has it already. */
+/* The file of WEFT_FAULTS, unless another program has it already; one that calls exec keeps it. */
 static struct faults_page *attach(const char *path)
 {
     int fd = open(path, O_RDWR | O_CLOEXEC);
@@ -116,8 +116,8 @@ static struct faults_page *attach(const char *path)
         return NULL;
     struct faults_page *file = map_page(fd);
     close(fd);
-    uint64_t nobody = 0;
-    if (!file || atomic_compare_exchange_strong(&file->pid, &nobody, (uint64_t)getpid()))
+    uint64_t owner = 0, self = (uint64_t)getpid();
+    if (!file || atomic_compare_exchange_strong(&file->pid, &owner, self) || owner == self)
         return file;
     munmap(file, FAULTS_PAGE);
     return NULL;

@@ -59,7 +59,14 @@ class Faults:
         self.set(KIND, 0)
         self.set(PID, 0)
 
+    def expect_fork(self, wanted):
+        """Before the program starts: whether `fork` may be armed."""
+        self.set(FORK_ASKED, int(wanted))
+
     def number(self, kind):
+        if not self.page[NAMES]:  # the program has not started: another one tells them
+            subprocess.run(['/bin/true'], env=self.env(), check=True)
+            self.detach()
         if not self.kinds:
             self.kinds = self.page[NAMES:TEXT].split(b'\0')[0].decode().split()
         return self.kinds.index(kind) + 1

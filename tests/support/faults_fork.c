@@ -16,6 +16,7 @@
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -102,7 +103,12 @@ static void *await_listener(void *arg)
 void faults_fork_begin(void)
 {
     pthread_t thread;
-    if (pthread_create(&thread, NULL, await_listener, NULL) != 0)
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* the program's signals are not for this thread */
+    int err = pthread_create(&thread, NULL, await_listener, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (err)
         return;
     pthread_detach(thread);
     listener = install_filter();

@@ -55,8 +55,9 @@ class Client:
             return None
 
     def submit(self, unending=False, **params):
+        """One that is not durable need not outlive weftd."""
         result = self.call('job.submit', **params)
-        if result:
+        if result and params.get('durable', True):
             (self.unending if unending else self.jobs).append(result['id'])
         return result and result['id']
 
@@ -163,8 +164,8 @@ def relations(client):
     if first:
         client.submit(call='echo', args={}, after=[first])
         client.submit(call='echo', args={}, after={'ids': [first], 'end': 'any'})
-    client.submit(call='echo', args={}, delay=0.001, durable=False, priority=5)
-    client.wait(*client.jobs)
+    fleeting = client.submit(call='echo', args={}, delay=0.001, durable=False, priority=5)
+    client.wait(*client.jobs, fleeting)
 
 
 def cancel(client):
