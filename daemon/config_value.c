@@ -324,8 +324,11 @@ int config_value_parse(const struct config_key *key, const char *text, void *bas
     }
 }
 
-static char *words_text(char *const *words)
+/* No words: a comma, as nothing at all would be the default. */
+static char *words_text(const struct config_key *key, char *const *words)
 {
+    if (!words[0])
+        return strdup(*key->default_text ? "," : "");
     size_t size = 1;
     for (size_t i = 0; words[i]; i++)
         size += strlen(words[i]) + 1;
@@ -363,7 +366,7 @@ char *config_value_text(const struct config_key *key, const void *base)
     case CONFIG_STRING:
         return strdup(*(char *const *)value);
     case CONFIG_WORDS:
-        return words_text(*(char **const *)value);
+        return words_text(key, *(char **const *)value);
     case CONFIG_LEVEL:
         return strdup(level_text(*(const enum config_log_level *)value));
     case CONFIG_WISH:

@@ -156,6 +156,18 @@ Test(config, words_are_separated_by_any_white_space)
     config_free(config);
 }
 
+Test(config, a_list_may_be_without_words)
+{
+    struct config *config = parse("[exec]\nenv = ,\n");
+    char *text = print(config);
+    struct config *again = parse(text);
+    cr_assert_null(config->exec.env[0]);
+    cr_assert_null(again->exec.env[0], "printed, it is the default");
+    free(text);
+    config_free(again);
+    config_free(config);
+}
+
 Test(config, last_line_without_newline_counts)
 {
     struct config *config = parse("[daemon]\ndrain = 2s");
