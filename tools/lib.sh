@@ -100,6 +100,11 @@ count_ctest() {
     awk -f tools/count-ctest.awk "$1"
 }
 
+# kinds_ctest LOG: prints how many of them passed of each kind of test, on a line.
+kinds_ctest() {
+    awk -v kinds=1 -f tools/count-ctest.awk "$1"
+}
+
 # failed_tests LOG: prints "NUMBER NAME REASON" for each test that failed in a ctest log.
 failed_tests() {
     awk '/^The following tests FAILED:/ { on = 1; next }

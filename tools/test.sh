@@ -152,6 +152,7 @@ report() { # PART SECONDS
         printf '   SKIPPED: %s' "$(cat "$logs/$1.why" 2>/dev/null)"
     fi
     printf '\n'
+    case $1 in release | asan | tsan) echo "    $(kinds_ctest "$logs/$1.log")" ;; esac
     [ "$skipped" = 0 ] || show_skipped "$1"
     [ "$failed" = 0 ] || show_failures "$1"
     all_passed=$((all_passed + passed))
