@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # usage: ./dev faults [KIND]     (default: all)
 # Every call of this kind, or of all, fails in turn, in what tests/faults/ does with
-# libweft, in what clients do with weftd, and while weftd starts.  Status 0: nothing was found.
+# libweft, in what clients do with weftd, and while weftd starts and stops.  Status 0: nothing was found.
 set -eu
 cd "$(dirname "$0")/.."
 . tools/lib.sh
@@ -33,8 +33,8 @@ esac
 case $kind in
     ring | accept) ;; # nobody has connected yet
     *)
-        echo "== the start of weftd, and of a module's process"
-        tests/integration/faults_start_test.py "$kind" &
+        echo "== the start and stop of weftd, and a module's process"
+        tests/integration/faults_life_test.py "$kind" &
         attend $! || status=1
         ;;
 esac

@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""weftd's start, and the start of a module's process, while the Nth call of a kind fails.
+"""weftd's start and stop, and a module's process, while the Nth call of a kind fails.
 
-  faults_start_test.py                  some calls of each kind, drawn by chance; the seed is printed,
-                                        and WEFT_TEST_SEED replays it
-  faults_start_test.py KIND [SUBJECT]   every call; SUBJECT is daemon or host; ./dev faults [KIND]
-                                        builds and runs it
+  faults_life_test.py                  some calls of each kind, drawn by chance; the seed is printed,
+                                       and WEFT_TEST_SEED replays it
+  faults_life_test.py KIND [SUBJECT]   every call; SUBJECT is start, stop or module; ./dev faults
+                                       [KIND] builds and runs it
 
 weftd is started on a store with a job in each state that a start must deal with, as kill -9 has left
-it, and with a module.  What must hold, for each call that fails:
+it, and with a module; it is stopped while a program runs.  What must hold, for each call that fails:
   S1  it answers, or ends with status 1 and says why: that is no fault of the configuration (78), so
       systemd starts it again; it ends by no signal, and in time
   S2  one that answers has all jobs, and stops with status 0
   S3  the next start, where nothing fails, has all jobs, and the store no fault (weftd --verify)
+  S4  a stop ends with status 0, or with status 1 where the store has failed; no process is left
 A module's process (module_host.h):
-  S4  it ends with status 0 and a reply, or with status 1; by no signal, and in time
+  S5  it ends with status 0 and a reply, or with status 1; by no signal, and in time
 One end by a signal is not ours: jemalloc's, when it has no memory for a new thread's arena (its issue
 2289; docs/decisions/003-jemalloc.md).
 """
@@ -45,6 +46,10 @@ SECONDS = 4  # … for so long, all in all
 REPLY, SIGNAL, REPLY_MAX = 3, 4, 1 << 20  # module_host.h
 GREETER = os.path.join(support.BUILD, 'examples', 'module', 'greeter.so')
 CONFIG = f'''
+[daemon]
+drain = 20ms
+[exec]
+kill_grace = 1s
 [runtime]
 workers = 2
 [queue default]
@@ -86,10 +91,11 @@ class Subject:
         self.weftd.destroy()
 
 
-class Daemon(Subject):
-    """weftd itself."""
+class Start(Subject):
+    """weftd's."""
 
-    name = 'daemon'
+    # It runs when weftd is killed, and ends soon when it is run again.
+    RUNNING = '[ -e "$0" ] || { : >"$0"; exec sleep 1000; }'
 
     def __init__(self, kind):
         super().__init__(kind)
@@ -98,7 +104,7 @@ class Daemon(Subject):
         self.make_state()
 
     def make_state(self):
-        """One job in each state; that which runs when weftd is killed ends soon when run again."""
+        """One job in each state."""
         self.weftd.start()
         done = self.weftd.echo()
         self.weftd.wait(done)
@@ -107,7 +113,7 @@ class Daemon(Subject):
         delayed = self.weftd.echo(delay=100000)
         waiting = self.weftd.echo(after=[delayed])
         flag = self.weftd.path('flag')
-        running = self.weftd.shell('[ -e "$0" ] || { : >"$0"; exec sleep 1000; }', flag)
+        running = self.weftd.shell(self.RUNNING, flag)
         support.wait_until(lambda: os.path.exists(flag), 'the program runs')
         self.jobs = {done: 'succeeded', queued: 'queued', delayed: 'delayed', waiting: 'waiting',
                      running: ('queued', 'running', 'succeeded', 'failed')}
@@ -162,12 +168,15 @@ class Daemon(Subject):
         if not re.search(r'^weftd: |^\S+ \S+ err', log, re.M):
             raise Fault('weftd ended without a word')
 
-    def play(self, first):
-        """Returns how many calls failed."""
+    def restore(self):
         shutil.rmtree(self.weftd.state, ignore_errors=True)
         shutil.copytree(self.first_state, self.weftd.state)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.weftd.log_file)
+
+    def play(self, first):
+        """Returns how many calls failed."""
+        self.restore()
         self.attach(first)
         self.start()
         injected = self.faults.disarm()
@@ -199,10 +208,38 @@ class Daemon(Subject):
         self.weftd.drop_connection()
 
 
-class Host(Subject):
+class Stop(Start):
+    """weftd's, while a program runs, which ends when it is told to."""
+
+    RUNNING = ': >"$0"; exec sleep 1000'
+
+    def play(self, first):
+        """Returns how many calls failed."""
+        self.restore()
+        flag = self.weftd.path('flag')
+        os.unlink(flag)
+        self.faults.detach()
+        self.faults.expect_fork(self.kind == 'fork')
+        self.start()
+        support.wait_until(lambda: os.path.exists(flag), 'the program runs')
+        self.faults.arm(self.kind, first)
+        self.weftd.send_signal()
+        status = self.weftd.await_exit(20)
+        injected = self.faults.disarm()
+        self.weftd.check_text(self.weftd.log())
+        if status != 0 and not (status == 1 and self.store_failed()):  # S4
+            raise Fault(f'weftd ended with {status}')
+        left = support.Children.adopted()
+        if left:
+            raise Fault(f'processes are left: {left}')
+        if injected:
+            self.check_afterwards()
+        return injected
+
+
+class Module(Subject):
     """The process of a module, as weftd starts it, in one call of its handler."""
 
-    name = 'host'
     REQUEST = json.dumps({'call': 'greet', 'args': {'who': 'Ada'}, 'job': 1, 'attempt': 1})
 
     def __init__(self, kind):
@@ -237,7 +274,7 @@ class Host(Subject):
         return done.returncode
 
     def check_reply(self, status, text, injected):
-        """S4."""
+        """S5."""
         if self.is_jemalloc(status):
             return
         if status not in (0, 1):
@@ -258,7 +295,7 @@ class Host(Subject):
         pass
 
 
-SUBJECTS = {'daemon': Daemon, 'host': Host}
+SUBJECTS = {'start': Start, 'stop': Stop, 'module': Module}
 
 
 class Sweep:
@@ -305,10 +342,10 @@ class Sweep:
             self.try_call(first)
 
 
-class StartTest(unittest.TestCase):
+class LifeTest(unittest.TestCase):
     """The short form."""
 
-    def test_starts_succeed_or_say_why_not(self):
+    def test_starts_and_stops_survive_or_say_why_not(self):
         dice = random.Random(SEED)
         plan = [(name, kind) for name in SUBJECTS for kind in KINDS]
         dice.shuffle(plan)
@@ -339,7 +376,7 @@ def command(kinds, names):
             finally:
                 sweep.subject.destroy()
             found += len(sweep.found)
-            print(f'{kind:8} start of {name:6} {calls:5} calls, {len(sweep.found)} found, '
+            print(f'{kind:8} {name:6} {calls:5} calls, {len(sweep.found)} found, '
                   f'{time.monotonic() - began:.1f} s', flush=True)
     sys.exit(1 if found else 0)
 
