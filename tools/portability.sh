@@ -33,6 +33,7 @@ for variant in "$@"; do
         *) die "unknown variant '$variant': $all" 2 ;;
     esac
 done
+tools/setup.sh build test lint cross
 mkdir -p "$logs"
 
 # Prints why the variant cannot be had here, if so.
