@@ -12,12 +12,12 @@ import os
 import re
 import socket
 
-from support.weftd import ENDS, Connection, Disconnected, RpcError, result_of
+from support.weftd import BUILD, ENDS, Connection, Disconnected, RpcError, result_of
 
 PATIENCE = 10  # for one reply
 NUMBERS = itertools.count()
 
-CONFIG = '''
+CONFIG = f'''
 [runtime]
 workers = 2
 [queue default]
@@ -28,6 +28,8 @@ retry_base = 1ms
 concurrency = 2
 [queue extra]
 concurrency = 1
+[modules]
+load = {BUILD}/examples/module/greeter.so
 '''
 
 
@@ -228,6 +230,13 @@ def files(client):
         client.wait(client.submit(call=name, args=args))
 
 
+def module(client):
+    """In a process of its own."""
+    client.submit(call='greet', args={'who': 'Ada'})
+    client.submit(call='greet', args={'whom': 'Ada'})
+    client.wait(*client.jobs)
+
+
 def over_http(client):
     submit = json.dumps({'jsonrpc': '2.0', 'id': 1, 'method': 'job.submit',
                          'params': {'call': 'echo', 'args': {}}})
@@ -257,4 +266,4 @@ def malformed(client):
 
 SCENARIOS = {function.__name__: function for function in (
     ask, call, program, failing, many, relations, cancel, queues, subscribe, output, files,
-    over_http, manage, malformed)}
+    module, over_http, manage, malformed)}
