@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Runs clang-tidy (which also compiles with clang's warnings) on our sources and fails on any
-# finding.  usage: tools/check-tidy.sh [FILE...]     (default: all, changed ones first)
+# finding.  usage: tools/check-tidy.sh [FILE...]     (default: all, the last changed first)
 #
 # A file that passed is not looked at again until it, a header or .clang-tidy changes.  No new file
 # is begun after WEFT_TIDY_SECONDS (default 150, 0: no bound); what was left out is said.
@@ -26,7 +26,7 @@ headers=$({ sources | grep '\.h$' | xargs -r cat; cat .clang-tidy tests/.clang-t
 changed() {
     git diff --name-only HEAD -- '*.c' 2>/dev/null || :
     git ls-files --others --exclude-standard -- '*.c' 2>/dev/null || :
-    git diff --name-only 'HEAD~1' -- '*.c' 2>/dev/null || :
+    git log --max-count=100 --format= --name-only -- '*.c' 2>/dev/null || :
 }
 
 # Only what the debug preset compiles: without its flags clang-tidy would guess.
