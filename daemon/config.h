@@ -190,9 +190,9 @@ struct config_pending {
     size_t count;
 };
 
-/* The digest of a token.  Pure. */
-void config_token_digest(const char *token, size_t size,
-                         unsigned char ret_digest[static CONFIG_DIGEST_SIZE]);
+/* The digest of a token.  Pure.  Errors: -ENOMEM, and then it must not be compared. */
+int config_token_digest(const char *token, size_t size,
+                        unsigned char ret_digest[static CONFIG_DIGEST_SIZE]);
 
 /* Compare; changed_live counts the keys that take effect now.  Errors: -ENOMEM. */
 int config_diff(const struct config *running, const struct config *fresh, size_t *ret_changed_live,

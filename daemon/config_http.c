@@ -9,6 +9,7 @@
  *
  * Blocks (a small file, the user database): as config_load().
  */
+#include "daemon/accounts.h"
 #include "daemon/config_table.h"
 
 #include <arpa/inet.h>
@@ -16,7 +17,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -129,15 +129,14 @@ static int take_token(struct config *config, const char *token, size_t size,
             "http.token_file: the token in %s must have %d to %d characters, such as "
             "those of `openssl rand -hex 32`",
             path, TOKEN_MIN, TOKEN_MAX);
-    config_token_digest(token, size, config->door.digest);
-    return 0;
+    int rc = config_token_digest(token, size, config->door.digest);
+    return rc < 0 ? problem_set(problem, rc, "http.token_file: out of memory") : 0;
 }
 
-void config_token_digest(const char *token, size_t size,
-                         unsigned char ret_digest[static CONFIG_DIGEST_SIZE])
+int config_token_digest(const char *token, size_t size,
+                        unsigned char ret_digest[static CONFIG_DIGEST_SIZE])
 {
-    memset(ret_digest, 0, CONFIG_DIGEST_SIZE);
-    EVP_Digest(token, size, ret_digest, NULL, EVP_sha256(), NULL);
+    return EVP_Digest(token, size, ret_digest, NULL, EVP_sha256(), NULL) == 1 ? 0 : -ENOMEM;
 }
 
 static int read_token(struct config *config, struct problem *problem)
@@ -171,8 +170,6 @@ static int read_token(struct config *config, struct problem *problem)
 static int find_user(struct config *config, struct problem *problem)
 {
     const char *user = config->http.user;
-    struct passwd entry, *found = NULL;
-    char buffer[16384];
     config->door.uid = geteuid();
     config->door.gid = getegid();
     if (!user[0] && geteuid() != 0)
@@ -182,12 +179,13 @@ static int find_user(struct config *config, struct problem *problem)
                            "%s: weftd runs as root: http.user must say for which user the token of "
                            "http.token_file speaks",
                            name_of(config));
-    if (getpwnam_r(user, &entry, buffer, sizeof buffer, &found) || !found)
+    int rc = accounts_user(user, &config->door.uid, &config->door.gid);
+    if (rc == -ENOENT)
         return problem_set(problem, -EINVAL, "%s: http.user: there is no user '%s'",
                            name_of(config), user);
-    config->door.uid = found->pw_uid;
-    config->door.gid = found->pw_gid;
-    return 0;
+    return rc < 0 ? problem_set(problem, rc, "%s: http.user: cannot look for user '%s': %s",
+                                name_of(config), user, strerror(-rc))
+                  : 0;
 }
 
 int config_finish_http(struct config *config, struct problem *problem)

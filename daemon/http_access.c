@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <errno.h>
 #include <openssl/crypto.h>
 #include <string.h>
 #include <strings.h>
@@ -56,16 +57,19 @@ static bool is_own_page(const char *origin, const char *host)
     return strncasecmp(origin, SCHEME, size) == 0 && strcasecmp(origin + size, host) == 0;
 }
 
-/* I2: both are digests, so neither length nor content is told by the time that it takes. */
-static bool is_token(const struct http_access *access, const char *authorization)
+/* I2: both are digests, so neither length nor content is told by the time that it takes.
+ * Errors: -EACCES; -ENOMEM. */
+static int check_token(const struct http_access *access, const char *authorization)
 {
     unsigned char digest[CONFIG_DIGEST_SIZE];
     size_t size = strlen(BEARER);
     if (!authorization || strncasecmp(authorization, BEARER, size) != 0)
-        return false;
+        return -EACCES;
     const char *token = authorization + size;
-    config_token_digest(token, strlen(token), digest);
-    return CRYPTO_memcmp(digest, access->digest, sizeof digest) == 0;
+    int rc = config_token_digest(token, strlen(token), digest);
+    if (rc < 0)
+        return rc;
+    return CRYPTO_memcmp(digest, access->digest, sizeof digest) == 0 ? 0 : -EACCES;
 }
 
 static unsigned refuse_origin(const char *origin, struct rpc_error *error)
@@ -88,8 +92,13 @@ unsigned http_access_check(const struct http_access *access, const struct http_c
     }
     if (claims->origin && !is_own_page(claims->origin, claims->host))
         return refuse_origin(claims->origin, error);
-    if (is_token(access, claims->authorization))
+    int rc = check_token(access, claims->authorization);
+    if (rc == 0)
         return 0;
+    if (rc == -ENOMEM) {
+        rpc_error_set(error, RPC_INTERNAL_ERROR, "out of memory");
+        return 500;
+    }
     rpc_error_set(error, RPC_PERMISSION_DENIED,
                   "each request needs 'Authorization: Bearer TOKEN' with the token of "
                   "http.token_file");

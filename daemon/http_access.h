@@ -28,6 +28,7 @@ struct http_claims {
     const char *host, *origin, *authorization;
 };
 
-/* access NULL: the Unix socket.  Returns 0, or the status of the refusal, 401 or 403, with *error. */
+/* access NULL: the Unix socket.  Returns 0, or the status of the refusal with *error: 401, 403, or
+ * 500 if there is no memory to say. */
 unsigned http_access_check(const struct http_access *access, const struct http_claims *claims,
                            struct rpc_error *error);

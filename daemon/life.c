@@ -42,7 +42,8 @@ const char *life_config_path(const char *given, char buffer[static 4096])
         snprintf(buffer, 4096, "%s/.config/weft/weftd.conf", home);
     else
         return NULL;
-    return access(buffer, F_OK) == 0 ? buffer : NULL;
+    bool is_none = access(buffer, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR);
+    return is_none ? NULL : buffer; /* what cannot be looked at now is read, and says why not */
 }
 
 /* ---- up ------------------------------------------------------------------------------------ */
@@ -134,7 +135,8 @@ static int make_all(struct life *life)
 
 static int stop_reason(const struct life *life)
 {
-    return atomic_load(&life->engine_ended) ? life->engine_result : 0;
+    int err = atomic_load(&life->server_error);
+    return err || !atomic_load(&life->engine_ended) ? err : life->engine_result;
 }
 
 static void begin_stop(struct life *life)
@@ -199,7 +201,11 @@ static int clock_main(void *arg)
 static int server_main(void *arg)
 {
     struct life *life = arg;
-    return server_run(life->server);
+    int err = server_run(life->server);
+    atomic_store(&life->server_error, err);
+    if (err)
+        weft_event_set(&life->wake);
+    return err;
 }
 
 static int watch_signals(struct life *life)

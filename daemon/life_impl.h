@@ -35,7 +35,8 @@ struct life {
     struct weft_signals *signal_source;
     atomic_int signals; /* SIGTERM and SIGINT so far */
     atomic_bool engine_ended;
-    int engine_result; /* valid once engine_ended */
+    int engine_result;       /* valid once engine_ended */
+    atomic_int server_error; /* why nobody is served; 0: they are, or it was to end */
 
     struct weft_event stopping; /* the following are set */
     uint64_t grace, drain;

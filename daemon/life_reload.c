@@ -49,14 +49,17 @@ static int load(const struct life *life, struct problem *problem, struct config 
 
 static int apply(struct life *life, const struct config *fresh, struct problem *problem)
 {
-    int err = engine_apply_config(life->engine, fresh);
+    struct run_settings *settings;
+    int err = run_settings_new(fresh, &settings);
     if (err)
-        return problem_set(problem, err, "the engine could not take the new configuration");
-    err = runner_apply_config(life->runner, fresh);
-    if (err) {
-        engine_apply_config(life->engine, life->current);
         return problem_set(problem, err, "the runner could not take the new configuration");
+    err = engine_apply_config(life->engine, fresh);
+    if (err) {
+        run_settings_put(settings);
+        return problem_set(problem, err, "the engine could not take the new configuration");
     }
+    /* Nothing of what follows can fail (I1). */
+    runner_apply_settings(life->runner, settings);
     store_apply_config(life->store, &fresh->store);
     server_apply_config(life->server, fresh);
     log_set_level(fresh->log.level);

@@ -241,18 +241,21 @@ static void set_memory(const struct config *config)
 }
 
 /* A socket that was passed in has its own path: jobs must be told that one (WEFT_SOCKET). */
-static void take_path_of(int fd, struct arguments *arguments, struct config *config)
+static int take_path_of(int fd, struct arguments *arguments, struct config *config)
 {
     static struct sockaddr_un address; /* overrides refers to it as long as we run */
     socklen_t size = sizeof address - 1;
     if (getsockname(fd, (struct sockaddr *)&address, &size) || address.sun_path[0] != '/')
-        return;
+        return 0;
     char *path = strdup(address.sun_path);
-    if (!path)
-        return;
+    if (!path) {
+        log_error("out of memory for the path of the socket");
+        return -ENOMEM;
+    }
     free(config->daemon.socket);
     config->daemon.socket = path;
     arguments->life.overrides.socket = address.sun_path;
+    return 0;
 }
 
 static int inherit_socket(struct arguments *arguments, struct config *config)
@@ -261,9 +264,7 @@ static int inherit_socket(struct arguments *arguments, struct config *config)
     int found = notify_inherited_socket(&problem, &arguments->life.inherited_fd);
     if (found < 0)
         log_error("%s", problem.text);
-    if (found > 0)
-        take_path_of(arguments->life.inherited_fd, arguments, config);
-    return found < 0 ? found : 0;
+    return found > 0 ? take_path_of(arguments->life.inherited_fd, arguments, config) : found;
 }
 
 /* Takes over config. */

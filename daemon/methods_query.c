@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* methods_query: the requests that only look: get, list, wait, logs, output. */
+#include "daemon/accounts.h"
 #include "daemon/engine.h"
 #include "daemon/methods_impl.h"
 #include "protocol/json_memory.h"
@@ -8,7 +9,6 @@
 #include "weft/time.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -73,31 +73,28 @@ static uint32_t wanted_states(const json_t *states)
 struct user_search {
     const char *name;
     uid_t uid;
-    bool found;
 };
 
 static int find_user(void *arg)
 {
     struct user_search *search = arg;
-    struct passwd entry, *found = NULL;
-    char buffer[16384];
-    search->found =
-        getpwnam_r(search->name, &entry, buffer, sizeof buffer, &found) == 0 && found != NULL;
-    if (search->found)
-        search->uid = found->pw_uid;
-    return 0;
+    gid_t unused;
+    return accounts_user(search->name, &search->uid, &unused);
 }
 
 /* The user database may be on a network: off the loops. */
 static int user_of_name(struct request *request, const char *name, uid_t *ret_uid)
 {
     struct user_search search = {.name = name};
-    int err = weft_offload(find_user, &search, NULL);
+    int result, err = weft_offload(find_user, &search, &result);
     if (err)
         return err;
-    if (!search.found)
+    if (result == -ENOENT)
         return rpc_error_set_param(&request->error, RPC_INVALID_PARAMS, "user", NULL,
                                    "there is no user \"%.64s\"", name);
+    if (result < 0)
+        return rpc_error_set(&request->error, RPC_INTERNAL_ERROR,
+                             "cannot look for user \"%.64s\" now: %s", name, strerror(-result));
     *ret_uid = search.uid;
     return 0;
 }

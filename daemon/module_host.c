@@ -5,6 +5,7 @@
  * I1  The reply is the last thing: whoever finds one knows that the handler has returned.
  * I2  The memory limit counts what may be written (RLIMIT_DATA), not address space, of which the
  *     runtime reserves much and uses little.  It holds from before the module is loaded.
+ * I4  What may pass (no memory, no thread) ends it with EX_TEMPFAIL, and no reply.
  * I3  SIGTERM cancels the handler's fiber.  There is no grace here: whoever sent it has one, and
  *     sends SIGKILL after it.
  *
@@ -25,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sysexits.h>
 #include <unistd.h>
 #include <weft/weft.h>
 
@@ -43,11 +45,24 @@ struct call {
     int rc;
 };
 
+/* dlopen(3) tells its reason by words alone.  Whether it may be another one the next time. */
+static bool is_passing(const char *why)
+{
+    static const int passing[] = {ENOMEM, EMFILE, ENFILE, EAGAIN, EIO};
+    for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++)
+        if (strstr(why, strerrordesc_np(passing[i])))
+            return true;
+    return false;
+}
+
 int module_open(const char *path, const struct weft_module **ret_module, struct problem *problem)
 {
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!object)
-        return problem_set(problem, -ENOENT, "cannot load module %s: %s", path, dlerror());
+    if (!object) {
+        const char *why = dlerror();
+        return problem_set(problem, is_passing(why) ? -EAGAIN : -ENOENT,
+                           "cannot load module %s: %s", path, why);
+    }
     const struct weft_module *module = dlsym(object, "weft_module");
     if (!module) {
         dlclose(object);
@@ -87,7 +102,7 @@ static int answer(const char *text)
     while (done < size) {
         ssize_t n = pwrite(MODULE_REPLY_FD, text + done, size - done, (off_t)done);
         if (n < 0 && errno != EINTR)
-            return EXIT_FAILURE;
+            return EX_TEMPFAIL;
         done += n > 0 ? (size_t)n : 0;
     }
     return EXIT_SUCCESS;
@@ -96,7 +111,7 @@ static int answer(const char *text)
 static int answer_json(json_t *reply)
 {
     char *text = reply ? json_memory_dumps(reply, JSON_COMPACT) : NULL;
-    int status = text ? answer(text) : EXIT_FAILURE;
+    int status = text ? answer(text) : EX_TEMPFAIL;
     free(text);
     json_decref(reply);
     return status;
@@ -110,7 +125,7 @@ static int answer_outcome(const struct call *call)
                                      job_text_to_json(call->outcome.error ?: "failed"), "refused",
                                      (int)call->outcome.refused));
     if (asprintf(&text, "{\"rc\":0,\"result\":%s}", call->outcome.result) < 0)
-        return EXIT_FAILURE;
+        return EX_TEMPFAIL;
     int status = answer(text);
     free(text);
     return status;
@@ -161,7 +176,7 @@ static int run_call(const json_t *request)
     options.workers = 1;
     options.grace_ns = GRACE_NS;
     int rc = weft_run(&options, call_main, &call);
-    int status = rc < 0 ? EXIT_FAILURE : answer_outcome(&call);
+    int status = rc < 0 ? EX_TEMPFAIL : answer_outcome(&call);
     run_outcome_destroy(&call.outcome);
     return status;
 }
@@ -174,14 +189,15 @@ int module_host_main(char *const *argv)
         return EXIT_FAILURE;
     json_t *request = read_request();
     if (!request)
-        return EXIT_FAILURE;
+        return EX_TEMPFAIL;
     limit_memory(argv[1]);
     int rc = module_open(argv[0], &module, &problem);
     if (rc == 0)
         rc = native_add(module, argv[0], &problem);
     int status;
     if (rc < 0)
-        status = answer_json(json_pack("{s:o}", "problem", job_text_to_json(problem.text)));
+        status = answer_json(
+            json_pack("{s:o, s:i}", "problem", job_text_to_json(problem.text), "rc", rc));
     else if (json_object_get(request, "call"))
         status = run_call(request);
     else

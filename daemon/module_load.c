@@ -31,6 +31,7 @@
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 enum { LOAD_MS = 10000, REPLY_DEPTH_MAX = JSONRPC_DEPTH_MAX + 1 };
@@ -113,9 +114,9 @@ static int spawn_host(const char *path, uint64_t memory, int input, int reply, p
 /* Returns the status of wait(2).  Errors: -ETIMEDOUT, it was killed. */
 static int await_host(pid_t pid, int *ret_status)
 {
-    int pidfd = pidfd_open(pid, 0);
+    int pidfd = pidfd_open(pid, 0), short_of = pidfd < 0 ? -errno : 0;
     struct pollfd poll_end = {.fd = pidfd, .events = POLLIN};
-    bool ended = pidfd < 0 || poll(&poll_end, 1, LOAD_MS) != 0;
+    bool ended = pidfd >= 0 && poll(&poll_end, 1, LOAD_MS) != 0;
     if (!ended)
         kill(pid, SIGKILL); /* ours, and not reaped: the number is its own */
     if (pidfd >= 0)
@@ -123,7 +124,7 @@ static int await_host(pid_t pid, int *ret_status)
     while (waitpid(pid, ret_status, 0) < 0)
         if (errno != EINTR)
             return -errno;
-    return ended ? 0 : -ETIMEDOUT;
+    return short_of ? short_of : ended ? 0 : -ETIMEDOUT;
 }
 
 static int open_request(void)
@@ -150,15 +151,20 @@ static int ask_host(const char *path, uint64_t memory, int reply, struct problem
     rc = await_host(pid, &status);
     if (rc == -ETIMEDOUT)
         return problem_set(problem, rc, "module %s did not load within %d s", path, LOAD_MS / 1000);
-    if (rc == 0 && WIFSIGNALED(status))
+    if (rc < 0)
+        return problem_set(problem, rc, "cannot watch the process of module %s: %s", path,
+                           strerror(-rc));
+    if (WIFSIGNALED(status))
         return problem_set(
             problem, WTERMSIG(status) == SIGKILL ? -EAGAIN : -ECHILD,
             "module %s: loading it ended in signal %d (%s)", path, WTERMSIG(status),
             strsignal(WTERMSIG(status))); /* SIGKILL: the kernel's, for want of memory */
-    if (rc == 0 && WEXITSTATUS(status))
+    if (WEXITSTATUS(status) == EX_TEMPFAIL)
+        return problem_set(problem, -EAGAIN, "module %s: its process lacked memory", path);
+    if (WEXITSTATUS(status))
         return problem_set(problem, -ECHILD, "module %s: its process ended with exit status %d",
                            path, WEXITSTATUS(status));
-    return rc;
+    return 0;
 }
 
 static int add_described(const char *path, int reply, struct problem *problem)
@@ -170,7 +176,9 @@ static int add_described(const char *path, int reply, struct problem *problem)
         return problem_set(problem, rc, "module %s: its process did not say what it has", path);
     const char *text = json_string_value(json_object_get(description, "problem"));
     if (text)
-        rc = problem_set(problem, -EINVAL, "%s", text);
+        rc = problem_set(problem,
+                         (int)json_integer_value(json_object_get(description, "rc")) ?: -EINVAL,
+                         "%s", text);
     else
         rc = module_from_description(description, &module);
     if (rc == 0)

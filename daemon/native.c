@@ -65,13 +65,16 @@ static int check_paths(const struct native_handler *handler, const json_t *args,
     return 0;
 }
 
-/* The handler's own word, on arguments that suit its table. */
+/* The handler's own word, on arguments that suit its table.  Errors: -EINVAL; -ENOMEM: it had no
+ * memory to say, and error says that. */
 static int ask_handler(const struct native_handler *handler, const json_t *args,
                        struct rpc_error *error)
 {
     struct weft_attempt call = {.args = args};
     int rc = handler->check ? handler->check(&call) : 0;
-    if (rc < 0)
+    if (rc == -ENOMEM)
+        rpc_error_set(error, RPC_INTERNAL_ERROR, "out of memory");
+    else if (rc < 0)
         rc = rpc_error_set_param(error, RPC_INVALID_PARAMS, call.param ? call.param : "", NULL,
                                  "%s", call.error ? call.error : "the arguments are wrong");
     native_call_destroy(&call);
@@ -90,7 +93,7 @@ static int check_args(const struct native_handler *handler, const json_t *args,
         rc = check_paths(handler, args, error);
     if (rc == 0)
         rc = ask_handler(handler, args, error);
-    return rc < 0 ? bad_args(handler, error) : 0;
+    return rc < 0 && rc != -ENOMEM ? bad_args(handler, error) : rc;
 }
 
 int native_check(const char *name, const json_t *args, struct rpc_error *error)
@@ -131,7 +134,7 @@ static void take_error(struct weft_attempt *call, int rc, struct run_outcome *ou
     call->error = NULL;
 }
 
-/* Errors: -ENOENT, -EINVAL: no attempt of this job can be another. */
+/* Errors: -ENOENT, -EINVAL: no attempt of this job can be another; -ENOMEM: one can. */
 static int find_handler(const struct run_request *request, struct run_outcome *outcome,
                         const struct native_handler **ret_handler)
 {
@@ -159,7 +162,7 @@ int native_run(const struct run_request *request, struct run_outcome *ret_outcom
     const struct native_handler *handler = NULL;
     int rc = find_handler(request, ret_outcome, &handler);
     if (rc < 0) {
-        ret_outcome->refused = true;
+        ret_outcome->refused = rc != -ENOMEM;
         return rc;
     }
     rc = handler->run(&call);

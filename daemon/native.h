@@ -63,7 +63,8 @@ const struct native_handler *native_find(const char *name);
 const struct native_handler *native_at(size_t index);
 
 /* Is there such a handler, and do args suit it, as far as can be told here?  Used at submit, so that a
- * bad call is refused there and not at run time.  Errors: -EINVAL with *error (no_such_handler, invalid_params). */
+ * bad call is refused there and not at run time.  Errors, with *error: -EINVAL (no_such_handler,
+ * invalid_params); -ENOMEM. */
 int native_check(const char *name, const json_t *args, struct rpc_error *error);
 
 /* Call the handler that request->spec names, and put what came of it into the outcome.

@@ -61,7 +61,7 @@ void run_settings_put(struct run_settings *settings)
     free(settings);
 }
 
-static int settings_new(const struct config *config, struct run_settings **ret_settings)
+int run_settings_new(const struct config *config, struct run_settings **ret_settings)
 {
     struct run_settings *settings = calloc(1, sizeof(*settings));
     if (!settings)
@@ -94,19 +94,14 @@ struct run_settings *run_settings_get(struct runner *runner)
     return settings;
 }
 
-int runner_apply_config(struct runner *runner, const struct config *config)
+void runner_apply_settings(struct runner *runner, struct run_settings *settings)
 {
-    struct run_settings *settings;
-    int rc = settings_new(config, &settings);
-    if (rc < 0)
-        return rc;
     pthread_mutex_lock(&runner->lock);
     struct run_settings *old = runner->settings;
     runner->settings = settings;
     pthread_mutex_unlock(&runner->lock);
     run_settings_put(old);
-    run_group_check(runner, &config->exec.program);
-    return 0;
+    run_group_check(runner, &settings->program);
 }
 
 /* ---- the runner ------------------------------------------------------------------------------ */
@@ -119,7 +114,7 @@ int runner_new(const struct config *config, struct output_store *outputs, const 
         return problem_set(problem, rc, "cannot become a subreaper: %s", strerror(-rc));
     }
     struct runner *runner = calloc(1, sizeof(*runner));
-    if (!runner || settings_new(config, &runner->settings) < 0) {
+    if (!runner || run_settings_new(config, &runner->settings) < 0) {
         free(runner);
         return problem_set(problem, -ENOMEM, "out of memory");
     }

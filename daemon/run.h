@@ -131,8 +131,12 @@ void runner_hurry(struct runner *runner);
  * weftd, a run goes on.  Does not suspend: a write for each that changes.  Any thread. */
 void runner_freeze(struct runner *runner);
 
-/* New exec settings for runs that start from now on.  Any fiber. */
-int runner_apply_config(struct runner *runner, const struct config *config);
+/* New exec settings, for runs that start from now on: made first, as only that can fail (-ENOMEM), and
+ * then taken over; or put away by run_settings_put().  Any fiber. */
+struct run_settings;
+int run_settings_new(const struct config *config, struct run_settings **ret_settings);
+void run_settings_put(struct run_settings *settings);
+void runner_apply_settings(struct runner *runner, struct run_settings *settings);
 
 struct runner_stats {
     uint64_t programs; /* started, in total */

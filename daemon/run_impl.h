@@ -60,7 +60,6 @@ struct runner {
 };
 
 struct run_settings *run_settings_get(struct runner *runner);
-void run_settings_put(struct run_settings *settings);
 
 /* fn(arg) on a thread of the pool; where that cannot be, here.  For clean-up: shielded. */
 int run_offload(int (*fn)(void *), void *arg);

@@ -8,14 +8,13 @@
  */
 #include "daemon/run_impl.h"
 
+#include "daemon/accounts.h"
+
 #include <errno.h>
-#include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { BUFFER_FIRST = 1024, BUFFER_MAX = 1 << 20, GROUPS_FIRST = 32, GROUPS_MAX = 65536 };
 
 /* ---- the database: blocks -------------------------------------------------------------------- */
 
@@ -23,22 +22,6 @@ struct search {
     uid_t uid;
     struct run_user user;
 };
-
-static int set_groups(struct run_user *user, const char *name)
-{
-    for (int room = GROUPS_FIRST; room <= GROUPS_MAX; room *= 2) {
-        gid_t *groups = reallocarray(user->groups, (size_t)room, sizeof(*groups));
-        int count = room;
-        if (!groups)
-            return -ENOMEM;
-        user->groups = groups;
-        if (getgrouplist(name, user->gid, groups, &count) >= 0) {
-            user->groups_count = (size_t)count;
-            return 0;
-        }
-    }
-    return -E2BIG;
-}
 
 static int set_env(struct run_user *user, const struct passwd *entry)
 {
@@ -62,14 +45,15 @@ static int set_user(struct run_user *user, const struct passwd *entry)
 {
     user->uid = entry->pw_uid;
     user->gid = entry->pw_gid;
-    int rc = set_groups(user, entry->pw_name);
+    int rc = accounts_groups(entry->pw_name, user->gid, &user->groups, &user->groups_count);
     return rc < 0 ? rc : set_env(user, entry);
 }
 
-static int look_up(struct search *search, char *buffer, size_t size)
+static int look_up(void *arg, char *room, size_t size)
 {
+    struct search *search = arg;
     struct passwd entry, *found;
-    int error = getpwuid_r(search->uid, &entry, buffer, size, &found);
+    int error = getpwuid_r(search->uid, &entry, room, size, &found);
     if (error)
         return -error;
     return found ? set_user(&search->user, found) : -ESRCH;
@@ -78,14 +62,7 @@ static int look_up(struct search *search, char *buffer, size_t size)
 /* A function of the pool. */
 static int search_main(void *arg)
 {
-    struct search *search = arg;
-    int rc = -ERANGE;
-    for (size_t size = BUFFER_FIRST; rc == -ERANGE && size <= BUFFER_MAX; size *= 4) {
-        char *buffer = malloc(size);
-        rc = buffer ? look_up(search, buffer, size) : -ENOMEM;
-        free(buffer);
-    }
-    return rc;
+    return accounts_look(look_up, arg);
 }
 
 /* ---- for fibers ------------------------------------------------------------------------------ */

@@ -57,6 +57,8 @@ struct door {
 };
 
 /* How many connections a user has. */
+enum { ADMIN_GROUP_MAX = 256 }; /* no name of a group is longer */
+
 struct user {
     uid_t uid;
     uint32_t count; /* 0: the place is free */
@@ -73,7 +75,7 @@ struct server {
     struct weft_mutex lock;       /* leaf; guards all that follows */
     struct session_limits limits; /* of new connections */
     uint32_t max_connections, max_connections_user, max_connections_tcp;
-    char *admin_group;
+    char admin_group[ADMIN_GROUP_MAX];
     struct config_door token; /* of TCP: what it is, for whom it speaks */
     struct connection *connections;
     uint32_t listed;    /* in that list */
@@ -121,16 +123,18 @@ static void set_token(struct server *server, const struct config_door *fresh)
     }
 }
 
+/* Under the lock. */
+static void set_admin_group(struct server *server, const struct config *config)
+{
+    snprintf(server->admin_group, sizeof server->admin_group, "%s", config->access.admin_group);
+}
+
 void server_apply_config(struct server *server, const struct config *config)
 {
-    char *group = strdup(config->access.admin_group);
     weft_mutex_lock_shielded(&server->lock);
     set_limits(server, config);
     set_token(server, &config->door);
-    if (group) {
-        free(server->admin_group);
-        server->admin_group = group;
-    }
+    set_admin_group(server, config);
     weft_mutex_unlock(&server->lock);
 }
 
@@ -200,11 +204,11 @@ int server_new(const struct config *config, int inherited_fd, struct daemon_cont
     server->local = (struct door){.server = server};
     server->tcp = (struct door){.server = server, .is_tcp = true};
     server->deadline = WEFT_NO_DEADLINE;
-    server->admin_group = strdup(config->access.admin_group);
+    set_admin_group(server, config);
     weft_mutex_init(&server->lock);
     weft_event_init(&server->changed);
     set_limits(server, config);
-    int err = server->admin_group ? open_socket(server, config, inherited_fd, problem) : -ENOMEM;
+    int err = open_socket(server, config, inherited_fd, problem);
     if (!err)
         err = open_tcp(server, &config->door, problem);
     if (err) {
@@ -229,7 +233,6 @@ void server_free(struct server *server)
     close_door(&server->local);
     close_door(&server->tcp);
     server_socket_remove(&server->socket);
-    free(server->admin_group);
     free(server->users);
     free(server);
 }
@@ -364,7 +367,7 @@ struct identify {
     int fd; /* -1: it is for uid and gid that the token speaks */
     uid_t uid;
     gid_t gid;
-    char admin_group[256];
+    char admin_group[ADMIN_GROUP_MAX];
     struct peer *peer;
 };
 
@@ -373,8 +376,7 @@ static int identify_main(void *arg)
     struct identify *identify = arg;
     if (identify->fd >= 0)
         return session_peer(identify->fd, identify->admin_group, identify->peer);
-    session_peer_of(identify->uid, identify->gid, identify->admin_group, identify->peer);
-    return 0;
+    return session_peer_of(identify->uid, identify->gid, identify->admin_group, identify->peer);
 }
 
 /* The group database may block (LDAP, …): it is asked on another thread, if at all. */
@@ -384,7 +386,7 @@ static int identify(struct connection *connection)
     struct identify question = {.fd = connection->is_tcp ? -1 : weft_stream_fd(connection->stream),
                                 .peer = &connection->peer};
     weft_mutex_lock_shielded(&server->lock);
-    strncpy(question.admin_group, server->admin_group, sizeof question.admin_group - 1);
+    memcpy(question.admin_group, server->admin_group, sizeof question.admin_group);
     question.uid = server->token.uid;
     question.gid = server->token.gid;
     memcpy(connection->access.digest, server->token.digest, sizeof server->token.digest);
@@ -427,16 +429,18 @@ static void connection_free(struct connection *connection)
 static int connection_main(void *arg)
 {
     struct connection *connection = arg;
-    if (identify(connection) == 0) {
-        const char *refusal = connection_register(connection);
-        if (refusal) {
-            log_info("connection of uid %d, pid %d refused: %s", (int)connection->peer.uid,
-                     (int)connection->peer.pid, refusal);
-            refuse(connection, refusal);
-        } else {
-            serve(connection);
-            connection_unregister(connection);
-        }
+    int err = identify(connection);
+    const char *refusal = err ? NULL : connection_register(connection);
+    if (err && err != -ECANCELED) {
+        log_warning("a connection is refused: who it is cannot be told: %s", strerror(-err));
+        refuse(connection, "weftd cannot tell now who you are; try again");
+    } else if (refusal) {
+        log_info("connection of uid %d, pid %d refused: %s", (int)connection->peer.uid,
+                 (int)connection->peer.pid, refusal);
+        refuse(connection, refusal);
+    } else if (!err) {
+        serve(connection);
+        connection_unregister(connection);
     }
     connection_free(connection);
     return 0;
@@ -558,9 +562,12 @@ int server_run(struct server *server)
     struct weft_group doors;
     weft_group_init(&server->group);
     weft_group_init(&doors);
-    if (server->tcp.listener && weft_group_spawn(&doors, "accept http", tcp_main, &server->tcp))
-        log_error("HTTP over TCP is not served: out of memory");
-    accept_loop(&server->local);
+    int err =
+        server->tcp.listener ? weft_group_spawn(&doors, "accept http", tcp_main, &server->tcp) : 0;
+    if (err) /* not half of what was asked for */
+        log_error("HTTP over TCP cannot be served: %s", strerror(-err));
+    else
+        accept_loop(&server->local);
     weft_group_join(&doors);
     close_door(&server->local);
     close_door(&server->tcp);
@@ -568,7 +575,7 @@ int server_run(struct server *server)
     wait_for_connections(server);
     weft_group_cancel(&server->group);
     weft_group_join(&server->group);
-    return 0;
+    return err;
 }
 
 void server_close_listener(struct server *server)

@@ -29,7 +29,7 @@ int server_new(const struct config *config, int inherited_fd, struct daemon_cont
 
 /* Accept until server_close_listener(); a fiber of its own.  Descriptor or memory shortage
  * (EMFILE) pauses accepting for a moment and is logged once.  Returns 0 after the close, when
- * every session has ended. */
+ * every session has ended; or an error at once: not all that listens could be served, so nothing is. */
 int server_run(struct server *server);
 
 /* Stop accepting; connections go on.  Any fiber. */

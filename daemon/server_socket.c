@@ -2,9 +2,10 @@
 /* server_socket: see server_socket.h.  Nothing here suspends, so errno is read where it is set. */
 #include "daemon/server_socket.h"
 
+#include "daemon/accounts.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -117,11 +118,14 @@ static int set_group(const char *path, const char *name, struct problem *problem
 {
     if (!name[0])
         return 0;
-    errno = 0;
-    struct group *group = getgrnam(name);
-    if (!group)
+    gid_t gid;
+    int rc = accounts_group(name, &gid);
+    if (rc == -ENOENT)
         return problem_set(problem, -EINVAL, "daemon.socket_group: there is no group '%s'", name);
-    if (chown(path, (uid_t)-1, group->gr_gid))
+    if (rc < 0)
+        return problem_set(problem, rc, "daemon.socket_group: cannot look for group '%s': %s", name,
+                           strerror(-rc));
+    if (chown(path, (uid_t)-1, gid))
         return problem_set(problem, -errno, "cannot give %s to the group '%s': %s", path, name,
                            strerror(errno));
     return 0;

@@ -61,8 +61,9 @@ int session_serve(struct weft_stream *stream, const struct peer *peer,
                   const struct session_limits *limits, struct session_totals *totals,
                   struct daemon_context *context);
 
-/* Who is at the other end of fd.  Blocks shortly (the group database).  Errors: getsockopt's. */
+/* Who is at the other end of fd.  Blocks shortly (the group database).  Errors: getsockopt's; or the
+ * database cannot be asked now: an admin must not be taken for somebody else. */
 int session_peer(int fd, const char *admin_group, struct peer *ret_peer);
 
-/* The peer that a user is who did not connect himself.  Blocks likewise. */
-void session_peer_of(uid_t uid, gid_t gid, const char *admin_group, struct peer *ret_peer);
+/* The peer that a user is who did not connect himself.  The same. */
+int session_peer_of(uid_t uid, gid_t gid, const char *admin_group, struct peer *ret_peer);

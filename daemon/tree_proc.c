@@ -158,7 +158,7 @@ static int read_whole(int fd, char **ret_text, size_t *ret_size)
             continue;
         char *more = capacity < ENVIRON_MAX ? realloc(text, capacity *= 2) : NULL;
         if (!more) {
-            n = -E2BIG;
+            n = capacity < ENVIRON_MAX ? -ENOMEM : -E2BIG;
             break;
         }
         text = more;
@@ -204,17 +204,23 @@ static bool is_in_exec(pid_t pid)
     return n == 4 && memory > 0 && (code == 0 || start != end);
 }
 
+/* Whether it says more of us than of the process. */
+static bool is_shortage(int err)
+{
+    return err == -ENOMEM || err == -EMFILE || err == -ENFILE;
+}
+
 int tree_environ_has(pid_t pid, const char *const *marks, size_t count)
 {
     char *text = NULL;
     size_t size = 0, found = 0;
     int fd = open_of(pid, "environ");
     if (fd < 0)
-        return 0;
+        return is_shortage(fd) ? -EAGAIN : 0;
     int rc = read_whole(fd, &text, &size);
     close(fd);
     if (rc < 0)
-        return 0;
+        return is_shortage(rc) ? -EAGAIN : 0;
     while (found < count && holds(text, size, marks[found]))
         found++;
     free(text);

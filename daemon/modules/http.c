@@ -324,21 +324,30 @@ static int fetch_run(struct weft_attempt *attempt)
 
 /* ---- the arguments --------------------------------------------------------------------------- */
 
+/* What weft_http_check() says of one of the parameters. */
+static int refuse(struct weft_attempt *attempt, int err, const char *name, const char *what,
+                  const struct weft_http_why *why)
+{
+    return err == -ENOMEM ? err
+                          : weft_arg_refuse(attempt, name, "cannot be %s: %s", what, why->text);
+}
+
 /* Which of url, method and headers it is that no request can have. */
 static int check_request(struct weft_attempt *attempt)
 {
     struct weft_http_why why;
     struct weft_http_field headers[HEADERS_MAX];
     struct weft_http_request request = request_of(attempt, headers), part = {.url = request.url};
-    if (weft_http_check(&part, &why) < 0)
-        return weft_arg_refuse(attempt, "url", "cannot be fetched: %s", why.text);
+    int err = weft_http_check(&part, &why);
+    if (err < 0)
+        return refuse(attempt, err, "url", "fetched", &why);
     part.method = request.method;
     part.body = request.body;
-    if (weft_http_check(&part, &why) < 0)
-        return weft_arg_refuse(attempt, "method", "cannot be used: %s", why.text);
-    if (weft_http_check(&request, &why) < 0)
-        return weft_arg_refuse(attempt, "headers", "cannot be sent: %s", why.text);
-    return 0;
+    err = weft_http_check(&part, &why);
+    if (err < 0)
+        return refuse(attempt, err, "method", "used", &why);
+    err = weft_http_check(&request, &why);
+    return err < 0 ? refuse(attempt, err, "headers", "sent", &why) : 0;
 }
 
 static int fetch_check(struct weft_attempt *attempt)

@@ -420,7 +420,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     flags = data[0];
     peer = (struct peer){.uid = 1000, .gid = 1000, .admin = flags & ADMIN};
-    config_token_digest(TOKEN, strlen(TOKEN), tcp_access.digest);
+    HOLDS(config_token_digest(TOKEN, strlen(TOKEN), tcp_access.digest) == 0);
     struct talk talk = {.data = data + 2, .size = size - 2, .seed = data[1] + 1U};
     on_fiber(both, &talk);
     return 0;

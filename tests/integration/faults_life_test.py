@@ -15,7 +15,7 @@ it, and with a module; it is stopped while a program runs.  What must hold, for 
   S3  the next start, where nothing fails, has all jobs, and the store no fault (weftd --verify)
   S4  a stop ends with status 0, or with status 1 where the store has failed; no process is left
 A module's process (module_host.h):
-  S5  it ends with status 0 and a reply, or with status 1; by no signal, and in time
+  S5  it ends with status 0 and a reply, or with EX_TEMPFAIL; by no signal, and in time
 One end by a signal is not ours: jemalloc's, when it has no memory for a new thread's arena (its issue
 2289; docs/decisions/003-jemalloc.md).
 """
@@ -277,7 +277,7 @@ class Module(Subject):
         """S5."""
         if self.is_jemalloc(status):
             return
-        if status not in (0, 1):
+        if status not in (0, os.EX_TEMPFAIL):
             raise Fault(f'the process ended with {status}')
         if status == 0:
             answer = json.loads(text)

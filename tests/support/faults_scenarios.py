@@ -237,6 +237,15 @@ def module(client):
     client.wait(*client.jobs)
 
 
+def fetch(client):
+    """Nobody listens there: it fails, but not for what was asked."""
+    number = client.submit(call='http.fetch', args={'url': 'http://127.0.0.1:1/', 'timeout': 5,
+                                                    'headers': {'A': 'b'}}, retries=1)
+    client.wait(number)
+    client.call('job.retry', ids=[number or 1])
+    client.wait(number)
+
+
 def over_http(client):
     submit = json.dumps({'jsonrpc': '2.0', 'id': 1, 'method': 'job.submit',
                          'params': {'call': 'echo', 'args': {}}})
@@ -266,4 +275,4 @@ def malformed(client):
 
 SCENARIOS = {function.__name__: function for function in (
     ask, call, program, failing, many, relations, cancel, queues, subscribe, output, files,
-    module, over_http, manage, malformed)}
+    module, fetch, over_http, manage, malformed)}

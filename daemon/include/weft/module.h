@@ -98,7 +98,8 @@ struct weft_handler {
     /* What the table cannot say of arguments, which suit it; may be NULL.  Asked when the job is
      * submitted, where the module is trusted, and again before each run; on no attempt yet, so that
      * weft_arg_…() and weft_arg_refuse() are all there is to call.  It neither suspends nor looks at
-     * what may change, as files do.  Returns 0, or what weft_arg_refuse() returned. */
+     * what may change, as files do.  Returns 0, what weft_arg_refuse() returned, or -ENOMEM,
+     * which is not the arguments' fault: the submit may be tried again, and so may the attempt. */
     int (*check)(struct weft_attempt *attempt);
 };
 

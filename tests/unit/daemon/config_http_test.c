@@ -100,7 +100,7 @@ Test(config_http, other_addresses_are_refused, .init = begin, .fini = end)
 Test(config_http, digest_is_of_the_word_alone, .init = begin, .fini = end)
 {
     unsigned char digest[CONFIG_DIGEST_SIZE];
-    config_token_digest(TOKEN, strlen(TOKEN), digest);
+    cr_assert_eq(config_token_digest(TOKEN, strlen(TOKEN), digest), 0);
     cr_assert_eq(load_with_token("127.0.0.1:0"), 0, "%s", problem.text);
     cr_assert_eq(memcmp(config->door.digest, digest, sizeof digest), 0);
     write_token(TOKEN "  \n\n", 0640);

@@ -15,7 +15,7 @@ static struct rpc_error error;
 
 static void set_token(void)
 {
-    config_token_digest(TOKEN, strlen(TOKEN), access_of_tcp.digest);
+    cr_assert_eq(config_token_digest(TOKEN, strlen(TOKEN), access_of_tcp.digest), 0);
 }
 
 static unsigned ask(const char *host, const char *origin, const char *authorization)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Handlers by name, and what is said of a bad call. */
+#include "daemon/job.h"
 #include "daemon/module_host.h"
 #include "daemon/native.h"
 #include "daemon/native_call.h"
@@ -313,4 +314,37 @@ Test(native, long_words_are_cut_between_characters)
         cr_assert_geq(strlen(said.text), RUN_PROGRESS_TEXT - 2);
         json_decref(json);
     }
+}
+
+static int check_without_memory(struct weft_attempt *attempt)
+{
+    (void)attempt;
+    return -ENOMEM;
+}
+
+static int never_run(struct weft_attempt *attempt)
+{
+    (void)attempt;
+    abort();
+}
+
+/* The arguments may be right: the client is not to blame, and another attempt may do. */
+Test(native, a_check_without_memory_says_nothing_of_the_arguments)
+{
+    const struct weft_handler handlers[] = {
+        {"test.short", .run = never_run, .check = check_without_memory}};
+    const struct weft_module module = WEFT_MODULE_INIT("test", "1", handlers);
+    struct rpc_error error = {0};
+    struct job_spec spec = {.call = (char *)"test.short"};
+    struct run_request request = {.spec = &spec};
+    struct run_outcome outcome;
+    cr_assert_eq(native_add(&module, "/lib/test.so", NULL), 0);
+    cr_assert_eq(native_check("test.short", NULL, &error), -ENOMEM);
+    cr_assert_eq(error.code, RPC_INTERNAL_ERROR);
+    cr_assert_str_eq(error.message, "out of memory");
+    run_outcome_init(&outcome);
+    cr_assert_eq(native_run(&request, &outcome), -ENOMEM);
+    cr_assert_not(outcome.refused);
+    cr_assert_str_eq(outcome.error, "out of memory");
+    run_outcome_destroy(&outcome);
 }

@@ -412,7 +412,9 @@ static int apply_settings(struct world *world)
     struct config *fresh;
     const char *text = "[exec]\noutput_max = 3\nenv = NOTHING\n";
     EXPECT_EQ(config_parse("fresh", text, strlen(text), NULL, &fresh), 0);
-    EXPECT_EQ(runner_apply_config(world->runner, fresh), 0);
+    struct run_settings *settings;
+    EXPECT_EQ(run_settings_new(fresh, &settings), 0);
+    runner_apply_settings(world->runner, settings);
     config_free(fresh);
     struct trial trial = run_script(world, 1, "printf '%s' \"12345${HOME-none}\"");
     expect_output(&trial, OUTPUT_STDOUT, "123");
