@@ -111,7 +111,8 @@ static int look_member(void *arg, char *room, size_t size)
 {
     struct membership *search = arg;
     struct passwd entry, *found = NULL;
-    int rc = verdict(getpwuid_r(search->uid, &entry, room, size, &found), found);
+    int error = getpwuid_r(search->uid, &entry, room, size, &found);
+    int rc = verdict(error, found);
     if (rc < 0)
         return rc;
     gid_t *groups;

@@ -18,6 +18,7 @@
 #include "daemon/log.h"
 #include "daemon/methods.h"
 #include "daemon/problem.h"
+#include "daemon/server_identify.h"
 #include "daemon/server_refuse.h"
 #include "daemon/server_socket.h"
 #include "daemon/session.h"
@@ -57,8 +58,6 @@ struct door {
 };
 
 /* How many connections a user has. */
-enum { ADMIN_GROUP_MAX = 256 }; /* no name of a group is longer */
-
 struct user {
     uid_t uid;
     uint32_t count; /* 0: the place is free */
@@ -75,7 +74,7 @@ struct server {
     struct weft_mutex lock;       /* leaf; guards all that follows */
     struct session_limits limits; /* of new connections */
     uint32_t max_connections, max_connections_user, max_connections_tcp;
-    char admin_group[ADMIN_GROUP_MAX];
+    char admin_group[SERVER_GROUP_MAX];
     struct config_door token; /* of TCP: what it is, for whom it speaks */
     struct connection *connections;
     uint32_t listed;    /* in that list */
@@ -112,10 +111,10 @@ static void set_limits(struct server *server, const struct config *all)
 static void set_token(struct server *server, const struct config_door *fresh)
 {
     struct config_door *token = &server->token;
-    bool is_same =
-        memcmp(token->digest, fresh->digest, sizeof fresh->digest) == 0 && token->uid == fresh->uid;
     if (!fresh->is_open)
         return; /* http.listen is gone, which waits for the restart */
+    bool is_same =
+        memcmp(token->digest, fresh->digest, sizeof fresh->digest) == 0 && token->uid == fresh->uid;
     *token = *fresh;
     for (struct connection *each = server->connections; each && !is_same; each = each->next) {
         if (each->is_tcp && each->is_counted) /* the others are to be refused: is_stale() */
@@ -363,39 +362,19 @@ static void refuse(struct connection *connection, const char *why)
 
 /* ---- serving ------------------------------------------------------------------------------- */
 
-struct identify {
-    int fd; /* -1: it is for uid and gid that the token speaks */
-    uid_t uid;
-    gid_t gid;
-    char admin_group[ADMIN_GROUP_MAX];
-    struct peer *peer;
-};
-
-static int identify_main(void *arg)
-{
-    struct identify *identify = arg;
-    if (identify->fd >= 0)
-        return session_peer(identify->fd, identify->admin_group, identify->peer);
-    return session_peer_of(identify->uid, identify->gid, identify->admin_group, identify->peer);
-}
-
-/* The group database may block (LDAP, …): it is asked on another thread, if at all. */
+/* Who is at the other end; and by which token, if it must show one. */
 static int identify(struct connection *connection)
 {
     struct server *server = connection->server;
-    struct identify question = {.fd = connection->is_tcp ? -1 : weft_stream_fd(connection->stream),
-                                .peer = &connection->peer};
+    struct server_question question = {.fd = weft_stream_fd(connection->stream),
+                                       .is_tcp = connection->is_tcp};
     weft_mutex_lock_shielded(&server->lock);
     memcpy(question.admin_group, server->admin_group, sizeof question.admin_group);
     question.uid = server->token.uid;
     question.gid = server->token.gid;
     memcpy(connection->access.digest, server->token.digest, sizeof server->token.digest);
     weft_mutex_unlock(&server->lock);
-    if (!question.admin_group[0])
-        return identify_main(&question);
-    int result;
-    int err = weft_offload(identify_main, &question, &result);
-    return err ? err : result;
+    return server_identify(&question, &connection->peer);
 }
 
 static void serve(struct connection *connection)
@@ -431,14 +410,15 @@ static int connection_main(void *arg)
     struct connection *connection = arg;
     int err = identify(connection);
     const char *refusal = err ? NULL : connection_register(connection);
-    if (err && err != -ECANCELED) {
-        log_warning("a connection is refused: who it is cannot be told: %s", strerror(-err));
+    if (err) {
+        if (err != -ECANCELED)
+            log_warning("a connection is refused: who it is cannot be told: %s", strerror(-err));
         refuse(connection, "weftd cannot tell now who you are; try again");
     } else if (refusal) {
         log_info("connection of uid %d, pid %d refused: %s", (int)connection->peer.uid,
                  (int)connection->peer.pid, refusal);
         refuse(connection, refusal);
-    } else if (!err) {
+    } else {
         serve(connection);
         connection_unregister(connection);
     }

@@ -140,7 +140,8 @@ class Start(Subject):
             return 'ended'
         try:
             with self.weftd.connect() as connection:
-                return connection.call('ping') == 'pong' and 'answers'
+                connection.send('ping')
+                return 'answers' if connection.read_message().get('result') else None
         except (Disconnected, support.RpcError):
             return None
 
