@@ -115,7 +115,8 @@ int http_refuse_memory(struct rpc_error *error);
  * memory. */
 json_t *http_query_params(const struct http_request *request);
 
-/* Call a method; params are taken over.  On failure the reply is made.  Errors: methods_call()'s. */
+/* Call a method; params are taken over.  On failure the reply is made, or there is none: what it
+ * changed cannot be told.  Errors: methods_call()'s. */
 int http_call(struct http_request *request, const char *method, json_t *params,
               json_t **ret_result);
 

@@ -3,7 +3,7 @@
  * http_route: from a request to its handler, and from what methods say to what HTTP says.
  *
  * I1  Every path and method is a row of one table: 404, 405 with Allow, and HEAD follow from it.
- * I2  A handler leaves a reply, or none for want of memory (500).
+ * I2  A handler leaves a reply, or none for want of memory: then the connection ends without one.
  * I3  What a method refuses is refused in the same words: {"error": {code, message, data}}.
  */
 #include "daemon/http_impl.h"
@@ -283,7 +283,7 @@ int http_call_following(struct http_request *request, const char *method, json_t
                            .follow_up = ret_follow_up};
     int err = params ? methods_call(&call, method, ret_result) : http_refuse_memory(&call.error);
     json_decref(params);
-    if (err)
+    if (err && !call.changed)
         http_reply_error(request, &call.error);
     return err;
 }

@@ -5,6 +5,8 @@
  * I1  A handler sees parameters only after its table has passed them (job.submit checks itself).
  * I2  A failed call always has a complete error: what the handler filled, else its errno's row of
  *     error_of_errno().
+ * I3  Who is told of an error may do it again.  So where a handler has changed something, and the
+ *     reply cannot be made, no error is one: the client is to see that the reply is lost.
  */
 #include "daemon/methods.h"
 
@@ -105,29 +107,31 @@ static const struct param_spec backup_params[] = {
 #define TAKES_NONE   NULL, 0
 
 const struct method methods[] = {
-    {"daemon.backup", TAKES(backup_params), method_daemon_backup},
-    {"daemon.drain", TAKES(drain_params), method_daemon_drain},
-    {"daemon.reload", TAKES_NONE, method_daemon_reload},
+    {"daemon.backup", TAKES(backup_params), method_daemon_backup, .changes = true},
+    {"daemon.drain", TAKES(drain_params), method_daemon_drain, .changes = true},
+    {"daemon.reload", TAKES_NONE, method_daemon_reload, .changes = true},
     {"daemon.stats", TAKES_NONE, method_daemon_stats},
     {"events.subscribe", TAKES(subscribe_params), method_events_subscribe},
     {"hello", TAKES_NONE, method_hello},
-    {"job.cancel", TAKES(ids_params), method_job_cancel},
+    {"job.cancel", TAKES(ids_params), method_job_cancel, .changes = true},
     {"job.explain", TAKES(id_params), method_job_explain},
     {"job.get", TAKES(id_params), method_job_get},
     {"job.list", TAKES(list_params), method_job_list},
     {"job.logs", TAKES(logs_params), method_job_logs},
     {"job.output", TAKES(output_params), method_job_output},
-    {"job.retry", TAKES(ids_params), method_job_retry},
-    {"job.submit", TAKES_NONE, method_job_submit, .checks_itself = true, .takes_turns = true},
-    {"job.submit_many", TAKES(submit_many_params), method_job_submit_many, .takes_turns = true},
+    {"job.retry", TAKES(ids_params), method_job_retry, .changes = true},
+    {"job.submit", TAKES_NONE, method_job_submit, .checks_itself = true, .takes_turns = true,
+     .changes = true},
+    {"job.submit_many", TAKES(submit_many_params), method_job_submit_many, .takes_turns = true,
+     .changes = true},
     {"job.wait", TAKES(wait_params), method_job_wait},
     {"ping", TAKES_NONE, method_ping},
-    {"queue.drain", TAKES(which_queue_params), method_queue_drain},
+    {"queue.drain", TAKES(which_queue_params), method_queue_drain, .changes = true},
     {"queue.list", TAKES_NONE, method_queue_list},
-    {"queue.pause", TAKES(pause_params), method_queue_pause},
-    {"queue.purge", TAKES(purge_params), method_queue_purge},
-    {"queue.resume", TAKES(which_queue_params), method_queue_resume},
-    {"queue.set", TAKES_NONE, method_queue_set, .checks_itself = true},
+    {"queue.pause", TAKES(pause_params), method_queue_pause, .changes = true},
+    {"queue.purge", TAKES(purge_params), method_queue_purge, .changes = true},
+    {"queue.resume", TAKES(which_queue_params), method_queue_resume, .changes = true},
+    {"queue.set", TAKES_NONE, method_queue_set, .checks_itself = true, .changes = true},
 };
 const size_t methods_count = sizeof methods / sizeof methods[0];
 
@@ -201,6 +205,7 @@ static int check(const struct method *method, struct request *request)
 int methods_call(struct request *request, const char *name, json_t **ret_result)
 {
     request->error = (struct rpc_error){0};
+    request->changed = false;
     const struct method *method = find(name);
     if (!method)
         return refuse_method(name, &request->error);
@@ -209,6 +214,7 @@ int methods_call(struct request *request, const char *name, json_t **ret_result)
         return err;
     json_t *result = NULL;
     err = method->handle(request, &result);
+    request->changed = !err && method->changes; /* I3 */
     if (!err && !result)
         err = -ENOMEM;
     if (err && request->error.code == RPC_OK)

@@ -4,7 +4,7 @@
  * are, so checking, the error texts, hello's list and the protocol page come from one place.
  *
  * A handler runs on its own fiber, gets checked params, and either sets a result or fills error:
- *   returns 0       -> *ret_result is the reply's result (reference handed over, never NULL)
+ *   returns 0       -> *ret_result is the reply's result (reference handed over); NULL: out of memory
  *   returns -errno  -> request->error is the reply; if its code is still RPC_OK the errno is
  *                      translated by the one table in methods.c
  * job.submit's and queue.set's own rows have no param table: job_spec_from_json() and
@@ -75,6 +75,9 @@ struct request {
     const json_t *params;                /* checked object; NULL if none were given */
     const struct engine_turn *turn;      /* for submits: when the next request may start; or NULL */
     struct rpc_error error;
+    bool
+        changed; /* by methods_call(): it is done, and no error may be the reply.  Where there is no
+                   * memory for its own, the client must see that the reply is lost */
 };
 
 struct method {
@@ -84,6 +87,7 @@ struct method {
     int (*handle)(struct request *request, json_t **ret_result);
     bool checks_itself; /* params go to the handler unchecked */
     bool takes_turns;   /* a client's requests of this kind take effect in the order they came */
+    bool changes;       /* what it did stays done, whatever becomes of the reply */
 };
 
 /* hello ping job.submit job.submit_many job.get job.list job.wait job.cancel job.retry job.explain
@@ -96,5 +100,6 @@ extern const size_t methods_count;
 bool methods_takes_turns(const char *name);
 
 /* Check and run one request: what session.c calls.  Never NULL-result on 0.
- * Errors: -errno with request->error complete (method_not_found names the nearest). */
+ * Errors: -errno with request->error complete (method_not_found names the nearest); it is the reply
+ * unless request->changed. */
 int methods_call(struct request *request, const char *name, json_t **ret_result);

@@ -35,6 +35,7 @@ void rpc_call_run(struct rpc_call *call, const struct jsonrpc_message *message, 
                              .turn = turn};
     if (methods_call(&wanted, request.method, &call->result))
         call->error = wanted.error;
+    call->changed = wanted.changed;
 }
 
 int rpc_append_error(struct jsonrpc_text *text, const json_t *id, const struct rpc_error *error,
@@ -49,11 +50,13 @@ int rpc_call_append(const struct rpc_call *call, struct jsonrpc_text *text,
 {
     if (!call->wanted)
         return 0;
+    if (call->changed && !call->result)
+        return -ENOMEM;
     if (call->error.code != RPC_OK)
         return rpc_append_error(text, call->id, &call->error, totals);
     int err = jsonrpc_append_result(text, call->id, call->result);
-    if (!err)
-        return 0;
+    if (!err || call->changed)
+        return err;
     struct rpc_error error;
     rpc_error_set(&error, RPC_INTERNAL_ERROR, "%s",
                   err == -EINVAL ? "the result holds text that is not UTF-8" : "out of memory");

@@ -32,6 +32,7 @@ struct rpc_call {
     struct request_pass *pass;           /* likewise */
     json_t *result;
     struct rpc_error error;
+    bool changed; /* request.changed of methods.h: its reply is the result or nothing */
 };
 
 /* Carry out the index-th request of the message.  turn->done is called when the
@@ -40,7 +41,8 @@ void rpc_call_run(struct rpc_call *call, const struct jsonrpc_message *message, 
                   const struct rpc_caller *caller, const struct engine_turn *turn);
 
 /* Append its reply, if one is due.  A result that cannot be written as JSON (a string that is not
- * UTF-8) becomes an error.  Errors: -ENOMEM. */
+ * UTF-8) becomes an error.  Errors: -ENOMEM, the call has changed something and its result cannot be
+ * told: then nobody must be told that it failed. */
 int rpc_call_append(const struct rpc_call *call, struct jsonrpc_text *text,
                     struct session_totals *totals);
 
@@ -52,6 +54,6 @@ void rpc_call_destroy(struct rpc_call *call);
 
 /* Carry out a whole message, its requests at the same time and submits in their order, and append
  * the reply: one line, or nothing for notifications.  Suspends; all of it has ended when this
- * returns, also after a cancel.  Errors: -ENOMEM. */
+ * returns, also after a cancel.  Errors: -ENOMEM: there is no reply, though all of it was done. */
 int rpc_answer(const struct jsonrpc_message *message, const struct rpc_caller *caller,
                struct jsonrpc_text *text);

@@ -38,17 +38,20 @@ static int begin(void *arg)
 
 static struct request_pass passing = {.begin = begin};
 
-/* NULL: it was refused, for want of memory alone. */
+/* NULL: it was refused, for want of memory alone, unless it has changed something: then no error may be
+ * the reply. */
 static json_t *ask_failing(const char *method, const char *params, size_t nth, bool *ret_failed)
 {
     json_t *json = params ? json_loads(params, 0, NULL) : NULL, *result = NULL;
     struct request request = {.context = &context, .peer = &peer, .pass = &passing, .params = json};
     passing.fd = -1;
+    world.changes = 0;
     json_failing = nth;
     int err = methods_call(&request, method, &result);
     *ret_failed = json_failing_end() && nth > 0;
     json_decref(json);
     EXPECT(!err || request.error.code == RPC_INTERNAL_ERROR);
+    EXPECT_EQ(request.changed, world.changes > 0);
     return result;
 }
 
@@ -110,14 +113,27 @@ Test(methods_memory, jobs_and_queues_are_whole, .init = ask_as_ourselves)
     sweep("job.list", "{\"name\":\"a*\",\"tag\":\"b\"}");
     sweep("job.wait", "{\"ids\":[5,6]}");
     sweep("queue.list", NULL);
+}
+
+Test(methods_memory, what_is_done_is_not_told_as_an_error, .init = ask_as_ourselves)
+{
+    sweep("job.submit", "{\"argv\":[\"true\"]}");
+    sweep("job.submit_many", "{\"jobs\":[{\"argv\":[\"true\"]},{\"argv\":[\"true\"]}]}");
     sweep("job.cancel", "{\"ids\":[5,404]}");
+    sweep("job.retry", "{\"ids\":[5,404]}");
+    sweep("queue.set", "{\"queue\":\"a\",\"concurrency\":2}");
+    sweep("queue.pause", "{\"queue\":\"a\",\"freeze\":true}");
+    sweep("queue.drain", "{\"queue\":\"a\"}");
+    sweep("queue.resume", "{\"all\":true}");
+    sweep("queue.purge", "{\"queue\":\"a\"}");
+    sweep("daemon.backup", "{\"name\":\"a.db\"}");
+    sweep("daemon.drain", NULL);
+    sweep("daemon.reload", NULL);
 }
 
 Test(methods_memory, hello_names_all_there_is, .init = ask_as_ourselves)
 {
     sweep("hello", NULL);
-    sweep("daemon.backup", "{\"name\":\"a.db\"}");
-    sweep("daemon.drain", NULL);
 }
 
 static int stats_main(void *arg)

@@ -50,6 +50,7 @@ static struct world {
     struct engine_explanation facts; /* what engine_explain() gives; the record is the test's */
     struct events *events;           /* what engine_subscribe() opens; the test's */
     uint64_t since;                  /* it was asked for */
+    unsigned changes;                /* calls that have changed something */
 } world;
 
 static int fail(struct rpc_error *error)
@@ -94,6 +95,7 @@ int engine_submit(struct engine *engine, const struct peer *peer, struct engine_
                   const struct engine_turn *turn)
 {
     (void)engine, (void)peer, (void)turn;
+    world.changes++;
     snprintf(world.queue, sizeof world.queue, "%s", item->spec->queue);
     item->existing = item->spec->key != NULL;
     job_spec_free(item->spec);
@@ -110,6 +112,7 @@ int engine_submit_many(struct engine *engine, const struct peer *peer, struct en
 {
     bool any_bad = false;
     (void)engine, (void)peer, (void)turn;
+    world.changes++;
     for (size_t i = 0; i < count; i++)
         any_bad |= items[i].spec == NULL;
     for (size_t i = 0; i < count; i++) {
@@ -162,6 +165,7 @@ int engine_cancel(struct engine *engine, const struct peer *peer, const uint64_t
                   enum job_state *results, struct rpc_error *errors)
 {
     (void)engine, (void)peer;
+    world.changes++;
     for (size_t i = 0; i < count; i++) {
         results[i] = ids[i] == 404 ? JOB_NONE : JOB_CANCELLED;
         if (ids[i] == 404)
@@ -174,6 +178,7 @@ int engine_retry(struct engine *engine, const struct peer *peer, const uint64_t 
                  enum job_state *results, struct rpc_error *errors, struct rpc_error *error)
 {
     (void)engine, (void)peer;
+    world.changes++;
     for (size_t i = 0; i < count; i++) {
         results[i] = ids[i] == 404 ? JOB_NONE : JOB_QUEUED;
         if (ids[i] == 404)
@@ -208,6 +213,7 @@ static int answer_queue(const char *name, struct engine_queue **ret_queues, size
 size_t engine_set_drained(struct engine *engine, const struct peer *peer, bool drained)
 {
     (void)engine, (void)peer;
+    world.changes++;
     world.drained = drained;
     return 2;
 }
@@ -231,6 +237,7 @@ int engine_queue_change(struct engine *engine, const struct peer *peer, const ch
                         size_t *ret_count, struct rpc_error *error)
 {
     (void)engine, (void)peer;
+    world.changes++;
     world.change = *change;
     return world.err ? fail(error) : answer_queue(name, ret_queues, ret_count);
 }
@@ -240,6 +247,7 @@ int engine_queue_freeze(struct engine *engine, const struct peer *peer, const ch
                         struct rpc_error *error)
 {
     (void)engine, (void)peer;
+    world.changes++;
     world.queue_facts.frozen = frozen;
     return world.err ? fail(error) : answer_queue(name, ret_queues, ret_count);
 }
@@ -248,6 +256,7 @@ int engine_queue_purge(struct engine *engine, const struct peer *peer, const cha
                        uint32_t states, uint64_t *ret_count, struct rpc_error *error)
 {
     (void)engine, (void)peer;
+    world.changes++;
     snprintf(world.queue, sizeof world.queue, "%s", name);
     world.purged = states;
     if (world.err)
@@ -305,6 +314,7 @@ int engine_backup(struct engine *engine, const char *name, char **ret_path, uint
                   struct rpc_error *error)
 {
     (void)engine;
+    world.changes++;
     if (world.err)
         return fail(error);
     *ret_path = strdup(name);
@@ -373,6 +383,7 @@ int native_check(const char *name, const json_t *args, struct rpc_error *error)
 static int fake_reload(struct daemon_context *context, struct problem *problem, json_t **ret_report)
 {
     (void)context;
+    world.changes++;
     if (world.reload_err)
         return problem_set(problem, world.reload_err, "weftd.conf:3: unknown key 'x'");
     *ret_report = json_pack("{s:i, s:[s]}", "changed", 2, "restart", "daemon.socket");

@@ -143,7 +143,8 @@ bool methods_takes_turns(const char *name)
 int methods_call(struct request *request, const char *name, json_t **ret_result)
 {
     request->error = (struct rpc_error){0};
-    if (strcmp(name, "echo") == 0)
+    request->changed = strncmp(name, "change", 6) == 0;
+    if (strcmp(name, "echo") == 0 || strcmp(name, "change") == 0)
         *ret_result = request->params ? json_deep_copy(request->params) : json_null();
     else if (strcmp(name, "uid") == 0)
         *ret_result = json_integer(request->peer->uid);
@@ -161,6 +162,8 @@ int methods_call(struct request *request, const char *name, json_t **ret_result)
         *ret_result = call_pass(request);
     else if (strcmp(name, "block") == 0 && call_block(request) == 0)
         *ret_result = json_string("through");
+    else if (strcmp(name, "change_and_lack_memory") == 0)
+        return rpc_error_set(&request->error, RPC_INTERNAL_ERROR, NULL);
     else if (request->error.code == RPC_OK)
         return rpc_error_set(&request->error, RPC_METHOD_NOT_FOUND, NULL);
     return request->error.code == RPC_OK ? 0 : -EINVAL;

@@ -20,6 +20,35 @@ Test(session, request_is_answered_with_its_id)
     cr_assert_eq(atomic_load(&world.totals.errors), 0);
 }
 
+static void change(void)
+{
+    say("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"change\"}\n");
+    expect_result(hear(), 1, "null");
+    say("{\"jsonrpc\":\"2.0\",\"method\":\"change_and_lack_memory\"}\n"
+        "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"echo\"}\n");
+    expect_result(hear(), 2, "null"); /* of the other nothing is to be told */
+    say("{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"change_and_lack_memory\"}\n");
+    expect_end();
+}
+
+Test(session, ends_where_a_change_cannot_be_told)
+{
+    with_session(1, change);
+    cr_assert_eq(atomic_load(&world.totals.errors), 0);
+}
+
+static void change_in_a_batch(void)
+{
+    say("[{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"echo\"},"
+        "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"change_and_lack_memory\"}]\n");
+    expect_end();
+}
+
+Test(session, ends_where_a_change_of_a_batch_cannot_be_told)
+{
+    with_session(1, change_in_a_batch);
+}
+
 static void overtaking(void)
 {
     say("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"block\"}\n"
