@@ -359,6 +359,8 @@ void job_run_end(struct job_run *run, int rc)
     struct run_end end = plan_locked(run, rc);
     run->job->committing = true;
     queue_release(run->job);
+    if (end.cause == JOB_BY_INTERRUPT)
+        queue_return_token(run->job);
     engine_unlock(engine);
     weft_event_set(&engine->kick);
 

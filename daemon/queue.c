@@ -327,3 +327,9 @@ void queue_release(struct job *job)
     job->queue->running--;
     shares_release(&job->queue->shares, job);
 }
+
+void queue_return_token(struct job *job)
+{
+    if (job->queue->now.rate.count)
+        rate_give_back(&job->queue->rate);
+}

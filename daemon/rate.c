@@ -2,7 +2,7 @@
 /*
  * rate: see rate.h.
  *
- * I1  next_ns == last_ns + interval_ns once a token was taken.
+ * I1  next_ns == last_ns + interval_ns once a token was taken; unless last_ns is 0.
  * I2  last_ns is at most the time of the last take, and at most RATE_SLACK_NS before it: what was
  *     not taken while nobody wanted it is not saved up.
  *
@@ -19,6 +19,12 @@ void rate_take(struct rate *rate, uint64_t now_ns)
     rate->last_ns = rate->next_ns > oldest ? rate->next_ns : oldest;
     if (__builtin_add_overflow(rate->last_ns, rate->interval_ns, &rate->next_ns))
         rate->next_ns = UINT64_MAX;
+}
+
+void rate_give_back(struct rate *rate)
+{
+    rate->next_ns = rate->last_ns;
+    rate->last_ns = rate->last_ns > rate->interval_ns ? rate->last_ns - rate->interval_ns : 0;
 }
 
 void rate_set(struct rate *rate, struct units_rate limit)

@@ -34,3 +34,6 @@ static inline uint64_t rate_next(const struct rate *rate)
 
 /* Take a token, which is there. */
 void rate_take(struct rate *rate, uint64_t now_ns);
+
+/* What was taken a moment ago was not used: it is there again. */
+void rate_give_back(struct rate *rate);

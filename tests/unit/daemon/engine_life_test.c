@@ -380,24 +380,67 @@ static int shortage_main(void *arg)
     return 0;
 }
 
-/* Eight fibers in all: main, engine, those that tell of progress and look for what has expired, and
- * four runs; 12 jobs want to run. */
-Test(engine_life, jobs_wait_for_a_fiber_when_there_is_none)
+static int block(void *arg)
+{
+    (void)arg;
+    return weft_event_wait(&attempts_gate, WEFT_NO_DEADLINE);
+}
+
+static int rated_shortage_main(void *arg)
+{
+    struct world *world = arg;
+    struct engine_stats stats = {0};
+    struct problem problem = {0};
+    world->body = do_nothing;
+    EXPECT_EQ(engine_recover(world->engine, &problem, &world->recovery), 0);
+    weft_group_init(&world->group);
+    EXPECT_EQ(weft_group_spawn(&world->group, "blocker", block, NULL), 0);
+    EXPECT_EQ(weft_group_spawn(&world->group, "engine", world_engine, world), 0);
+    uint64_t id = submit(world, "ok", ",\"queue\":\"wide\"");
+    while (stats.interrupted == 0) {
+        EXPECT_EQ(weft_yield(), 0);
+        engine_stats(world->engine, &stats);
+    }
+    weft_event_set(&attempts_gate);
+    EXPECT_EQ(end_of(world, id), JOB_SUCCEEDED);
+    EXPECT_EQ(engine_stop(world->engine, 0), 0);
+    world_end(world);
+    return 0;
+}
+
+/* In a runtime of so many fibers, with one worker: a stack in another's cache counts, and cannot be
+ * had. */
+static void in_fibers(unsigned max_fibers, int (*body)(void *), uint64_t per_ns)
 {
     struct world world;
     struct base *base = base_new();
     struct weft_options options;
     weft_options_init(&options);
-    options.workers = 1; /* a stack in another worker's cache counts, and cannot be had */
-    options.max_fibers = 8;
+    options.workers = 1;
+    options.max_fibers = max_fibers;
     options.handle_signals = false;
     world_init(&world, base);
+    for (size_t i = 0; per_ns && i < world.config.queues_count; i++)
+        world.queues[i].rate = (struct units_rate){1, per_ns};
     attempts_reset();
     world_make(&world);
-    EXPECT_EQ(weft_run(&options, shortage_main, &world), 0);
+    EXPECT_EQ(weft_run(&options, body, &world), 0);
     store_free(world.store);
     engine_free(world.engine);
     base_free(base);
+}
+
+/* Eight fibers in all: main, engine, those that tell of progress and look for what has expired, and
+ * four runs; 12 jobs want to run. */
+Test(engine_life, jobs_wait_for_a_fiber_when_there_is_none)
+{
+    in_fibers(8, shortage_main, 0);
+}
+
+/* Five: a sixth would be the run. */
+Test(engine_life, a_start_that_found_no_fiber_has_not_spent_the_token_of_its_rate)
+{
+    in_fibers(5, rated_shortage_main, 3600 * WEFT_SECOND);
 }
 
 /* ---- every edge ------------------------------------------------------------------------------ */

@@ -85,6 +85,20 @@ Test(rate, being_a_little_late_each_time_does_not_make_a_fast_one_slower)
     cr_assert_geq(now - NOW, S - RATE_SLACK_NS - 100000);
 }
 
+Test(rate, what_is_given_back_is_there_at_once)
+{
+    struct rate rate = rate_of(1, 3600 * S);
+    rate_give_back(&rate); /* taken when there was no limit */
+    cr_assert(take(&rate, NOW));
+    rate_give_back(&rate);
+    cr_assert(take(&rate, NOW + 1));
+    cr_assert_not(take(&rate, NOW + 3600 * S));
+    cr_assert(take(&rate, NOW + 3600 * S + 1));
+    rate_give_back(&rate);
+    rate_set(&rate, (struct units_rate){1, 60 * S});
+    cr_assert(take(&rate, NOW + 3600 * S + 2));
+}
+
 Test(rate, a_new_one_counts_what_was_taken)
 {
     struct rate rate = rate_of(1, 3600 * S);
