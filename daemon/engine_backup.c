@@ -57,16 +57,26 @@ static int await(struct engine *engine, struct engine_op *op, atomic_bool *give_
     return rc < 0 ? rc : op_rc;
 }
 
+static int code_of(int rc)
+{
+    switch (rc) {
+    case -EEXIST:
+        return RPC_CONFLICT;
+    case -EBUSY:
+    case -EMFILE:
+    case -ENFILE:
+        return RPC_BUSY;
+    default:
+        return RPC_STORE_FAILED;
+    }
+}
+
 static int refuse(struct engine *engine, const struct problem *problem, int rc,
                   struct rpc_error *error)
 {
-    if (rc == -ECANCELED || rc == -ETIMEDOUT || rc == -ESHUTDOWN || !problem->err)
+    if (rc == -ECANCELED || rc == -ETIMEDOUT || rc == -ESHUTDOWN || rc == -ENOMEM || !problem->err)
         return engine_refuse(engine, error, rc);
-    rpc_error_set(error,
-                  rc == -EEXIST  ? RPC_CONFLICT
-                  : rc == -EBUSY ? RPC_BUSY
-                                 : RPC_STORE_FAILED,
-                  "%s", problem->text);
+    rpc_error_set(error, code_of(rc), "%s", problem->text);
     return rc;
 }
 

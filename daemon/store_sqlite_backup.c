@@ -163,16 +163,25 @@ static int sync_file(const char *path)
     return err;
 }
 
+/* A name that might not outlive a power cut is taken away again. */
+static int name_it(const struct sqlite_backup *backup, const char *folder)
+{
+    if (link(backup->new_path, backup->path) < 0)
+        return -errno;
+    int err = store_folder_sync(folder);
+    if (err)
+        unlink(backup->path);
+    return err;
+}
+
 /* I1.  A file of that name that came meanwhile is kept. */
-static int put_in_place(struct sqlite_backup *backup)
+static int put_in_place(const struct sqlite_backup *backup)
 {
     char *folder = strdup(backup->path);
     int err = folder ? sync_file(backup->new_path) : -ENOMEM;
-    if (!err && link(backup->new_path, backup->path) < 0)
-        err = -errno;
-    unlink(backup->new_path);
     if (!err)
-        err = store_folder_sync(dirname(folder));
+        err = name_it(backup, dirname(folder));
+    unlink(backup->new_path);
     free(folder);
     return err;
 }
@@ -189,8 +198,10 @@ int sqlite_backup_end(void *backend, struct problem *problem, uint64_t *ret_byte
     backup->db = NULL;
     if (backup->whole && !err) {
         err = put_in_place(backup);
-        err = err ? refuse(backup, err, problem) : 0;
-        *ret_bytes = size_of(backup->path);
+        if (err)
+            refuse(backup, err, problem);
+        else
+            *ret_bytes = size_of(backup->path);
     } else {
         unlink(backup->new_path);
     }

@@ -33,6 +33,7 @@ struct base {
     atomic_int waiting;  /* commits that do */
     atomic_int fail_in;  /* the nth commit from now fails; 0: none */
     atomic_bool no_room; /* the disk is full */
+    int backup_err;      /* what a backup fails with */
     atomic_int commits;
     size_t list_most; /* rows that a LIST looks at; 0: all; set before the start */
     uint64_t next_id;
@@ -332,6 +333,12 @@ static void base_close(void *arg)
     (void)arg;
 }
 
+static int base_backup(void *arg, const char *path, struct problem *problem)
+{
+    const struct base *base = arg;
+    return problem_set(problem, base->backup_err, "the backup %s: it failed", path);
+}
+
 static const struct store_backend_ops base_ops = {
     .name = "memory",
     .life = base_life,
@@ -343,6 +350,7 @@ static const struct store_backend_ops base_ops = {
     .rollback = base_rollback,
     .read = base_read,
     .idle = base_idle,
+    .backup_begin = base_backup,
     .room = base_room,
     .file_bytes = base_bytes,
     .close = base_close,

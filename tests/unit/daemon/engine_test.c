@@ -494,3 +494,38 @@ Test(engine, keeps_few_ended_jobs_and_asks_the_store_for_the_others)
     world_live(&world, forget_ended_jobs);
     base_free(base);
 }
+
+/* ---- backups --------------------------------------------------------------------------------- */
+
+static void fail_backups(struct world *world)
+{
+    static const struct {
+        int err, code;
+    } cases[] = {{-ENOMEM, RPC_INTERNAL_ERROR}, {-EMFILE, RPC_BUSY}, {-ENFILE, RPC_BUSY},
+                 {-EEXIST, RPC_CONFLICT},       {-EBUSY, RPC_BUSY},  {-ENOSPC, RPC_STORE_FAILED},
+                 {-EIO, RPC_STORE_FAILED}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct rpc_error error = {0};
+        uint64_t bytes;
+        char *path;
+        world->base->backup_err = cases[i].err;
+        EXPECT_EQ(engine_backup(world->engine, "copy.db", &path, &bytes, &error), cases[i].err);
+        EXPECT_EQ(error.code, cases[i].code);
+    }
+}
+
+Test(engine, says_of_a_backup_what_it_lacked)
+{
+    char folder[] = "/tmp/weft-engine-XXXXXX", backups[64];
+    struct world world;
+    struct base *base = base_new();
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(backups, sizeof(backups), "%s/backup", folder);
+    world_init(&world, base);
+    world.workers = 1;
+    world.config.daemon.state_dir = folder;
+    world_live(&world, fail_backups);
+    base_free(base);
+    cr_assert_eq(rmdir(backups), 0);
+    cr_assert_eq(rmdir(folder), 0);
+}

@@ -2,6 +2,9 @@
 /* A copy of the store while it is written. */
 #include "store_vfs.h"
 
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
 static char backup_path[128];
 
 enum { MANY = TEST_COUNT(40000, 20000) }; /* jobs: more pages than a backup copies at once */
@@ -134,6 +137,34 @@ Test(store_backup, what_is_there_is_kept_and_what_fails_leaves_nothing)
     path_in(other, folder, "given-up.db.new");
     cr_assert_eq(access(other, F_OK), -1);
     cr_assert_eq(insert_range(store, 11, 1), 0, "the store is well");
+    store_free(store);
+    folder_remove(folder);
+}
+
+static atomic_bool folders_fail;
+
+/* In place of libc's. */
+int fsync(int fd)
+{
+    struct stat status;
+    if (!atomic_load(&folders_fail) || fstat(fd, &status) < 0 || !S_ISDIR(status.st_mode))
+        return (int)syscall(SYS_fsync, fd);
+    errno = EIO;
+    return -1;
+}
+
+Test(store_backup, a_name_that_cannot_be_synced_is_taken_away_again)
+{
+    char folder[64];
+    struct problem problem;
+    struct store *store = boot(folder_for(folder));
+    cr_assert_eq(insert_range(store, 1, 10), 0);
+    atomic_store(&folders_fail, true);
+    cr_assert_eq(back_up(store, backup_path, NULL, &problem), -EIO);
+    cr_assert_eq(access(backup_path, F_OK), -1);
+    atomic_store(&folders_fail, false);
+    cr_assert_eq(back_up(store, backup_path, NULL, &problem), 0, "%s", problem.text);
+    cr_assert_eq(jobs_in(backup_path), 10u);
     store_free(store);
     folder_remove(folder);
 }
