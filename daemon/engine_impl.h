@@ -87,6 +87,7 @@ struct engine_waiter {
     size_t count;
     size_t remaining; /* nodes still on a job */
     int err;          /* the engine ended first */
+    int keep_err;     /* a copy of a record could not be made, and the record may be gone */
     struct weft_event woken;
 };
 

@@ -70,8 +70,9 @@ void engine_wake_locked(struct job *job)
     while (job->waiters) {
         struct job_waiters *node = job->waiters;
         node->ended = job->record.state;
-        if (node->keep && job->record.memory_only) /* it may be forgotten before who waits looks */
-            (void)job_record_copy(&job->record, node->keep);
+        /* It may be forgotten before who waits looks. */
+        if (node->keep && job->record.memory_only && job_record_copy(&job->record, node->keep) < 0)
+            node->waiter->keep_err = -ENOMEM;
         unlink_node(node);
         if (node->waiter->remaining == 0)
             weft_event_set(&node->waiter->woken);
@@ -215,6 +216,8 @@ static int wait_for(struct engine *engine, struct wait *wait, uint64_t deadline_
         if (rc < 0)
             return rc;
         rc = engine_waiter_wait(engine, &wait->waiter, deadline_ns);
+        if (rc == 0)
+            rc = wait->waiter.keep_err;
         if (rc < 0)
             return engine_refuse(engine, error, rc);
     } while (!is_complete(wait));

@@ -194,6 +194,62 @@ Test(engine_memory, get_list_and_wait_from_the_store)
     base_free(base);
 }
 
+struct waiting {
+    struct world *world;
+    uint64_t id;
+};
+
+static int wait_main(void *arg)
+{
+    struct waiting *waiting = arg;
+    struct engine_page page;
+    struct rpc_error error = {0};
+    int rc =
+        engine_wait(waiting->world->engine, &me, &waiting->id, 1, WEFT_NO_DEADLINE, &page, &error);
+    atomic_store(&armed, false);
+    if (rc < 0) {
+        check_refusal(rc, &error);
+        return 0;
+    }
+    EXPECT_EQ(page.records[0]->state, JOB_SUCCEEDED);
+    engine_page_destroy(&page);
+    return 0;
+}
+
+/* Its record goes with its end: only who waits for it has a copy. */
+static void wait_once(struct world *world)
+{
+    bool was_armed = atomic_exchange(&armed, false);
+    struct waiting waiting = {.world = world};
+    struct weft_group group;
+    weft_event_clear(&attempts_gate);
+    waiting.id = submit(world, "gate", ",\"durable\":false");
+    await_state(world, waiting.id, JOB_RUNNING);
+    weft_group_init(&group);
+    EXPECT_EQ(weft_group_spawn(&group, "wait", wait_main, &waiting), 0);
+    while (!world->engine->waiters)
+        EXPECT_EQ(weft_yield(), 0);
+    atomic_store(&armed, was_armed);
+    weft_event_set(&attempts_gate);
+    EXPECT_EQ(weft_group_join(&group), 0);
+}
+
+static void wait_all(struct world *world)
+{
+    try_all(world, wait_once);
+}
+
+Test(engine_memory, wait_for_what_is_in_memory_only)
+{
+    struct world world;
+    struct base *base = base_new();
+    world_init(&world, base);
+    world.workers = 1;
+    world.config.daemon.recent = 0;
+    world_live(&world, wait_all);
+    base_free(base);
+}
+
 static void cancel_once(struct world *world)
 {
     bool was_armed = atomic_exchange(&armed, false);
