@@ -283,16 +283,21 @@ struct reading {
     struct output_chunk chunk;
 };
 
-static uint64_t read_dropped(const struct output_store *store, const char *name)
+/* No file: nothing was.  One that cannot be read is an error: what was cut must not pass for whole. */
+static int read_dropped(const struct output_store *store, const char *name, uint64_t *ret_dropped)
 {
     char text[32];
     int fd = openat(store->folder, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    ssize_t n = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    return strtoull(text, NULL, 10);
+    if (fd < 0 && errno != ENOENT)
+        return -errno;
+    ssize_t n = fd < 0 ? 0 : output_read_at(fd, text, sizeof(text) - 1, 0);
+    if (fd >= 0)
+        close(fd);
+    if (n < 0)
+        return (int)n;
+    text[n] = '\0';
+    *ret_dropped = strtoull(text, NULL, 10);
+    return 0;
 }
 
 static int read_head(int fd, uint64_t end, struct reading *reading)
@@ -333,7 +338,7 @@ static int read_main(void *arg)
         close(fd);
     }
     if (rc == 0 && reading->chunk.at_end)
-        reading->chunk.dropped = read_dropped(reading->store, reading->dropped_name);
+        rc = read_dropped(reading->store, reading->dropped_name, &reading->chunk.dropped);
     return rc;
 }
 
@@ -377,7 +382,7 @@ static int share_main(void *arg)
     int rc = output_share_at(sharing->store->folder, sharing->name, sharing->offset,
                              sharing->is_over, share);
     if (rc == 0 && share->at_end)
-        share->dropped = read_dropped(sharing->store, sharing->dropped_name);
+        rc = read_dropped(sharing->store, sharing->dropped_name, &share->dropped);
     return rc;
 }
 

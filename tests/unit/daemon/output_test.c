@@ -143,6 +143,37 @@ Test(output, keeps_the_cap_and_counts_the_rest)
     with_store(cap);
 }
 
+static void expect_refusal(int err)
+{
+    struct output_chunk chunk;
+    struct output_share share;
+    EXPECT_EQ(output_read(store, 5, 1, OUTPUT_STDOUT, 0, 100, &chunk), err);
+    EXPECT_EQ(output_share(store, 5, 1, OUTPUT_STDOUT, 0, true, &share), err);
+    expect_chunk(5, 0, 7, "1234567", false, 0); /* the rest is asked for later */
+}
+
+static int hide_what_was_dropped(void)
+{
+    const char *note = "/0/5.1.out.dropped";
+    struct output_summary summary;
+    struct output *output = open_stdout(5, 1, 8);
+    output_write(output, "1234567890", 10);
+    output_close(output, &summary);
+    EXPECT_EQ(unlink(path_of(note)), 0);
+    EXPECT_EQ(symlink("5.1.out.dropped", path_of(note)), 0);
+    expect_refusal(-ELOOP);
+    EXPECT_EQ(unlink(path_of(note)), 0);
+    EXPECT_EQ(mkdir(path_of(note), 0700), 0);
+    expect_refusal(-EISDIR);
+    EXPECT_EQ(output_remove(store, 5, 1), 0);
+    return 0;
+}
+
+Test(output, that_was_cut_does_not_pass_for_whole)
+{
+    with_store(hide_what_was_dropped);
+}
+
 /* ---- the tail -------------------------------------------------------------------------------- */
 
 static char byte_at(uint64_t offset)
