@@ -164,7 +164,7 @@ struct run_pump {
 /* Makes the pipe; *ret_fd is the end for the program, the caller's to close. */
 int run_pump_init(struct run_pump *pump, int *ret_fd);
 int run_pump_main(void *pump);                /* the fiber; needs pump->output */
-void run_pump_abort(struct run_pump *pump);   /* read no more.  Any fiber */
+void run_pump_abort(struct run_pump *pump);   /* read what is there, no more.  Any fiber */
 void run_pump_destroy(struct run_pump *pump); /* no fiber may be in it */
 
 /* ---- run_stop.c ---- */

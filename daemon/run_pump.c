@@ -5,6 +5,8 @@
  * I1  The pipe is always read, whatever becomes of the file, so a program never blocks on us.
  * I2  The fiber ends at end of file, or soon after run_pump_abort().
  * I3  scope is cancelled only while it is entered; `open` says so under the lock.
+ * I4  What was in the pipe at an abort is kept, as far as its file takes it: it may be the program's
+ *     last words, which only our disk has held up.  What comes later is a stranger's.
  */
 #include "daemon/run_impl.h"
 
@@ -84,18 +86,47 @@ static void copy(struct run_pump *pump, char *buffer, size_t size)
     }
 }
 
+/* Returns 0 or less where there is nothing now. */
+static __attribute__((noinline)) ssize_t read_now(struct run_pump *pump, char *buffer, size_t size)
+{
+    ssize_t n;
+    do
+        n = read(weft_stream_fd(pump->stream), buffer, size);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
+static size_t pipe_capacity(struct run_pump *pump)
+{
+    int capacity = fcntl(weft_stream_fd(pump->stream), F_GETPIPE_SZ);
+    return capacity > 0 ? (size_t)capacity : PIECE;
+}
+
+/* I4: as much as may have been there. */
+static void copy_rest(struct run_pump *pump, char *buffer, size_t size)
+{
+    size_t left = pipe_capacity(pump);
+    ssize_t n;
+    while (left > 0 && (n = read_now(pump, buffer, left < size ? left : size)) > 0) {
+        output_write(pump->output, buffer, (size_t)n);
+        left -= (size_t)n;
+    }
+}
+
 int run_pump_main(void *arg)
 {
     struct run_pump *pump = arg;
     struct weft_scope shield;
     char small[512];
-    char *buffer = malloc(PIECE);
+    char *large = malloc(PIECE), *buffer = large ? large : small;
+    size_t size = large ? PIECE : sizeof(small);
     weft_shield_enter(&shield);
     open_scope(pump);
-    copy(pump, buffer ? buffer : small, buffer ? PIECE : sizeof(small));
+    copy(pump, buffer, size);
     close_scope(pump);
+    copy_rest(pump, buffer, size);
     weft_scope_leave(&shield);
-    free(buffer);
+    free(large);
     weft_event_set(&pump->end);
     return 0;
 }
