@@ -75,9 +75,9 @@ struct request {
     const json_t *params;                /* checked object; NULL if none were given */
     const struct engine_turn *turn;      /* for submits: when the next request may start; or NULL */
     struct rpc_error error;
-    bool
-        changed; /* by methods_call(): it is done, and no error may be the reply.  Where there is no
-                   * memory for its own, the client must see that the reply is lost */
+    /* By methods_call(): it is done, and no error may be the reply.  Where there is no memory for its
+     * own, the client must see that the reply is lost. */
+    bool changed;
 };
 
 struct method {
