@@ -1,24 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The Chase-Lev deque: runtime/core/deque.c (deque_push, deque_pop, deque_steal).
+ * The Chase-Lev deque: D1 to D4 of runtime/core/deque.c (deque_steal, deque_grow) and deque.h
+ * (deque_push, deque_pop, deque_pop_shared).
  *
  * An owner pushes and pops, two thieves steal; every load, store and CAS is a step of its own, in
  * sequentially consistent order, which is what the fences of D3 provide between bottom and top.
+ * The first ring has two slots, the one that it grows into four.
  * Checked: each element is taken exactly once, in the end none is left.
  *
  * BROKEN 1: the owner takes the last element without the CAS on top.
- * BROKEN 2: the owner reads top before it writes bottom (the missing fence).
+ * BROKEN 2: the owner goes by the top that it read before it wrote bottom (the missing fence).
+ * BROKEN 3: a ring is freed when it is outgrown (D4).
+ * BROKEN 4: a ring is published before the elements are copied into it.
+ * BROKEN 5: a thief reads the ring before top.
  */
 #ifndef BROKEN
 #define BROKEN 0
 #endif
 
 #define ELEMENTS 4
-#define SLOTS 4
+#define SLOTS 2 /* at first */
 
 short top = 0, bottom = 0;
-byte slot[SLOTS];
+byte slot[6];      /* of the first ring, and of the next */
+bool grown;        /* which is in use */
 byte taken[ELEMENTS + 1]; /* how often each element was taken; elements are 1..ELEMENTS */
+
+/* Of the ring `second`. */
+#define SLOT(second, index) slot[(second -> SLOTS + (index) % 4 : (index) % SLOTS)]
 
 inline take(element)
 {
@@ -30,33 +39,56 @@ inline take(element)
 proctype owner()
 {
     byte next = 1, element;
-    short b, t;
+    short b, t, i;
 
     do
     :: next <= ELEMENTS ->
         /* push */
-        slot[bottom % SLOTS] = next;
+        t = top;
+        if
+        :: !grown && bottom - t == SLOTS ->
+#if BROKEN == 4
+            grown = true;
+#endif
+            i = t;
+            do
+            :: i < bottom -> SLOT(true, i) = SLOT(false, i); i++
+            :: else -> break
+            od;
+            grown = true;
+            atomic {
+                i = 0;
+#if BROKEN == 3
+                slot[0] = 0;
+                slot[1] = 0
+#endif
+            }
+        :: else
+        fi;
+        SLOT(grown, bottom) = next;
         bottom = bottom + 1;
         next++
     :: next > 1 ->
         /* pop */
         b = bottom - 1;
-#if BROKEN == 2
         t = top;
+        if
+        :: t > b ->
+            if
+            :: next > ELEMENTS -> break
+            :: else -> goto again
+            fi
+        :: else
+        fi;
         bottom = b;
-#else
-        bottom = b;
+#if BROKEN != 2
         t = top;
 #endif
         if
-        :: t > b -> bottom = b + 1;
-            if
-            :: next > ELEMENTS -> break
-            :: else
-            fi
-        :: t < b -> element = slot[b % SLOTS]; take(element)
+        :: t > b -> bottom = b + 1
+        :: t < b -> element = SLOT(grown, b); take(element)
         :: t == b ->
-            element = slot[b % SLOTS];
+            element = SLOT(grown, b);
 #if BROKEN == 1
             take(element);
             top = t + 1;
@@ -69,7 +101,9 @@ proctype owner()
             };
 #endif
             bottom = b + 1
-        fi
+        fi;
+again:
+        atomic { b = 0; t = 0; element = 0 }
     od
 }
 
@@ -77,15 +111,22 @@ proctype thief()
 {
     short t, b;
     byte element, tries = 0;
+    bool ring;
 
     do
     :: tries < 2 ->
         tries++;
+#if BROKEN == 5
+        ring = grown;
+#endif
         t = top;
         b = bottom;
         if
         :: t < b ->
-            element = slot[t % SLOTS];
+#if BROKEN != 5
+            ring = grown;
+#endif
+            element = SLOT(ring, t);
             atomic {
                 if
                 :: top == t -> top = t + 1; take(element)
@@ -93,7 +134,8 @@ proctype thief()
                 fi
             }
         :: else
-        fi
+        fi;
+        atomic { t = 0; b = 0; element = 0; ring = false }
     :: else -> break
     od
 }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Waiting for a descriptor: I1 to I4 of runtime/io/descriptor.c (descriptor_enter, direction_link,
- * direction_unlink, descriptor_leave, weft_descriptor_free, descriptor_finish) and I2, I3 of
- * runtime/core/watch.c (watch_new, direction_deliver, watch_deliver).
+ * Waiting for a descriptor: I1 to I5 of runtime/io/descriptor.c (descriptor_enter,
+ * descriptor_await, direction_link, direction_unlink, descriptor_leave, descriptor_leave_drained,
+ * weft_descriptor_free, direction_close, descriptor_finish), I2, I3 of runtime/core/watch.c
+ * (watch_new, direction_deliver, watch_deliver), and I4 of runtime/io/stream/stream.c (weft_read).
  *
- * One slot, its reading side.  Fiber 1 reads two items, waiting where there is none; its first wait
- * may time out, and then it waits again, without a look of its own (weft_descriptor_wait_readable).  In some runs the descriptor is freed meanwhile; the slot
- * is then opened anew, as the second generation, for fiber 2, which reads one.  A poller fetches
- * edges and delivers them later.  What a lock guards is one step.  (How a wait is claimed is
- * wait.pml's: here that is a step too.)
+ * One slot, its reading side, of a TCP socket.  Fiber 1 reads three items, one or two at a time,
+ * waiting where there is none; one of its waits may time out, and then it may wait without a look
+ * of its own (weft_descriptor_wait_readable).  In some runs the descriptor is freed meanwhile; the
+ * slot is then opened anew, as the second generation, for fiber 2, which reads one item, and the
+ * end.  A poller fetches edges and delivers them later.  What a lock guards is one step.  (How a
+ * wait is claimed is wait.pml's: here that is a step too.)
  * Checked: no system call meets a closed or recycled fd; the fd is closed once; an event comes to
  * the descriptor that it was about, and to none else; nobody is claimed who does not wait; a fiber
  * that waits finds what came (no end state but one in which all have what they wanted).
@@ -19,6 +21,9 @@
  * BROKEN 4: a free closes the fd although a fiber is inside (I2).
  * BROKEN 5: a free does not leave for the fiber that it claims (I3).
  * BROKEN 6: the fiber that a free has claimed leaves as well.
+ * BROKEN 7: a side is drained although an event is noted that no wait has taken (I5).
+ * BROKEN 8: an event that claims the waiter does not clear `drained` (I5).
+ * BROKEN 9: a side is drained although an event has told of the end.
  */
 #ifndef BROKEN
 #define BROKEN 0
@@ -31,7 +36,7 @@
 
 /* the slot */
 byte generation = 1;
-bool closed, ready, busy;
+bool closed, ready, busy, drained, lasting;
 byte waiter; /* a fiber; 0: none */
 bool is_free;
 
@@ -43,6 +48,7 @@ byte items[3];
 /* the kernel */
 byte open_as = 1; /* the generation whose fd is open; 0: none */
 byte data[3];
+bool ended[3]; /* the peer's: the end is read as an item, behind the others */
 bool edge[3];
 bool in_call;
 byte closes;
@@ -80,12 +86,31 @@ inline read(self)
     };
     atomic {
         assert(open_as == self);
-        got = data[self] > 0;
-        if
-        :: got -> data[self]--; items[self]++
-        :: else
+        if /* as much as fits: it has emptied the socket if that is less */
+        :: data[self] > 0 -> data[self]--; items[self]++; got = true
+        :: data[self] > 0 ->
+            emptied = data[self] < 2;
+            items[self] = items[self] + (emptied -> 1 : 2);
+            data[self] = data[self] - (emptied -> 1 : 2);
+            got = true
+        :: data[self] == 0 && ended[self] -> items[self]++; got = true
+        :: data[self] == 0 && !ended[self] -> got = false
         fi;
         in_call = false
+    }
+}
+
+inline leave_drained()
+{
+    atomic {
+        assert(busy);
+#if BROKEN == 7
+        drained = !lasting
+#elif BROKEN == 9
+        drained = !ready
+#else
+        drained = !ready && !lasting
+#endif
     }
 }
 
@@ -118,7 +143,7 @@ inline link(self)
     fi
 }
 
-/* again: whether it goes on reading; else it is outside */
+/* again: whether the wait is a success; else it is outside */
 inline suspend(self)
 {
     atomic {
@@ -141,29 +166,42 @@ inline suspend(self)
             wait[self] = NOT_THERE
         };
         leave(self);
-        /* the next call; that nobody calls who was told of the free is its user's promise */
-        atomic {
-            if
-            :: generation == self && !closed -> busy = true; again = true; waits_first = true
-            :: else
-            fi
-        }
+        may_wait = true
     fi
 }
 
+/* One call: weft_read, or weft_descriptor_wait_readable, which takes nothing. */
 proctype fiber(byte self; byte wanted)
 {
-    bool got, linked, inside, again, over, waits_first;
+    bool got, linked, inside, again, over, emptied, only_waits;
+    bool may_wait; /* the last look found nothing */
 
     do
-    :: items[self] == wanted -> leave(self); break
+    :: items[self] == wanted || was_freed[self] -> break
     :: else ->
+        /* descriptor_enter; that nobody calls after the free is its user's promise */
+        atomic {
+            if
+            :: generation == self && !closed -> assert(!busy); busy = true
+            :: else -> break
+            fi
+        };
+        atomic {
+            got = false;
+            emptied = false;
+            only_waits = false;
+            if
+            :: may_wait -> only_waits = true
+            :: true
+            fi;
+            may_wait = false
+        };
         if
-        :: waits_first -> atomic { waits_first = false; got = false }
+        :: only_waits || drained
         :: else -> read(self)
         fi;
-        if
-        :: got
+        do
+        :: got -> break
         :: else ->
             link(self);
             again = inside;
@@ -172,9 +210,18 @@ proctype fiber(byte self; byte wanted)
             :: else
             fi;
             if
-            :: again
-            :: else -> break
+            :: !again || only_waits -> break
+            :: else -> read(self)
             fi
+        od;
+        if
+        :: !got && !again /* it is outside */
+        :: else ->
+            if
+            :: emptied -> leave_drained()
+            :: else
+            fi;
+            leave(self)
         fi
     od
 }
@@ -201,13 +248,13 @@ proctype timer()
 proctype poller()
 {
     byte tag, claimed;
-    bool done;
+    bool done, lasts;
 
 end:
     do
-    :: atomic { edge[1] -> edge[1] = false; tag = 1 };
+    :: atomic { edge[1] -> edge[1] = false; tag = 1; lasts = ended[1] };
         goto deliver
-    :: atomic { edge[2] -> edge[2] = false; tag = 2 };
+    :: atomic { edge[2] -> edge[2] = false; tag = 2; lasts = ended[2] };
 deliver:
         atomic {
             if
@@ -220,6 +267,10 @@ deliver:
                 claimed = waiter;
                 waiter = 0;
                 done = false;
+                lasting = lasting || lasts;
+#if BROKEN != 8
+                drained = false;
+#endif
                 if
                 :: claimed != 0 ->
                     claim(EVENT, done)
@@ -229,7 +280,9 @@ deliver:
 #if BROKEN == 2
                 :: claimed == 0 -> ready = true
 #else
-                :: !done -> ready = true
+                :: !done ->
+                    ready = true;
+                    drained = false
 #endif
                 :: else
                 fi
@@ -237,22 +290,28 @@ deliver:
             fi;
             tag = 0;
             claimed = 0;
-            done = false
+            done = false;
+            lasts = false
         }
     od
 }
 
-proctype source(byte self; byte count)
+/* To fiber 1: an item, then two at once.  To fiber 2: an item, and the end, with it or later. */
+proctype source(byte self)
 {
-    do
-    :: count > 0 ->
-        atomic {
-            data[self]++;
-            edge[self] = (open_as == self);
-            count--
-        }
-    :: else -> break
-    od
+    atomic {
+        data[self]++;
+        edge[self] = (open_as == self);
+        if
+        :: self == 2 -> ended[self] = true
+        :: true
+        fi
+    };
+    if
+    :: self == 1 -> atomic { data[1] = data[1] + 2; edge[1] = (open_as == 1) }
+    :: self == 2 && !ended[2] -> atomic { ended[2] = true; edge[2] = (open_as == 2) }
+    :: else
+    fi
 }
 
 proctype user()
@@ -296,11 +355,13 @@ proctype user()
         is_free = false;
         closed = false;
         ready = false;
-        busy = true;
+        drained = false;
+        lasting = false;
+        busy = false;
         waiter = 0;
         open_as = generation;
-        run source(2, 1);
-        run fiber(2, 1)
+        run source(2);
+        run fiber(2, 2)
     };
     assert(closes == 1);
 out:
@@ -310,10 +371,9 @@ out:
 init
 {
     atomic {
-        busy = true;
         run poller();
-        run source(1, 2);
-        run fiber(1, 2);
+        run source(1);
+        run fiber(1, 3);
         run timer();
         run user()
     }

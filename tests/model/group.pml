@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The join of a group: G1 to G4 of runtime/core/group.h (group_count_child, group_child_ended,
- * group_wait) and the fork-join fast path of runtime/core/sched.c, where a child that ends pops its
- * spawner's continuation and is uncounted without an atomic.
+ * The join of a group: G1 to G4 of runtime/core/group.h (group_child_ended, group_wait and
+ * weft_group_join of group.c) and the fork-join fast path of runtime/core/sched.c (count_child,
+ * uncount), where a child that ends pops its spawner's continuation and is uncounted without an
+ * atomic.
  *
  * An owner spawns three children, whose spawns leave its continuation to be stolen or to be popped
- * by the child; the first child spawns one more, counted by the atomic.  Then the owner joins, and
- * the group goes away.  Checked: the join returns when all children have ended, and not before; the
- * owner is woken once; no child touches the group after that.
+ * by a child, not always the newest: one that waited may end where a later spawn was.  The first
+ * child spawns one more, counted by the atomic.  Then the owner joins, and the group goes away.
+ * Checked: the join returns when all children have ended, and not before; the owner is woken once;
+ * no child touches the group after that.
  *
  * BROKEN 1: a child that brings the balance to 0 wakes the owner, joining or not.
  * BROKEN 2: a child of the owner is uncounted in `local` also when the continuation was stolen.
@@ -26,7 +28,7 @@ short owned = 0;               /* the field `local` */
 short balance = 0;
 bool alive = true;             /* the group's memory */
 byte ended = 0;                /* children that do no more */
-bool continuation[CHILDREN];   /* of the owner, on the deque of the worker that runs that child */
+bool continuation = false;     /* of the owner, on the deque of some worker */
 bool runs = true;              /* the owner's execution is somebody's: its own, after a spawn */
 bool prepared = false, claimed = false; /* the owner's wait */
 
@@ -69,13 +71,13 @@ proctype child(byte me)
     bool popped = false;
 
     if
-    :: me == 0 -> balance++; run grandchild() /* counted by the atomic; it is counted itself still */
+    :: me == 0 -> balance++; run grandchild() /* by the atomic; it is counted itself still */
     :: else
     fi;
     atomic {
         if
-        :: continuation[me] -> continuation[me] = false; popped = true
-        :: else
+        :: continuation -> continuation = false; popped = true
+        :: true /* it is on another worker's, or the budget of turns is used up */
         fi
     };
 #if BROKEN == 2
@@ -99,12 +101,14 @@ proctype child(byte me)
     fi
 }
 
-/* Another worker steals the continuation of any spawn, at any time. */
-proctype thief(byte from)
+/* Another worker steals the continuation, or its own takes it in its turn, at any time. */
+proctype thief()
 {
 endsteal:
-    atomic { continuation[from] -> continuation[from] = false };
-    runs = true
+    do
+    :: atomic { continuation -> continuation = false };
+        runs = true
+    od
 }
 
 proctype owner()
@@ -116,7 +120,7 @@ proctype owner()
     :: spawned < CHILDREN ->
         before = owned;
         owned = before + 1;
-        atomic { runs = false; continuation[spawned] = true; run child(spawned) };
+        atomic { runs = false; continuation = true; run child(spawned) };
         spawned++;
         runs /* popped or stolen */
     :: else -> break
@@ -145,9 +149,7 @@ joined:
 init
 {
     atomic {
-        run thief(0);
-        run thief(1);
-        run thief(2);
+        run thief();
         run owner()
     }
 }

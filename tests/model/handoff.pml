@@ -1,22 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Taking a worker from a thread that is stuck: S1 to S5 of runtime/core/handoff.h (worker_enter,
- * worker_exit; try_to_take, change_hands and handoff_look_again of handoff.c), and that a fiber is
- * handed its worker when it is resumed (turn_arrive of turn.h).
+ * Taking a worker from a thread that is stuck: S1 to S6 of runtime/core/handoff.h (worker_enter,
+ * worker_exit; try_to_take, change_hands, handoff_look_again, handoff_arrived, give_away, weft_pin
+ * and unpin of handoff.c), and that a fiber is handed its worker when it is resumed (turn_enter and
+ * turn_arrive of turn.h).
  *
  * One fiber, two workers with a driving thread each, one more thread to spare, a monitor that tries
  * to take whichever worker the fiber was seen on.  The fiber runs its own code, and enters sections
  * in which it uses its worker's state, and in which it may suspend: then another worker, or the
- * same, resumes it.  Stores of `inside` wait in a store buffer until the thread drains it: at any
- * time, at the monitor's barrier, or when the fiber takes the lock or is left.  Checked: nobody uses
- * a worker's state while another does, or after it lost the worker; a fiber that was left for another
- * thread keeps its new worker; who lost a worker finds that out at its next entry, and comes through.
+ * same, resumes it; or it pins itself to the worker, or gives it away.  Stores of `inside` wait in
+ * a store buffer until the thread drains it: at any time, at the monitor's barrier, or when the
+ * fiber takes the lock or is left.  Checked: nobody uses a worker's state while another does, or
+ * after it lost the worker; a fiber that was left for another thread keeps its new worker; who lost
+ * a worker, or gave it away, finds that out at its next entry, and comes through; a worker with a
+ * pinned fiber is not taken.
  *
  * BROKEN 1: the monitor executes no barrier.
  * BROKEN 2: the monitor does not look at fiber->worker again after it found the fiber outside.
  * BROKEN 3: a fiber that finds the stray worker takes it as the truth, without the lock.
  * BROKEN 4: a fiber that is resumed asks fiber->worker for its worker.
  * BROKEN 5: a fiber that is suspended counts as outside.
+ * BROKEN 6: the monitor looks for pins before it asks whether the fiber is outside (S6).
+ * BROKEN 7: a fiber gives its worker away without the lock.
  */
 #ifndef BROKEN
 #define BROKEN 0
@@ -32,6 +37,7 @@ bool buffered = false;   /* the fiber's thread has a store of `inside` under way
 bool buffer;             /* ...of this */
 bool lock = false;       /* of the threads */
 bool lost = false;       /* what change_hands says: the fiber is a stray for good */
+bool pinned = false;     /* to the worker that it is on */
 bool running = true;     /* the fiber runs; else it waits for a worker to resume it */
 bool queued = false;     /* it may be resumed: its registers are saved */
 byte given;              /* the worker that resumed it */
@@ -111,10 +117,40 @@ inline suspend()
 #endif
 }
 
+/* The worker is nobody's, and then a spare thread's; its own thread has the fiber alone. */
+inline change_hands(worker)
+{
+    atomic {
+        assert(!pinned);
+        lost = true;
+        if
+        :: seen_on == worker -> seen_on = STRAY
+        :: else
+        fi;
+        driverless[worker] = true;
+        users[worker]++;
+        assert(users[worker] == 1)
+    };
+    atomic { users[worker]--; driverless[worker] = false }
+}
+
+/* Its user is in it still, but does no more. */
+inline give_away()
+{
+#if BROKEN != 7
+    atomic { !lock -> lock = true };
+    drain();
+#endif
+    fiber_worker = STRAY;
+    change_hands(mine);
+#if BROKEN != 7
+    lock = false
+#endif
+}
+
 proctype fiber()
 {
     byte mine = 0, section = 0;
-    bool again;
 
     /* It was resumed on worker 0, and goes to its own code. */
     use(mine);
@@ -129,15 +165,21 @@ proctype fiber()
             look_again();
             if
             :: mine == STRAY ->
-                assert(lost);
+                assert(lost && !pinned);
+                if
+                :: true -> goto outside /* what needs no worker it does without one */
+                :: true
+                fi;
                 /* go home: its thread queues it, and the worker that it gets is a new one */
+                atomic { !lock -> lock = true };
                 atomic {
                     drain();
                     lost = false;
-                    fiber_worker = 0;
-                    running = false;
-                    queued = true
+                    fiber_worker = 0; /* the lost one, whichever: it does not run */
+                    running = false
                 };
+                lock = false;
+                queued = true;
                 running;
                 mine = given
             :: else
@@ -147,30 +189,38 @@ proctype fiber()
         use(mine);
         if
         :: suspend(); use(mine)
+        :: pinned = !pinned
+        :: !pinned -> give_away()
         :: skip
         fi;
+outside:
         store_inside(false)
     :: else -> break
     od;
     over = true
 }
 
-/* Either worker may resume it: enter() of sched.c, whose stores come before what the fiber does. */
+/* Either worker may resume it, or its home if it is pinned: turn_enter, whose stores come before
+ * what the fiber does. */
 proctype resumer()
 {
 end:
     do
-    :: atomic { queued && !driverless[0] && users[0] == 0 ->
-        queued = false; fiber_worker = 0; given = 0; seen_on = 0; running = true }
-    :: atomic { queued && !driverless[1] && users[1] == 0 ->
-        queued = false; fiber_worker = 1; given = 1; seen_on = 1; running = true }
+    :: atomic { queued && !driverless[0] && users[0] == 0 && !(pinned && given != 0) ->
+        queued = false; given = 0; users[0]++ };
+        goto enter
+    :: atomic { queued && !driverless[1] && users[1] == 0 && !(pinned && given != 1) ->
+        queued = false; given = 1; users[1]++ };
+enter:
+        fiber_worker = given;
+        atomic { users[given]--; seen_on = given; running = true }
     od
 }
 
 proctype monitor()
 {
     byte tries = 0, target;
-    bool was_inside, taken;
+    bool was_inside, was_pinned, taken;
 
     do
     :: tries < TRIES && !over ->
@@ -195,26 +245,20 @@ proctype monitor()
 #if BROKEN != 1
         drain();
 #endif
+#if BROKEN == 6
+        was_pinned = pinned;
+#endif
         was_inside = inside;
 #if BROKEN == 2
         taken = !was_inside;
 #else
-        atomic { taken = !was_inside && fiber_worker == STRAY };
+        taken = (!was_inside && fiber_worker == STRAY);
+#endif
+#if BROKEN != 6
+        was_pinned = pinned;
 #endif
         if
-        :: taken ->
-            /* change_hands: the worker is nobody's, and then a spare thread's */
-            atomic {
-                lost = true;
-                if
-                :: seen_on == target -> seen_on = STRAY
-                :: else
-                fi;
-                driverless[target] = true;
-                users[target]++;
-                assert(users[target] == 1)
-            };
-            atomic { users[target]--; driverless[target] = false }
+        :: taken && !was_pinned -> change_hands(target)
         :: else ->
             atomic {
                 if

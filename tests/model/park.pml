@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Parking, dozing and waking: runtime/core/idle.c and worker_search, worker_found, worker_park of
- * runtime/core/worker.c.
+ * Parking, dozing and waking: I1 to I6 of runtime/core/idle.h (idle_needs_wake, idle_notify;
+ * idle_take_sleeper, idle_start_search, idle_stop_search, idle_announce, idle_return of idle.c) and
+ * worker_notify_slow, worker_pick, worker_search, worker_found, work_visible, worker_park of
+ * runtime/core/worker.c.  (Not the slot, for which nobody is woken: Q3 of sched.c.)
  *
  * Three workers; one of them submits work to a queue that all may take from (a deque or ring that
  * can be stolen from).  Whoever takes an item runs it for ever: the rest is for the others.  A lone
@@ -26,7 +28,7 @@
 #define NOBODY 255
 
 byte queue = 0;          /* items that may be stolen */
-byte inject = 0;         /* what another thread gives to all: any worker takes it without searching */
+byte inject = 0;         /* what another thread gives to all: taken without a search */
 byte events = 0;         /* what makes a fiber of the sleeper itself ready: a timer, a descriptor */
 byte busy = 0;           /* workers that have found something to run */
 short searching = 0, awake = WORKERS;
@@ -60,6 +62,7 @@ inline notify(lone, victim)
 proctype worker(byte me)
 {
     bool mine_searching = false, took = false, last = false, want_doze = false, slept, own = false;
+    bool dozed; /* somebody did, when it announced itself */
     byte victim;
 
 again:
@@ -113,15 +116,21 @@ park:
         if
         :: want_doze && dozer == NOBODY -> dozer = me
         :: else
-        fi
+        fi;
+        dozed = (dozer != NOBODY)
     };
-    slept = false;
+    /* work_visible: one after the other */
+    slept = (inject == 0 || BROKEN == 1);
     if
-    :: BROKEN != 1 && (queue > 1 || inject > 0) -> skip /* work after all: do not block */
-    :: BROKEN != 1 && BROKEN != 4 && queue == 1 && dozer == NOBODY ->
-        want_doze = true /* come again, and doze */
-    :: else ->
-        slept = true;
+    :: slept ->
+        atomic {
+            want_doze = (queue == 1 && BROKEN != 1); /* the next time */
+            slept = (queue == 0 || BROKEN == 1 || queue == 1 && (dozed || BROKEN == 4))
+        }
+    :: else -> want_doze = false
+    fi;
+    if
+    :: slept ->
         if
         :: dozer == me ->
             /* woken by its timer, at any time, or by another; an endless row of looks at what is
@@ -138,9 +147,11 @@ endsleep:
             :: atomic { events > 0 -> events--; own = true }
             fi
         fi
+    :: else /* work after all: do not block */
     fi;
     atomic {
         wake[me] = false;
+        dozed = false;
         if
         :: listed[me] -> listed[me] = false; sleepers--; awake++
         :: else -> mine_searching = true
@@ -148,7 +159,6 @@ endsleep:
         if
         :: dozer == me ->
             dozer = NOBODY;
-            want_doze = false; /* it sees again whether it has to */
             if
             :: !mine_searching && BROKEN != 3 -> searching++; mine_searching = true
             :: else

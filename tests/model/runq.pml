@@ -4,11 +4,12 @@
  * runq_steal, runq_take_half).
  *
  * Three workers with a ring each, of 4 slots.  Worker 0 pushes, pops, and hands on half of its ring
- * when that is full.  Worker 1 steals half of 0's into its own ring, which has room for just that;
- * worker 2 steals from either into its empty one; both pop theirs.  Indices wrap at 16.  Each load, store and CAS is a step of its own, in an order
- * that all agree on: of a slot and its tail the release and acquire of R2 provide it, of a slot and
- * its head those of R3.  Checked: each fiber is taken once; nobody writes into a slot of its ring
- * that holds one; in the end all that are not taken are in the rings.
+ * when that is full (append_full of sched.c).  Worker 1 steals half of 0's into its own ring, which
+ * has room for just that; worker 2 steals from either into its empty one; both pop theirs.  Indices
+ * wrap at 16.  Each load, store and CAS is a step of its own, in an order that all agree on: of a
+ * slot and its tail the release and acquire of R2 provide it, of a slot and its head those of R3.
+ * Checked: each fiber is taken once; nobody writes into a slot of its ring that holds one; in the
+ * end all that are not taken are in the rings.
  *
  * BROKEN 1: tail is advanced before the slot is written.
  * BROKEN 2: a thief advances head before it reads the slots.

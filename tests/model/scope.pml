@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Linking a scope, leaving it, and cancelling its ancestor: S1 to S4 of runtime/core/scope.h
- * (scope_link_one, scope_inherit, scope_mark, scope_cancel_children, scope_unlink) and park_cancel
- * and W4 of runtime/core/wait.c.
+ * (scope_link_one, scope_inherit, scope_mark, scope_cancel_children and scope_unlink_slow of
+ * scope.c), park_prepare of park.h, park_cancel of wait.c and W4 of wait.h; and the look that does
+ * not link, fiber_peek_cancel of fiber.h.
  *
- * A fiber enters a scope inside a group's, waits in it or not, then waits within a shield, and leaves
- * both.  A canceller cancels the group's scope meanwhile.  The first wait is ended by the cancel, or
- * in some runs by an event too; the second one by its event only.  Checked: both waits end (the
- * cancel is not lost, whether it comes before, during or after the link); the cancel never ends the
- * shielded wait; no scope is touched after it was left.  (That the canceller's wait is still the one
- * it looked at follows from the locks already: the word's sequence number says it once more.)
+ * A fiber enters a scope inside a group's, waits in it or not, then waits within a shield, and
+ * leaves both.  A canceller cancels the group's scope meanwhile.  The first wait is ended by the
+ * cancel, or in some runs by an event too; the second one by its event only.  Another fiber, a
+ * child inside the scope, looks whether it is cancelled.  Checked: both waits end (the cancel is
+ * not lost, whether it comes before, during or after the link); the cancel never ends the shielded
+ * wait; no scope is touched after it was left; the look sees a cancel that was over before.  (That
+ * the canceller's wait is still the one it looked at follows from the locks already: the word's
+ * sequence number says it once more.)
  *
  * BROKEN 1: a link does not inherit what its parent was told before.
  * BROKEN 2: it inherits before it takes the parent's lock.
  * BROKEN 3: a scope is left without the parent's lock.
  * BROKEN 4: the canceller does not ask whether the fiber is parked in that scope (S3).
  * BROKEN 5: the fiber reads the flag before it stores its park word (W4).
+ * BROKEN 6: a look reads a scope's flag before it asks whether that is linked.
  */
 #ifndef BROKEN
 #define BROKEN 0
@@ -37,6 +41,7 @@ bool group_cancelled = false, outer_cancelled = false;
 bool outer_linked = false, shield_linked = false;
 bool outer_alive = true, shield_alive = false;
 byte wanted = 0;   /* the sequence number of the wait that an event may end; 0: none */
+bool cancel_over = false, child_over = false;
 
 inline lock(l)   { atomic { !l -> l = true } }
 inline unlock(l) { l = false }
@@ -125,7 +130,8 @@ shield: /* and a wait in it */
     unlock(outer_locked);
     innermost = OUTER;
     shield_alive = false;
-    /* leave the scope */
+    /* leave the scope, after the child */
+    child_over;
 #if BROKEN == 3
     outer_linked = false;
 #else
@@ -149,17 +155,23 @@ proctype canceller()
         lock(outer_locked);
         outer_cancelled = true;
         /* park_cancel */
-        atomic { looked = word; looked_seq = seq };
-        if
-        :: (looked == ARMING || looked == WAITING) && (innermost == OUTER || BROKEN == 4) ->
+        do
+        :: atomic { looked = word; looked_seq = seq };
+            if
+            :: looked != ARMING && looked != WAITING -> break
+            :: else
+            fi;
+            if
+            :: innermost != OUTER && BROKEN != 4 -> break
+            :: else
+            fi;
             atomic {
                 if
-                :: seq == looked_seq -> claim(CANCEL, won) /* and tries again */
-                :: else
+                :: word == looked && seq == looked_seq -> claim(CANCEL, won); break
+                :: else /* look again */
                 fi
             }
-        :: else
-        fi;
+        od;
         assert(outer_alive);
         if
         :: shield_linked -> assert(shield_alive) /* looks at it, and goes by */
@@ -173,7 +185,29 @@ proctype canceller()
     if
     :: won == 2 -> ready++
     :: else
-    fi
+    fi;
+    cancel_over = true
+}
+
+/* fiber_peek_cancel, on the scope and then on the group's, which is linked. */
+proctype child()
+{
+    bool before, linked, seen;
+
+    before = cancel_over;
+#if BROKEN == 6
+    seen = outer_cancelled;
+    linked = outer_linked;
+#else
+    linked = outer_linked;
+    seen = outer_cancelled;
+#endif
+    if
+    :: !linked && !seen -> seen = group_cancelled
+    :: else
+    fi;
+    assert(seen || !before);
+    child_over = true
 }
 
 /* Its own lock is left out: wait.pml has it. */
@@ -200,6 +234,7 @@ init
     atomic {
         run fiber();
         run canceller();
+        run child();
         run source()
     }
 }

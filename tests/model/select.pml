@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Select: runtime/sync/select.c (select_lock, select_try, select_join, select_leave; L1, L2) against
- * itself and against plain sends, on two channels of capacity 0.
+ * Select: runtime/sync/select.c (select_lock, select_try, select_wait, select_join, select_leave;
+ * L1, L2) against itself, on two channels of capacity 0 (channel_put and channel_take of
+ * sync/channel.h, waitq_claim_first of sync/waitq.h; Q3).
  *
  * Three fibers: 0 selects over "receive from A, send to B" and may be cancelled; 1 faces it; 2
  * selects over both sides of A.  Each has one wait (park word) and a waiter for each case.

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Claim and settle: Q1 and Q2 of runtime/sync/waitq.h (spin_settle, waitq_claim_first,
- * waitq_suspend), on top of the park word that wait.pml checks.
+ * waitq_join_as, waitq_finish; waitq_give_up of waitq.c), on top of the park word that wait.pml
+ * checks.
  *
  * A fiber waits in a source for an item and, if it gets one, frees the source at once; if its wait
  * is cancelled, its waiter goes away.  A claimer hands the item over, or keeps it if nobody waits
