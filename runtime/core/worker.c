@@ -270,6 +270,15 @@ static struct fiber *worker_next_pinned(struct worker *worker)
     return inject_take(&worker->pinned_ready, 1, &taken);
 }
 
+/* A pinned fiber runs before what else is ready here.  Nobody may have been told of that, as it was to be
+ * next: a thief may have it now (I3 of idle.h). */
+static struct fiber *worker_past_queue(struct worker *worker, struct fiber *pinned)
+{
+    if (worker_ready(worker) > 0)
+        worker_notify(worker);
+    return pinned;
+}
+
 static void worker_adapt(struct worker *worker, uint64_t elapsed)
 {
     if (elapsed > POLL_QUANTUM_NS)
@@ -302,7 +311,7 @@ static struct fiber *worker_tick(struct worker *worker)
     /* By turns: one who is pinned here, and the oldest woken one. */
     worker->pinned_first = !worker->pinned_first;
     if (worker->pinned_first && (fiber = worker_next_pinned(worker)))
-        return fiber;
+        return worker_past_queue(worker, fiber);
     return runq_pop(&worker->runq);
 }
 
@@ -508,8 +517,9 @@ static struct fiber *worker_pick(struct worker *worker)
         if (atomic_load_explicit(&worker->runtime->ended, memory_order_acquire))
             return NULL;
         worker_queue_injected(worker);
-        if ((fiber = worker_next_pinned(worker)) || (fiber = runq_pop(&worker->runq)) ||
-            (fiber = worker_search(worker)))
+        if ((fiber = worker_next_pinned(worker)))
+            return worker_past_queue(worker, fiber);
+        if ((fiber = runq_pop(&worker->runq)) || (fiber = worker_search(worker)))
             return fiber;
         worker_park(worker);
     }

@@ -18,13 +18,18 @@
  * BROKEN 3: a dozer whose timer strikes does not count as searching until it has looked.
  * BROKEN 4: a parker that sees lone work sleeps without a timer although nobody dozes.
  * BROKEN 5: a parker whose last look finds work does not count as searching (I6).
+ * BROKEN 6: who queues what was injected, to run it next, and then runs a pinned fiber, tells nobody.
  */
 #ifndef BROKEN
 #define BROKEN 0
 #endif
 
 #define WORKERS 3
+#ifdef PINNED /* the submitter has pinned fibers, too; fewer items, for the sake of time */
+#define ITEMS 1
+#else
 #define ITEMS 2
+#endif
 #define NOBODY 255
 
 byte queue = 0;          /* items that may be stolen */
@@ -184,6 +189,14 @@ proctype submitter()
         queue++;
         items++;
         notify(queue == 1, victim)
+#ifdef PINNED
+    :: atomic { inject > 0 -> inject-- }; /* worker_queue_injected: alone, it would be next ... */
+        queue++;
+        if
+        :: BROKEN != 6 -> notify(queue == 1, victim) /* ... but for a pinned one (worker_past_queue) */
+        :: else
+        fi
+#endif
     :: still = !still
     :: items > 0 -> break /* or fewer */
     od;
