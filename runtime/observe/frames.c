@@ -44,6 +44,20 @@ UNWATCHED static uintptr_t word_at(uintptr_t address)
     return *(const volatile uintptr_t *)address;
 }
 
+/* A return address on aarch64 may be signed, in bits that no address has (pointer authentication; as
+ * -mbranch-protection=standard of distributions has it). */
+static uintptr_t without_signature(uintptr_t address)
+{
+#ifdef __aarch64__
+    register uintptr_t link __asm__("x30") = address;
+
+    __asm__("hint #7" : "+r"(link)); /* xpaclri: nothing where the processor has no signatures */
+    return link;
+#else
+    return address;
+#endif
+}
+
 static void add_frame(struct frames *frames, uintptr_t pc, bool guess)
 {
     if (frames->count == WEFT_FRAMES_MAX)
@@ -59,7 +73,7 @@ static void guess(struct frames *frames, uintptr_t from, uintptr_t to)
     if (to > from + GUESS_WORDS * sizeof(uintptr_t))
         to = from + GUESS_WORDS * sizeof(uintptr_t);
     for (; from < to; from += sizeof(uintptr_t)) {
-        uintptr_t word = word_at(from);
+        uintptr_t word = without_signature(word_at(from));
 
         if (code_is_return(frames->map, word))
             add_frame(frames, word, true);
@@ -69,18 +83,18 @@ static void guess(struct frames *frames, uintptr_t from, uintptr_t to)
 void frames_walk(const struct fiber *fiber, const struct frames_start *start, struct frames *frames)
 {
     struct bounds bounds = bounds_of(fiber, start->sp);
-    uintptr_t fp = start->fp, pc;
+    uintptr_t fp = start->fp, link = without_signature(start->link), pc;
     bool whole = !fp && !start->exact; /* the chain led to the first frame of all (I3) */
 
     frames->count = 0;
     frames->guesses = 0;
     add_frame(frames, start->pc + start->exact, false);
-    if (start->link && code_is_return(frames->map, start->link))
-        add_frame(frames, start->link, true);
+    if (link && code_is_return(frames->map, link))
+        add_frame(frames, link, true);
     if (start->exact && bounds_hold(&bounds, fp))
         guess(frames, bounds.low, fp); /* if a function without a frame was called last */
     while (bounds_hold(&bounds, fp) && frames->count < WEFT_FRAMES_MAX && !whole) {
-        pc = word_at(fp + sizeof(uintptr_t));
+        pc = without_signature(word_at(fp + sizeof(uintptr_t)));
         whole = pc == 0; /* I3 */
         if (!whole)
             add_frame(frames, pc, false);
