@@ -65,8 +65,11 @@ build_variant() {
 # What qemu's user mode does not have: docs/decisions/043-compilers.md.  Whole programs, as most of
 # their tests need it.
 no_guards='stack_test'
-no_children='process|pool|terminal_test|signal'
-not_emulated="$no_guards|$no_children"
+no_children='process|pool|terminal_test|signal|cleanup_test|cgroup_test|modules_test|modules_http_test|tree_test'
+no_children="$no_children|run_(exec|freeze|group|program|stop|user)_test"
+no_seccomp='file_uring_test'
+no_multicast='datagram_test'
+not_emulated="$no_guards|$no_children|$no_seccomp|$no_multicast"
 
 suites() { # CTEST-ARGUMENTS...
     "$@" -L "$labels" --timeout 300 -V -j $((2 * $(nproc)))
