@@ -20,7 +20,7 @@ cd "$(dirname "$0")/.."
 logs=build/log
 cores=$(nproc)
 started=$(date +%s)
-tidy_until=$((started + 450)) # clang-tidy begins no further file then, but has 20 s in any case
+tidy_until=$((started + 450)) # clang-tidy begins no further file then, but has 10 s in any case
 
 # count_script LOG STATUS: prints "passed failed skipped" of a script's log, of which the last
 # "Tested: N | Failing: N" or "Tested: N | Failing: N | Skipped: N" counts.
@@ -104,7 +104,7 @@ show_failures() {
 
 lint() {
     left=$((tidy_until - $(date +%s)))
-    WEFT_TIDY_SECONDS=${WEFT_TIDY_SECONDS:-$((left > 20 ? left : 20))}
+    WEFT_TIDY_SECONDS=${WEFT_TIDY_SECONDS:-$((left > 10 ? left : 10))}
     export WEFT_TIDY_SECONDS
     part_script lint nice tools/lint.sh
 }
