@@ -18,6 +18,7 @@ case $#-${1:-} in
     3---of)
         need dpkg-parsechangelog dh git tar
         [ -x "$2/daemon/weftd" ] || die "there is no weftd in '$2'" 2
+        [ ! -e "$3" ] || die "'$3' is there already" 2
         built=$(cd "$2" && pwd) made=$3 log=$3/log
         ;;
     *) die "usage: tools/package.sh [--of BUILD MADE]" 2 ;;
