@@ -362,6 +362,7 @@ class LifeTest(unittest.TestCase):
             found += sweep.found
         print(f'WEFT_TEST_SEED={SEED}: {injected} calls failed')
         self.assertEqual(found, [], '\n'.join(lines))
+        self.assertGreater(injected, 0)
 
 
 def command(kinds, names):
