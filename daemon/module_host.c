@@ -5,9 +5,9 @@
  * I1  The reply is the last thing: whoever finds one knows that the handler has returned.
  * I2  The memory limit counts what may be written (RLIMIT_DATA), not address space, of which the
  *     runtime reserves much and uses little.  It holds from before the module is loaded.
- * I4  What may pass (no memory, no thread) ends it with EX_TEMPFAIL, and no reply.
  * I3  SIGTERM cancels the handler's fiber.  There is no grace here: whoever sent it has one, and
  *     sends SIGKILL after it.
+ * I4  What may pass (no memory, no thread) ends it with EX_TEMPFAIL, and no reply.
  *
  * A sanitizer's own memory is far over any limit: under one there is no limit.
  */

@@ -112,5 +112,5 @@ uint64_t queue_set_next_token(const struct queue_set *set, uint64_t now_ns);
 /* Give back the slot of a run of job that is over. */
 void queue_release(struct job *job);
 
-/* Give back its token too: it did not start after all. */
+/* Give back its token too: it did not start after all, or weftd stops and it starts again. */
 void queue_return_token(struct job *job);
