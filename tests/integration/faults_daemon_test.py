@@ -30,7 +30,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
 from support import weftd as support  # noqa: E402
-from support.faults import LIBRARY, Faults  # noqa: E402
+from support.faults import Faults, asked_for  # noqa: E402
 from support.faults_scenarios import CONFIG, PATIENCE, SCENARIOS, Client  # noqa: E402
 from support.weftd import Disconnected  # noqa: E402
 
@@ -261,9 +261,7 @@ def command(kinds, names):
 
 
 if __name__ == '__main__':
-    if not os.access(LIBRARY, os.R_OK):
-        print(f'{LIBRARY} is not built: a sanitizer allocates itself')
-        sys.exit(77)
-    if len(sys.argv) > 1 and sys.argv[1] in (*KINDS, 'all'):
-        command(KINDS if sys.argv[1] == 'all' else sys.argv[1:2], sys.argv[2:] or list(SCENARIOS))
+    asked = asked_for(KINDS, SCENARIOS)
+    if asked:
+        command(*asked)
     support.main()

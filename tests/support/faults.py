@@ -4,6 +4,7 @@
   Faults(path)     makes the page; its env starts a program that attaches to it
   arm, disarm      from then on, the first..first+count-1 call of a kind fails; how many did
   where()          the functions that led to the first failure, innermost first
+  asked_for()      what a script of sweeps is to sweep, by its command line
 """
 
 import functools
@@ -12,6 +13,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 
 from support.weftd import BUILD
 
@@ -21,6 +23,21 @@ PID, KIND, FIRST, COUNT, CALLS, INJECTED, BLOCKS, SAID, FORK_ASKED = range(9)
 SEEN = 9
 NAMES = 8 * (SEEN + 32)
 TEXT = NAMES + 512
+
+
+def asked_for(kinds, names):
+    """(kinds, names) of KIND [NAME...], or None: the short form.  Ends where there is no layer, or no
+    such name."""
+    if not os.access(LIBRARY, os.R_OK):
+        print(f'{LIBRARY} is not there: ./dev faults builds it, and no sanitizer goes with it')
+        sys.exit(77)
+    words = sys.argv[1:]
+    if not words or words[0] not in (*kinds, 'all'):
+        return None
+    for name in words[1:]:
+        if name not in names:
+            sys.exit(f"'{name}' is none of {' '.join(names)}")
+    return kinds if words[0] == 'all' else words[:1], words[1:] or list(names)
 
 
 @functools.lru_cache(None)
