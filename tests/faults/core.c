@@ -185,8 +185,9 @@ static int futures(void *unused)
     TRY(weft_future_new(&future));
     TRY(weft_future_add_done_callback(future, callback, &called));
     TRY(weft_task_new("fulfiller", fulfil, future, &task));
+    /* Who waits may go on before the callbacks are called. */
     TRY(weft_future_wait(future, in_time(), &result));
-    TRY(weft_task_join(task, in_time(), NULL)); /* who waits may go on before the callbacks are called */
+    TRY(weft_task_join(task, in_time(), NULL));
     EXPECT(result == future && called == 1);
     return 0;
 }
